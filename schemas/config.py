@@ -1,0 +1,75 @@
+"""One model's configuration: what a TOML file in `DRIFTLINE_MODELS` says. Loading, with line numbers, is in `load`.
+
+Durations are written as `"90s"`, `"15m"`, `"1h"`, `"7d"` and held as integer milliseconds (a name that ends in `_ms`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+Task = Literal["binary", "multiclass", "regression"]
+FeatureType = Literal["numeric", "categorical"]
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Windows of `length_ms`, one begun every `every_ms` (equal: tumbling; shorter: hopping). Both are multiples of the pane."""
+
+    length_ms: int = HOUR_MS
+    every_ms: int = HOUR_MS
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """When a difference is worth waking somebody.
+
+    A drift verdict needs both: a p-value that survives the false-discovery control at `significance`, and an effect (PSI)
+    above `psi`. Nothing is judged on fewer than `min_samples` rows.
+    """
+
+    min_samples: int = 200
+    significance: float = 0.01
+    psi: float = 0.2
+    missing_rise: float = 0.1  # share of rows, absolute
+    type_errors: float = 0.01  # share of rows
+    performance_drop: float = 0.05  # accuracy and AUC: absolute; MAE and RMSE: relative to the reference
+    min_coverage: float = 0.5  # share of a window's predictions that have their label before its performance is judged
+    cooldown_ms: int = DAY_MS  # event time during which one cause asks for one retrain only
+    resolve_after: int = 2  # clean windows in a row that end an incident
+    retrain_after: int = 1  # drifted windows in a row that ask for a retrain
+    adwin_delta: float = 0.002
+
+
+class Model(msgspec.Struct, frozen=True):
+    """What driftline needs to know of one model; everything but the name has a default."""
+
+    model: str
+    task: Task = "binary"
+    positive: str = "1"  # the class counted as positive in a binary task
+    features: dict[str, FeatureType] = {}  # empty: taken from the reference, or seen in the events
+    segments: tuple[str, ...] = ()  # names in `segments` of the events, each watched on its own beside the whole
+    windows: tuple[Window, ...] = (Window(),)
+    pane_ms: int = MINUTE_MS
+    disorder_ms: int = 10_000  # the watermark stays this far behind the newest event
+    grace_ms: int = HOUR_MS  # how late behind the watermark a prediction or label may still revise its window
+    horizon_ms: int = 7 * DAY_MS  # how far apart in event time a prediction and its label may be
+    skew_ms: int = 5 * MINUTE_MS  # how far an event may lie after its Kafka time stamp
+    max_wait_ms: int = 10_000  # processing time without any event after which what was seen is judged provisionally
+    learn_windows: int = 3  # windows that become the reference where none was published
+    waiting_limit: int = 5_000_000  # rows of predictions and labels kept for the join, per partition
+    policy: Policy = Policy()
+
+
+def policy_hash(model: Model) -> str:
+    """Twelve hexadecimal digits that change with any setting of the model; it stands in every result.
+
+    >>> policy_hash(Model("churn")) == policy_hash(Model("churn", task="regression"))
+    False
+    """
+    import hashlib
+
+    return hashlib.sha256(msgspec.json.encode(model, order="deterministic")).hexdigest()[:12]

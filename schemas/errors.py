@@ -1,0 +1,61 @@
+"""Every stable error code of the project, with the sentence that explains it. The documentation includes this file's table.
+
+A code never changes its meaning; a new fault gets a new code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Codes of records that go to the dead letters, and what each one means.
+DEAD_LETTER_CODES: dict[str, str] = {
+    "empty": "the value has no bytes",
+    "not_object": "the value is JSON, but not an object",
+    "malformed": "the value is not JSON",
+    "encoding": "the value is not UTF-8",
+    "wire_format": "the value starts with a schema-registry header (byte 0); plain JSON is expected",
+    "missing_field": "a required field is absent",
+    "wrong_type": "a field has a type that the contract does not allow",
+    "non_finite": "a number is NaN, infinite or too large for a 64-bit float",
+    "out_of_bounds": "a string, list or number is longer or larger than the contract allows",
+    "bad_name": "an id or a name has a control character in it",
+    "bad_probability": "a score is outside [0, 1], or class scores do not sum to 1",
+    "bad_timestamp": "the time stamp is unreadable, has no offset, or lies before the year 2000",
+    "future": "the time stamp lies beyond the allowed clock skew",
+    "too_many_features": "an event has more features than the limit",
+    "unknown_model": "no configuration and no registry entry names this model",
+    "unknown_field_value": "a field has a value outside its list",
+    "task_mismatch": "the prediction or label does not fit the model's task",
+    "duplicate_conflict": "another prediction with this id was accepted before, with different content",
+    "unknown_type": "a CloudEvents type or version that is not known here",
+    "store_rejected": "the store refused the row",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Why one record cannot be used: a code of `DEAD_LETTER_CODES` and a sentence for whoever reads it at 3 a.m."""
+
+    code: str
+    message: str
+
+
+class ConfigurationError(Exception):
+    """What is wrong in a configuration, where, and how to put it right.
+
+    >>> print(ConfigurationError("models/churn.toml", 3, "task", "unknown task 'binray'", "use one of binary, multiclass, regression"))
+    models/churn.toml:3: task: unknown task 'binray'. Fix: use one of binary, multiclass, regression
+    """
+
+    def __init__(self, file: str, line: int | None, path: str, problem: str, fix: str) -> None:
+        self.file, self.line, self.path, self.problem, self.fix = file, line, path, problem, fix
+        where = f"{file}:{line}" if line else file
+        super().__init__(f"{where}: {path + ': ' if path else ''}{problem}. Fix: {fix}")
+
+
+class DriftlineError(Exception):
+    """An error with a stable code that stops a command or a worker: what, where, and the fix, in one sentence each."""
+
+    def __init__(self, code: str, message: str, fix: str) -> None:
+        self.code, self.message, self.fix = code, message, fix
+        super().__init__(f"[{code}] {message}\n  fix: {fix}")

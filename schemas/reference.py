@@ -1,0 +1,97 @@
+"""The reference: the profile that a model version's windows are compared with, as it travels on the `models` topic.
+
+Bins are half-open, `[edge, next edge)`, with one bin below the first edge and one from the last edge up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+
+class NumericProfile(msgspec.Struct, frozen=True, tag="numeric"):
+    """One numeric feature: `len(edges) + 1` counts; `mean` and `m2` (sum of squared deviations) over the `n` present values."""
+
+    edges: list[float]
+    counts: list[int]
+    n: int
+    missing: int
+    mean: float
+    m2: float
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class CategoricalProfile(msgspec.Struct, frozen=True, tag="categorical"):
+    """One categorical feature: a count for each category named; `other` counts rows of categories left out of the list."""
+
+    categories: list[str]
+    counts: list[int]
+    other: int
+    n: int
+    missing: int
+
+
+Profile = NumericProfile | CategoricalProfile
+
+
+class PerformanceProfile(msgspec.Struct, frozen=True):
+    """How well the model did on the reference's labelled rows: metric name → value."""
+
+    n: int = 0
+    metrics: dict[str, float] = {}
+
+
+class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
+    """One entry on the `models` topic: the profile of (model, version), in force for panes that start at `effective_from` or later.
+
+    `features` holds the model's features and, where present, the columns `(prediction)`, `(score)`.
+    """
+
+    model: str
+    version: str
+    features: dict[str, Profile]
+    rows: int
+    performance: PerformanceProfile = PerformanceProfile()
+    origin: Literal["training", "learned"] = "training"
+    effective_from: int = 0  # milliseconds since the epoch, event time
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits of the content that results depend on; `effective_from` is not part of it."""
+        content = (self.model, self.version, self.features, self.rows, self.performance, self.origin)
+        return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:12]
+
+
+class Lifecycle(msgspec.Struct, frozen=True, tag="lifecycle", tag_field="kind"):
+    """One entry on the `models` topic: something happened to a version (deployed, promoted, rolled back)."""
+
+    model: str
+    version: str
+    event: Literal["version.deployed", "version.promoted", "version.rolled-back"]
+    effective_from: int
+
+
+Entry = Reference | Lifecycle
+_decoder = msgspec.json.Decoder(Entry)
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """The value of a record on the `models` topic."""
+    return msgspec.json.encode(entry)
+
+
+def decode_entry(value: bytes) -> Entry:
+    """The entry in a record's value; raises `msgspec.ValidationError` or `msgspec.DecodeError`."""
+    return _decoder.decode(value)
+
+
+def entry_key(entry: Entry) -> bytes:
+    """The record's key. It differs for every entry, so compaction keeps the history that a replay needs.
+
+    >>> entry_key(Lifecycle("churn", "7", "version.deployed", 5))
+    b'churn/7/lifecycle/5'
+    """
+    return f"{entry.model}/{entry.version}/{'reference' if isinstance(entry, Reference) else 'lifecycle'}/{entry.effective_from}".encode()

@@ -1,0 +1,170 @@
+"""Rows for the store, as they travel on the `results` topic: one class a table, one field a column, in the table's order.
+
+Times are integer milliseconds since the epoch (UTC). `revision` is the sum of the source offsets a row was computed from:
+the higher knows more and replaces the lower.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Verdict = Literal["ok", "drift", "fault", "worse", "insufficient", "undefined", "learning"]
+
+
+class DriftResult(msgspec.Struct, frozen=True, array_like=True):
+    """One test of one feature in one window against the reference."""
+
+    model: str
+    version: str
+    segment: str  # "" is the whole; else "name=value"
+    window_start: int
+    window_end: int
+    feature: str  # "(prediction)", "(score)" and "(error)" are the model's own columns
+    test: str
+    value: float | None
+    p_value: float | None
+    null_quantile: float | None
+    effect: float | None  # PSI, the effect a verdict is judged by
+    threshold: float | None
+    n_reference: int
+    n: int
+    verdict: Verdict
+    reason: str  # why there is no value or no verdict, else ""
+    reference: str
+    policy: str
+    is_final: bool
+    coverage: float
+    revision: int
+
+
+class PerformanceResult(msgspec.Struct, frozen=True, array_like=True):
+    """One metric in one window of predictions, with the labels known so far."""
+
+    model: str
+    version: str
+    segment: str
+    window_start: int
+    window_end: int
+    metric: str
+    basis: Literal["realised", "estimated", "combined"]
+    value: float | None
+    lower: float | None  # 95 % interval
+    upper: float | None
+    reference_value: float | None
+    n: int  # predictions in the window
+    n_labelled: int
+    coverage: float  # n_labelled / n
+    maturity: float | None  # share of the labels expected by now that is there
+    threshold: float | None
+    verdict: Verdict
+    reason: str
+    reference: str
+    policy: str
+    is_final: bool
+    revision: int
+
+
+class QualityResult(msgspec.Struct, frozen=True, array_like=True):
+    """One data-quality check of one feature in one window."""
+
+    model: str
+    version: str
+    segment: str
+    window_start: int
+    window_end: int
+    feature: str
+    check: str  # missing_rate, type_error_rate, new_category_rate
+    value: float | None
+    reference_value: float | None
+    threshold: float | None
+    n: int
+    verdict: Verdict
+    reason: str
+    reference: str
+    policy: str
+    is_final: bool
+    coverage: float
+    revision: int
+
+
+class FeaturePane(msgspec.Struct, frozen=True, array_like=True):
+    """One feature in one pane, all source partitions merged. Numeric features fill `bins`, categorical ones `categories`."""
+
+    model: str
+    version: str
+    segment: str
+    pane_start: int
+    pane_ms: int
+    feature: str
+    kind: Literal["numeric", "categorical"]
+    n: int  # rows in the pane, present or not
+    missing: int
+    type_errors: int
+    mean: float | None
+    variance: float | None  # of the population
+    minimum: float | None
+    maximum: float | None
+    bins: list[int]  # counts between the reference's edges
+    categories: dict[str, int]
+    reference: str
+    revision: int
+
+
+class PerformancePane(msgspec.Struct, frozen=True, array_like=True):
+    """Predictions and labels of one pane, all source partitions merged. Time is the prediction's."""
+
+    model: str
+    version: str
+    segment: str
+    pane_start: int
+    pane_ms: int
+    n: int
+    n_labelled: int
+    confusion: dict[str, int]  # "predicted\\x1factual" → rows
+    scores_negative: list[int]  # 256 equal bins on [0, 1], labelled rows whose class is not the positive one
+    scores_positive: list[int]
+    error_sum: float  # regression: prediction − label
+    error_abs_sum: float
+    error_sq_sum: float
+    delays: list[int]  # labels by delay: bin i counts delays in [2^i − 1, 2^(i+1) − 1) seconds
+    reference: str
+    revision: int
+
+
+class References(msgspec.Struct, frozen=True, array_like=True):
+    """One reference in force, so that bins in the store can be read without Kafka."""
+
+    model: str
+    version: str
+    reference: str
+    origin: str
+    effective_from: int
+    rows: int
+    content: str  # the whole profile as JSON
+    revision: int
+
+
+class Results(msgspec.Struct, omit_defaults=True):
+    """One record on the `results` topic. What an evaluation wrote, table by table."""
+
+    drift_results: list[DriftResult] = []
+    performance_results: list[PerformanceResult] = []
+    quality_results: list[QualityResult] = []
+    feature_panes: list[FeaturePane] = []
+    performance_panes: list[PerformancePane] = []
+    references: list[References] = []
+
+
+_decoder = msgspec.msgpack.Decoder(Results)
+
+
+def encode_results(results: Results) -> bytes:
+    """The value of a record on the `results` topic (MessagePack)."""
+    return msgspec.msgpack.encode(results)
+
+
+def decode_results(value: bytes) -> Results:
+    """The rows in a record's value."""
+    return _decoder.decode(value)

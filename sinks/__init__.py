@@ -1,0 +1,1 @@
+"""Where records leave us: ClickHouse, and the publisher that services install."""

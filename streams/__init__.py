@@ -1,0 +1,1 @@
+"""From topics to topics. Start at `topology.py`."""

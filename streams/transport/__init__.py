@@ -1,0 +1,1 @@
+"""How records reach the agents: chunks in columns, the lane, the embedded broker, the topics' administration."""
