@@ -1,0 +1,190 @@
+"""Bin edges from a reference: fine where the rows are, even where they are not, and a bin of its own for every value that repeats.
+
+Bins are half-open, `[edge, next edge)`, with one more below the first edge and one more from the last edge up.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from driftline.streams.stats.counts import Floats
+
+#: A value with at least this share of the rows gets a bin of its own.
+ATOM_SHARE = 0.01
+MAX_EDGES = 64
+
+
+class _Cells(NamedTuple):
+    """Where rows may be, in ascending order: cell i holds `rows[i]` rows in `[lower[i], upper[i])`."""
+
+    lower: Floats
+    upper: Floats
+    rows: Floats
+
+
+def numeric_edges(values: ArrayLike, bins: int = 32, max_edges: int = MAX_EDGES) -> Floats:
+    """Edges for a numeric feature: quantiles, the equal widths of NumPy's `doane` rule, and atoms.
+
+    Parameters
+    ----------
+    values
+        The reference's values, any shape. NaN and infinities are left out.
+    bins
+        Quantile bins wished for. Fewer come out where values repeat.
+    max_edges
+        Upper limit of the number of edges, at least 4. Atoms come first, then quantiles, then as many of the equal widths as fit.
+
+    Returns
+    -------
+    array of float64, shape (edges,)
+        Finite and strictly ascending; 1 <= edges <= max_edges. A value that holds 1 % of the rows is an atom, and every value is when
+        they are few and repeat: an edge at it and, where the limit allows, one just above it. The first edge is the smallest value and
+        the last one lies just above the largest, so rows out of the reference's range have bins of their own. A constant `c` gives
+        `[c, nextafter(c)]`; no value at all is treated as the constant 0.
+
+    References
+    ----------
+    Doane, Aesthetic frequency classifications, American Statistician 30 (1976); `numpy.histogram_bin_edges`.
+
+    Examples
+    --------
+    >>> numeric_edges([3.0, 3.0]).tolist()
+    [3.0, 3.0000000000000004]
+    >>> bin_counts([0, 1, 1, 5], numeric_edges([0, 0, 1, 1])).tolist()  # below 0 | 0 | between | 1 | above
+    [0, 1, 0, 2, 1]
+    """
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    finite = flat[np.isfinite(flat)]
+    value, rows = np.unique(finite if finite.size else np.zeros(1), return_counts=True)
+    cells = _Cells(value, np.nextafter(value, np.inf), rows.astype(np.float64))
+    return _choose(cells, _doane(cells), bins, max_edges)
+
+
+def weighted_edges(lower: ArrayLike, upper: ArrayLike, counts: ArrayLike, bins: int = 32, max_edges: int = MAX_EDGES) -> Floats:
+    """Edges for a numeric feature that is known as a sketch only: rows counted in buckets `[lower, upper)`.
+
+    Every edge is a bound of some bucket, so the sketch can be binned again by these edges exactly (`bin_buckets`).
+
+    Parameters
+    ----------
+    lower, upper
+        Bounds of the buckets that hold rows, shape (buckets,), ascending and not overlapping; `upper` is the lower bound of the
+        bucket that comes next, empty or not.
+    counts
+        Rows of each bucket, shape (buckets,); empty buckets are ignored.
+    bins, max_edges
+        As in `numeric_edges`. A bucket counts as an atom as a single value would.
+
+    Returns
+    -------
+    array of float64, shape (edges,)
+        Finite and strictly ascending.
+
+    Examples
+    --------
+    >>> weighted_edges([0.0, 2.0, 8.0], [1.0, 3.0, 9.0], [5, 1, 5]).tolist()
+    [0.0, 1.0, 2.0, 3.0, 8.0, 9.0]
+    """
+    low, high, rows = (np.asarray(each, dtype=np.float64) for each in (lower, upper, counts))
+    held = rows > 0
+    if not held.any():
+        return numeric_edges([])
+    cells = _Cells(low[held], high[held], rows[held])
+    even = _doane(cells)
+    snapped = cells.lower[np.minimum(np.searchsorted(cells.lower, even), cells.lower.size - 1)]
+    return _choose(cells, snapped, bins, max_edges)
+
+
+def bin_counts(values: ArrayLike, edges: ArrayLike) -> NDArray[np.int64]:
+    """Rows in each bin, shape (len(edges) + 1,): below the first edge, between edges, from the last edge up. NaN is in none.
+
+    >>> bin_counts([0.5, 1.0, 1.5, 9.0, float("nan")], [1.0, 2.0]).tolist()
+    [1, 2, 1]
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=None)  # NaN last
+    present = ordered.size - int(np.isnan(ordered).sum())
+    # Searching the few edges in the sorted values is several times faster than searching each value in the edges.
+    below = np.searchsorted(ordered[:present], np.asarray(edges, dtype=np.float64), side="left")
+    return np.diff(np.concatenate(([0], below, [present]))).astype(np.int64)
+
+
+def bin_buckets(lower: ArrayLike, counts: ArrayLike, edges: ArrayLike) -> NDArray[np.int64]:
+    """The same for a sketch: each bucket's rows go to the bin of its lower bound. Exact when the edges are bounds of buckets.
+
+    >>> bin_buckets([0.0, 2.0, 8.0], [5, 1, 5], [2.0, 9.0]).tolist()
+    [5, 6, 0]
+    """
+    bounds = np.asarray(edges, dtype=np.float64)
+    total = np.zeros(bounds.size + 1, dtype=np.int64)
+    np.add.at(total, np.searchsorted(bounds, np.asarray(lower, dtype=np.float64), side="right"), np.asarray(counts, dtype=np.int64))
+    return total
+
+
+def _choose(cells: _Cells, even: Floats, bins: int, max_edges: int) -> Floats:
+    """Edges in order of importance, until `max_edges` are taken."""
+    ends = np.array([cells.lower[0], cells.upper[-1]])
+    is_atom = _atoms(cells, max_edges - ends.size)
+    # Where the next cell is not an atom, rows lie right behind the atom and must be told from it.
+    behind = np.append(~is_atom[1:], False)
+    essential = (ends, cells.lower[is_atom], cells.upper[is_atom & behind])
+    between = cells.upper[is_atom & ~behind]
+    rest = _Cells(*(column[~is_atom] for column in cells))
+    edges = _distinct(np.concatenate(essential))
+    # Equal widths would split only empty gaps where every value is an atom.
+    for more in (_quantiles(rest, bins), between, even if rest.rows.size else even[:0]):
+        edges = _distinct(np.concatenate((edges, _thin(np.setdiff1d(more, edges), max_edges - edges.size))))
+    return edges
+
+
+def _atoms(cells: _Cells, limit: int) -> NDArray[np.bool_]:
+    """Cells that get a bin of their own: all, when they are few and repeat; else the heaviest of those with 1 % of the rows."""
+    total = cells.rows.sum()
+    if cells.rows.size <= limit and total >= 2 * cells.rows.size:
+        return np.ones(cells.rows.size, dtype=bool)
+    # A value that was seen once is no repetition, however few rows there are.
+    is_atom = (cells.rows >= ATOM_SHARE * total) & (cells.rows > 1)
+    heaviest_first = np.argsort(-np.where(is_atom, cells.rows, 0), kind="stable")
+    is_atom[heaviest_first[limit // 2 :]] = False
+    return np.asarray(is_atom)
+
+
+def _quantiles(cells: _Cells, bins: int) -> Floats:
+    """Lower bounds of the cells that hold the quantiles 1/bins, 2/bins, …"""
+    if cells.rows.size == 0:
+        return cells.lower
+    reached = np.cumsum(cells.rows)
+    wanted = reached[-1] * np.arange(1, bins) / bins
+    return np.asarray(cells.lower[np.minimum(np.searchsorted(reached, wanted, side="right"), reached.size - 1)])
+
+
+def _doane(cells: _Cells) -> Floats:
+    """Edges of equal width between the smallest and the largest lower bound; how many, by Doane's rule."""
+    low, high = cells.lower[0], cells.lower[-1]
+    n = cells.rows.sum()
+    with np.errstate(over="ignore"):
+        span = high - low
+    if n < 3 or not 0 < span < np.inf:
+        return np.empty(0)
+    unit = (cells.lower - low) / span
+    mean = np.average(unit, weights=cells.rows)
+    deviation = np.sqrt(np.average((unit - mean) ** 2, weights=cells.rows))
+    skewness = np.average(((unit - mean) / deviation) ** 3, weights=cells.rows)
+    its_error = np.sqrt(6 * (n - 2) / ((n + 1) * (n + 3)))
+    bins = int(np.ceil(1 + np.log2(n) + np.log2(1 + abs(skewness) / its_error)))
+    return np.asarray(np.linspace(low, high, bins + 1), dtype=np.float64)
+
+
+def _distinct(edges: Floats) -> Floats:
+    """Ascending, without repetition; the edge above the largest finite number is none."""
+    return np.unique(edges[np.isfinite(edges)])
+
+
+def _thin(edges: Floats, limit: int) -> Floats:
+    """At most `limit` of the edges, spread evenly over them."""
+    if edges.size <= limit:
+        return edges
+    picked = np.linspace(0, edges.size - 1, max(0, limit) + 2)[1:-1].round().astype(np.intp)
+    return np.asarray(edges[picked])

@@ -1,0 +1,94 @@
+"""Kolmogorov–Smirnov: the largest gap between two cumulative distributions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import kolmogi, kolmogorov
+
+from driftline.streams.stats.counts import Floats, shares
+
+
+def ks(reference: ArrayLike, current: ArrayLike) -> float:
+    """Kolmogorov–Smirnov distance of two histograms over the same ordered bins.
+
+    The largest absolute difference of the two cumulative shares at the bin edges.
+
+    Parameters
+    ----------
+    reference, current
+        Counts, shape (bins,), bins in ascending order of the value.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 for equal shapes; NaN where a side has no rows. Symmetric. Exact when every distinct value has its own bin;
+        otherwise it can only be too small, by at most the largest share that falls into one bin (about 0.001 with 64 quantile bins
+        of samples of some thousand rows, below 0.002 with 256).
+
+    References
+    ----------
+    Smirnov, Table for estimating the goodness of fit of empirical distributions, Ann. Math. Statist. 19 (1948);
+    agrees with `scipy.stats.ks_2samp`.
+
+    Examples
+    --------
+    >>> ks([50, 50, 0], [25, 50, 25])
+    0.25
+    """
+    return float(ks_each(reference, current))
+
+
+def ks_each(reference: ArrayLike, current: ArrayLike) -> Floats:
+    """`ks` along the last axis: shapes (..., bins) give (...).
+
+    >>> ks_each([[5, 5], [5, 5]], [[9, 1], [5, 5]]).tolist()
+    [0.4, 0.0]
+    """
+    gap = np.cumsum(shares(reference), axis=-1) - np.cumsum(shares(current), axis=-1)
+    distance = np.abs(gap).max(axis=-1)
+    # The sums of equal shapes may differ in the last bit.
+    return np.asarray(np.where(distance < 1e-12, 0.0, distance))
+
+
+def ks_pvalue(distance: ArrayLike, n_reference: ArrayLike, n_current: ArrayLike) -> float:
+    """Probability of a Kolmogorov–Smirnov distance this large or larger when nothing drifted.
+
+    Kolmogorov's limit with Stephens' correction: within 0.01 of the exact value from 20 rows a side on. Too large (careful) for
+    values that repeat or share bins, because then the distance has fewer places to be large at. NaN gives NaN.
+
+    References
+    ----------
+    Stephens, Use of the Kolmogorov–Smirnov … statistics without extensive tables, J. R. Statist. Soc. B 32 (1970).
+
+    Examples
+    --------
+    >>> round(ks_pvalue(0.1, 500, 500), 3)
+    0.012
+    """
+    return float(ks_pvalue_each(distance, n_reference, n_current))
+
+
+def ks_pvalue_each(distance: ArrayLike, n_reference: ArrayLike, n_current: ArrayLike) -> Floats:
+    """`ks_pvalue`, element by element.
+
+    >>> ks_pvalue_each([0.0, 1.0], 50, [10, 50]).round(3).tolist()
+    [1.0, 0.0]
+    """
+    return np.asarray(kolmogorov(np.asarray(distance) * _scale(n_reference, n_current)))
+
+
+def ks_quantile(quantile: float, n_reference: ArrayLike, n_current: ArrayLike) -> Floats:
+    """The distance that stays below with probability `quantile` when nothing drifted; the inverse of `ks_pvalue`, at most 1.
+
+    >>> ks_quantile(0.95, 500, 500).round(4).tolist()
+    0.0852
+    """
+    return np.asarray(np.minimum(1.0, kolmogi(1 - quantile) / _scale(n_reference, n_current)))
+
+
+def _scale(n_reference: ArrayLike, n_current: ArrayLike) -> Floats:
+    n, m = np.asarray(n_reference, dtype=np.float64), np.asarray(n_current, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        root = np.sqrt(n * m / (n + m))
+        return np.asarray(root + 0.12 + 0.11 / root)
