@@ -1,0 +1,209 @@
+"""From a table of training data to the reference that a version's windows are compared with. Pure: no I/O.
+
+Values are named as the stream names them (`text_of`), and binned by the stream's own function, so a window of the same rows has
+the same counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from driftline.schemas.config import FeatureType, Model
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.events import text_of
+from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
+from driftline.streams.layout import PREDICTION, SCORE
+from driftline.streams.panes import SCORE_BINS
+from driftline.streams.stats import auc_from_scores, bin_counts, numeric_edges
+
+MAX_CATEGORIES = 200
+SCORE_EDGES = np.arange(1, 20) / 20  # twenty equal bins on [0, 1]
+
+
+def reference_from_frame(
+    frame: pd.DataFrame | pa.Table,
+    model: Model,
+    version: str,
+    *,
+    prediction: str | None = None,
+    score: str | None = None,
+    label: str | None = None,
+    exclude: Collection[str] = (),
+    effective_from: int = 0,
+) -> Reference:
+    """The profile of a version's training (better: held-out) data.
+
+    Parameters
+    ----------
+    frame
+        One row a prediction. Null and NaN are missing values.
+    model
+        Names the features and their types; where it names none, every other column is a feature, numeric where its type is.
+    prediction, score, label
+        Columns of the model's answer, of its probability of the positive class in [0, 1], and of the truth. Prediction and score
+        are profiled as the features `(prediction)` and `(score)`; with a label the profile also says how well the model did.
+    exclude
+        Columns that are no features (ids, times, segments).
+    effective_from
+        Milliseconds since the epoch, event time.
+
+    Raises
+    ------
+    DriftlineError
+        `reference_column` where a column is absent, `reference_value` where its values do not fit, `reference_empty` without rows.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"plan": ["pro", "free", "pro", None], "yes": [1, 0, 1, 0], "truth": [1, 0, 0, None]})
+    >>> made = reference_from_frame(frame, Model("churn"), "7", prediction="yes", label="truth")
+    >>> made.features["plan"]
+    CategoricalProfile(categories=['pro', 'free'], counts=[2, 1], other=0, n=3, missing=1)
+    >>> made.features["(prediction)"].categories, made.performance
+    (['0', '1'], PerformanceProfile(n=3, metrics={'accuracy': 0.6666666666666666}))
+    """
+    table = frame.to_pandas() if isinstance(frame, pa.Table) else frame
+    if not len(table):
+        raise DriftlineError("reference_empty", "the table has no rows", "give the rows the model was trained or validated on")
+    own = [name for name in (prediction, score, label) if name is not None]
+    types = feature_types(table, model, {*own, *exclude})
+    _require(table, [*types, *own])
+    profiles = {name: _profile(table[name], kind) for name, kind in types.items()}
+    if prediction is not None:
+        profiles[PREDICTION] = _profile(table[prediction], "numeric" if model.task == "regression" else "categorical")
+    if score is not None:
+        profiles[SCORE] = _numeric(_probabilities(table[score]), SCORE_EDGES)
+    performance = PerformanceProfile()
+    if prediction is not None and label is not None:
+        performance = _performance(table[prediction], table[score] if score else None, table[label], model)
+    return Reference(model.model, version, profiles, len(table), performance, "training", effective_from)
+
+
+def feature_types(table: pd.DataFrame, model: Model, exclude: Collection[str] = ()) -> dict[str, FeatureType]:
+    """Name and type of each feature: what the model says, else every column not in `exclude`, by its type.
+
+    >>> feature_types(pd.DataFrame({"id": [7], "age": [31], "pro": [True]}), Model("churn"), {"id"})
+    {'age': 'numeric', 'pro': 'categorical'}
+    """
+    if model.features:
+        return dict(model.features)
+    return {str(name): _type_of(table[name]) for name in table.columns if name not in exclude}
+
+
+def _type_of(column: pd.Series[Any]) -> FeatureType:
+    numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return "numeric" if numeric else "categorical"
+
+
+def _require(table: pd.DataFrame, names: list[str]) -> None:
+    absent = [name for name in names if name not in table.columns]
+    if absent:
+        have = ", ".join(map(str, table.columns[:20]))
+        raise DriftlineError("reference_column", f"no column {', '.join(map(repr, absent))} in the table", f"its columns are: {have}")
+
+
+def _profile(column: pd.Series[Any], kind: FeatureType) -> Profile:
+    if kind == "categorical":
+        return _categorical(column)
+    values = _numbers(column)
+    return _numeric(values, numeric_edges(values[np.isfinite(values)]))
+
+
+def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
+    """The column as floats, NaN where missing; text that is no number is refused with its row."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = (numbers.isna() & column.notna()).to_numpy()
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DriftlineError(
+            "reference_value",
+            f"column {column.name!r} holds {column.iloc[row]!r} in row {row} and is to be numeric",
+            f'declare it in the model: features.{column.name} = "categorical", or clean the column',
+        )
+    return numbers.to_numpy(np.float64, na_value=np.nan)
+
+
+def _probabilities(column: pd.Series[Any]) -> NDArray[np.float64]:
+    values = _numbers(column)
+    wrong = (values < 0) | (values > 1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DriftlineError(
+            "reference_value",
+            f"score {values[row]!r} in row {row} of column {column.name!r} is outside [0, 1]",
+            "give the probability of the positive class, not a margin",
+        )
+    return values
+
+
+def _numeric(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NumericProfile:
+    """Infinite values count as missing: no event can carry one."""
+    present = values[np.isfinite(values)]
+    n = len(present)
+    mean = math.fsum(present) / n if n else 0.0
+    return NumericProfile(
+        edges=[float(edge) for edge in edges],
+        counts=[int(count) for count in bin_counts(present, edges)],
+        n=n,
+        missing=len(values) - n,
+        mean=mean,
+        m2=math.fsum((present - mean) ** 2),
+        minimum=float(present.min()) if n else None,
+        maximum=float(present.max()) if n else None,
+    )
+
+
+def class_names(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Each value's name as the stream says it; missing stays missing.
+
+    >>> class_names(pd.Series([1.0, 2.5, None])).tolist()
+    ['1', '2.5', None]
+    """
+    named = [None if missing else text_of(_plain(value)) for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]
+    return pd.Series(named, column.index, dtype=object)
+
+
+def _plain(value: Any) -> float | str | bool:
+    """A Python value of the JSON kind that an event would carry."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return value if isinstance(value, str | bool | int | float) else str(value)
+
+
+def _categorical(column: pd.Series[Any]) -> CategoricalProfile:
+    counts = class_names(column).dropna().value_counts()
+    ranked = sorted(((str(name), int(count)) for name, count in counts.items()), key=lambda pair: (-pair[1], pair[0]))
+    named, rest = ranked[:MAX_CATEGORIES], ranked[MAX_CATEGORIES:]
+    n = sum(count for _, count in ranked)
+    return CategoricalProfile(
+        [name for name, _ in named], [count for _, count in named], sum(count for _, count in rest), n, len(column) - n
+    )
+
+
+def _performance(prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any], model: Model) -> PerformanceProfile:
+    known = prediction.notna() & label.notna()
+    prediction, label = prediction[known], label[known]
+    if not len(label):
+        return PerformanceProfile()
+    if model.task == "regression":
+        error = _numbers(prediction) - _numbers(label)
+        return PerformanceProfile(len(error), {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt(np.square(error).mean()))})
+    truth = class_names(label)
+    metrics = {"accuracy": float((class_names(prediction) == truth).mean())}
+    if model.task == "binary" and score is not None:
+        area = _auc(_probabilities(score[known]), (truth == model.positive).to_numpy(bool))
+        metrics |= {} if math.isnan(area) else {"auc": area}
+    return PerformanceProfile(len(truth), metrics)
+
+
+def _auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """From the histograms that panes keep, so that a window of the same rows has the same area."""
+    known = np.isfinite(scores)
+    bins = np.minimum((scores[known] * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+    negatives, positives = (np.bincount(bins[positive[known] == side], minlength=SCORE_BINS) for side in (False, True))
+    return auc_from_scores(negatives, positives).value
