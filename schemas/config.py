@@ -5,9 +5,10 @@ Durations are written as `"90s"`, `"15m"`, `"1h"`, `"7d"` and held as integer mi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -16,12 +17,20 @@ DAY_MS = 24 * HOUR_MS
 Task = Literal["binary", "multiclass", "regression"]
 FeatureType = Literal["numeric", "categorical"]
 
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Chance = Annotated[float, Meta(gt=0, lt=1)]
+Amount = Annotated[float, Meta(gt=0, le=1_000_000)]
+Length = Annotated[int, Meta(ge=1, le=10_000 * DAY_MS)]  # milliseconds
+Delay = Annotated[int, Meta(ge=0, le=10_000 * DAY_MS)]  # milliseconds
+
 
 class Window(msgspec.Struct, frozen=True):
     """Windows of `length_ms`, one begun every `every_ms` (equal: tumbling; shorter: hopping). Both are multiples of the pane."""
 
-    length_ms: int = HOUR_MS
-    every_ms: int = HOUR_MS
+    length_ms: Length = HOUR_MS
+    every_ms: Length = HOUR_MS
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -31,36 +40,35 @@ class Policy(msgspec.Struct, frozen=True):
     above `psi`. Nothing is judged on fewer than `min_samples` rows.
     """
 
-    min_samples: int = 200
-    significance: float = 0.01
-    psi: float = 0.2
-    missing_rise: float = 0.1  # share of rows, absolute
-    type_errors: float = 0.01  # share of rows
-    performance_drop: float = 0.05  # accuracy and AUC: absolute; MAE and RMSE: relative to the reference
-    min_coverage: float = 0.5  # share of a window's predictions that have their label before its performance is judged
-    cooldown_ms: int = DAY_MS  # event time during which one cause asks for one retrain only
-    resolve_after: int = 2  # clean windows in a row that end an incident
-    retrain_after: int = 1  # drifted windows in a row that ask for a retrain
-    adwin_delta: float = 0.002
+    min_samples: Count = 200
+    significance: Chance = 0.01
+    psi: Amount = 0.2
+    missing_rise: Share = 0.1  # share of rows, absolute
+    type_errors: Share = 0.01  # share of rows
+    performance_drop: Amount = 0.05  # accuracy and AUC: absolute; MAE and RMSE: relative to the reference
+    min_coverage: Share = 0.5  # share of a window's predictions that have their label before its performance is judged
+    cooldown_ms: Delay = DAY_MS  # event time during which one cause asks for one retrain only
+    resolve_after: Count = 2  # clean windows in a row that end an incident
+    retrain_after: Count = 1  # drifted windows in a row that ask for a retrain
+    adwin_delta: Chance = 0.002
 
 
 class Model(msgspec.Struct, frozen=True):
     """What driftline needs to know of one model; everything but the name has a default."""
 
-    model: str
+    model: Name
     task: Task = "binary"
-    positive: str = "1"  # the class counted as positive in a binary task
-    features: dict[str, FeatureType] = {}  # empty: taken from the reference, or seen in the events
-    segments: tuple[str, ...] = ()  # names in `segments` of the events, each watched on its own beside the whole
+    positive: Name = "1"  # the class counted as positive in a binary task
+    features: dict[Name, FeatureType] = {}  # empty: taken from the reference, or seen in the events
+    segments: tuple[Name, ...] = ()  # names in `segments` of the events, each watched on its own beside the whole
     windows: tuple[Window, ...] = (Window(),)
-    pane_ms: int = MINUTE_MS
-    disorder_ms: int = 10_000  # the watermark stays this far behind the newest event
-    grace_ms: int = HOUR_MS  # how late behind the watermark a prediction or label may still revise its window
-    horizon_ms: int = 7 * DAY_MS  # how far apart in event time a prediction and its label may be
-    skew_ms: int = 5 * MINUTE_MS  # how far an event may lie after its Kafka time stamp
-    max_wait_ms: int = 10_000  # processing time without any event after which what was seen is judged provisionally
-    learn_windows: int = 3  # windows that become the reference where none was published
-    waiting_limit: int = 5_000_000  # rows of predictions and labels kept for the join, per partition
+    pane_ms: Length = MINUTE_MS
+    disorder_ms: Delay = 10_000  # the watermark stays this far behind the newest event
+    grace_ms: Delay = HOUR_MS  # how late behind the watermark a prediction or label may still revise its window
+    horizon_ms: Delay = 7 * DAY_MS  # how far apart in event time a prediction and its label may be
+    skew_ms: Delay = 5 * MINUTE_MS  # how far an event may lie after its Kafka time stamp
+    max_wait_ms: Length = 10_000  # processing time without any event after which what was seen is judged provisionally
+    learn_windows: Count = 3  # windows that become the reference where none was published
     policy: Policy = Policy()
 
 

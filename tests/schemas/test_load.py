@@ -1,0 +1,172 @@
+"""Model files: what is read, and what is said about every kind of mistake."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.schemas.config import DAY_MS, HOUR_MS, MINUTE_MS, Model, Policy, Window
+from driftline.schemas.errors import ConfigurationError
+from driftline.schemas.load import load_model, load_models, model_from, parse_duration, read_toml
+
+EXAMPLE = Path(__file__).parents[2] / "examples/models/churn.toml"
+
+Mistake = Callable[[str], ConfigurationError]
+
+
+@pytest.fixture
+def mistake(tmp_path: Path) -> Mistake:
+    """The error that a file with this text gives."""
+
+    def of(text: str) -> ConfigurationError:
+        file = tmp_path / "m.toml"
+        file.write_text(text, "utf-8")
+        with pytest.raises(ConfigurationError) as caught:
+            load_model(file)
+        assert caught.value.file == str(file)
+        assert caught.value.fix
+        return caught.value
+
+    return of
+
+
+def test_the_example_says_what_its_comments_say() -> None:
+    assert load_model(EXAMPLE) == Model(
+        "churn",
+        features={"tenure": "numeric", "income": "numeric", "plan": "categorical"},
+        segments=("region",),
+        windows=(Window(HOUR_MS, HOUR_MS), Window(DAY_MS, HOUR_MS)),
+    )
+
+
+def test_the_example_shows_every_key_there_is() -> None:
+    content = tomllib.loads(EXAMPLE.read_text("utf-8"))
+    for kind, table in ((Model, content), (Policy, content["policy"]), (Window, content["windows"][0])):
+        assert set(table) == {name.removesuffix("_ms") for name in kind.__struct_fields__}
+
+
+def test_a_name_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text('model = "m"')
+    assert load_model(tmp_path / "m.toml") == Model("m")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "path", "problem", "fix"),
+    [
+        ('model = "m"\n\ntsk = "binary"', 3, "tsk", "unknown key", "did you mean 'task'?"),
+        ('model = "m"\n[policy]\n# a comment\npssi = 1', 4, "policy.pssi", "unknown key", "did you mean 'psi'?"),
+        ('model = "m"\nzzz = 1', 2, "zzz", "unknown key", "use one of model, task"),
+        ('model = "m"\npane_ms = 60000', 2, "pane_ms", "unknown key", "did you mean 'pane'?"),
+        ('task = "binary"', None, "model", "a required key is missing", 'add model = "…"'),
+        ('model = "m"\ntask = "binray"', 2, "task", "'binray' is not one of binary", "did you mean 'binary'?"),
+        ('model = "m"\ntask = 1', 2, "task", "expected str, got int", "text in quotes"),
+        ('model = ""', 1, "model", "length >= 1", "not empty"),
+        ('model = "a\\u0000b"', 1, "model", "matching regex", "control characters"),
+        ('model = "m"\npane = 60', 2, "pane", "60 is not a duration", '"15m"'),
+        ('model = "m"\npane = "1 hour"', 2, "pane", "'1 hour' is not a duration", '"15m"'),
+        ('model = "m"\npane = "0s"', 2, "pane", "expected int >= 1", "whole number at least 1"),
+        ('model = "m"\n[features]\na = "numeric"\nb = "number"', 4, "features.b", "'number' is not one of", "did you mean 'numeric'?"),
+        ('model = "m"\n[features]\n"" = "numeric"', 2, "features", "length >= 1", "not empty"),
+        ('model = "m"\nfeatures = ["a"]', 2, "features", "this must be a table", "[features]"),
+        ('model = "m"\npolicy = 3', 2, "policy", "this must be a table", "[policy]"),
+        ('model = "m"\n[policy]\npsi = "high"', 3, "policy.psi", "expected float, got str", "a number above 0"),
+        ('model = "m"\n[policy]\npsi = nan', 3, "policy.psi", "expected float > 0", "a number above 0"),
+        ('model = "m"\n[policy]\nmin_coverage = 50', 3, "policy.min_coverage", "<= 1", "at least 0 and at most 1"),
+        ('model = "m"\nsegments = [\n  "a",\n  7,\n]', 2, "segments", "expected str, got int", '["region", "plan"]'),
+        ('model = "m"\n[[windows]]\nlength = "1h"\nevery = "2h"', 4, "windows[0].every", "leave gaps", "at most `length`"),
+        ('model = "m"\n[[windows]]\n[[windows]]\nlength = "90s"', 4, "windows[1].length", "no multiple of the pane", "60 s"),
+        ('model = "m"\npane = "7m"', None, "windows[0].length", "no multiple of the pane", "420 s"),
+        ('model = "m"\nwindows = [{ lenght = "1h" }]', 2, "windows[0].lenght", "unknown key", "did you mean 'length'?"),
+        ('model = "m"\nwindows = []', 2, "windows", "at least one is needed", "[[windows]]"),
+        ('model = "m"\ntask = binary', 2, "", "this is not TOML: invalid value", "text in quotes"),
+        ('model = "m"\nmodel = "n"', 2, "", "this is not TOML: cannot overwrite", "each key once"),
+        ('model = "m"\nsegments = [', 2, "", "this is not TOML", "correct the TOML"),
+    ],
+)
+def test_a_mistake_names_its_line_its_key_and_its_fix(
+    mistake: Mistake, text: str, line: int | None, path: str, problem: str, fix: str
+) -> None:
+    error = mistake(text)
+    assert (error.line, error.path) == (line, path)
+    assert problem in error.problem
+    assert fix in error.fix
+
+
+def test_a_file_that_is_not_utf8_says_so(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_bytes(b'model = "\xff"')
+    with pytest.raises(ConfigurationError, match="UTF-8"):
+        load_model(tmp_path / "m.toml")
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_model(tmp_path / "m.toml")
+
+
+def test_a_directory_gives_its_models_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('model = "churn"')
+    (tmp_path / "b.toml").write_text('model = "fraud"')
+    (tmp_path / "notes.txt").write_text("not a model")
+    assert load_models(tmp_path) == {"churn": Model("churn"), "fraud": Model("fraud")}
+
+
+def test_one_model_in_two_files_is_a_mistake_of_the_second(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('model = "churn"')
+    (tmp_path / "b.toml").write_text('task = "binary"\nmodel = "churn"')
+    with pytest.raises(ConfigurationError, match=r"b\.toml:2: model: 'churn' is the model of a\.toml already"):
+        load_models(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "problem"), [("", "holds no"), ("nowhere", "is not a directory")])
+def test_a_directory_without_models_is_a_mistake(tmp_path: Path, name: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        load_models(tmp_path / name)
+
+
+def test_a_model_can_stand_in_a_table_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text('file = "x.csv"\n[model]\nmodel = "m"\n[[model.windows]]\nlength = "90s"\nevery = "1m"')
+    source = read_toml(tmp_path / "m.toml")
+    with pytest.raises(ConfigurationError, match=r"m\.toml:5: model\.windows\[0\]\.length"):
+        model_from(source, ("model",))
+
+
+durations = st.sampled_from([0, 1, 999, 90_000, MINUTE_MS, 7 * HOUR_MS, 30 * DAY_MS]).filter(bool)
+
+
+@given(st.integers(0, 10**12 - 1), st.sampled_from(["ms", "s", "m", "h", "d"]))
+def test_a_duration_is_its_number_times_its_unit(number: int, unit: str) -> None:
+    assert parse_duration(f"{number}{unit}") == number * parse_duration(f"1{unit}")
+
+
+@given(st.text(max_size=6))
+def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
+    try:
+        assert parse_duration(text) >= 0
+    except ValueError as error:
+        assert repr(text) in str(error)
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(min_codepoint=32, exclude_characters='\x7f"\\', exclude_categories=["Cs"]), min_size=1),
+        st.sampled_from(["numeric", "categorical"]),
+    ),
+    durations,
+    st.integers(1, 50),
+)
+def test_what_is_written_is_what_is_read(
+    tmp_path_factory: pytest.TempPathFactory, features: dict[str, str], pane: int, factor: int
+) -> None:
+    names = "\n".join(f'"{name}" = "{kind}"' for name, kind in features.items())
+    file = tmp_path_factory.mktemp("m") / "m.toml"
+    file.write_text(
+        f'model = "m"\npane = "{pane}ms"\n[[windows]]\nlength = "{pane * factor}ms"\nevery = "{pane}ms"\n[features]\n{names}', "utf-8"
+    )
+    expected = Model("m", features=msgspec.convert(features, dict), windows=(Window(pane * factor, pane),), pane_ms=pane)
+    assert load_model(file) == expected
