@@ -1,0 +1,46 @@
+"""What ingest writes beside its panes: the marker it starts from again, and the progress that lets windows close."""
+
+from __future__ import annotations
+
+import msgspec
+
+CODEC = 1
+
+
+class Marker(msgspec.Struct, array_like=True, frozen=True):
+    """All of one source partition up to `positions` is in the panes listed, each at the fence listed.
+
+    `floors` says, per model, from where the join is rebuilt: (predictions offset, newest event time before it, outcomes offset,
+    newest event time before that).
+    """
+
+    codec: int
+    positions: tuple[int, int]
+    panes: list[tuple[str, str, str, int, int, int]]  # model, version, segment, start, fence of predictions, of outcomes
+    floors: dict[str, tuple[int, int, int, int]]
+    counters: dict[str, int]
+
+
+class Progress(msgspec.Struct, array_like=True, frozen=True):
+    """How far one source partition has come, told to every partition of `panes` after the snapshots it speaks of.
+
+    `newest` holds, per model, the newest event time of its predictions and of its outcomes. `quiet` names models that had no record
+    for their `max_wait_ms` while the partition had no lag; `caught_up` says that it has none now.
+    """
+
+    partition: int
+    positions: tuple[int, int]
+    newest: dict[str, tuple[int, int]]
+    quiet: list[str]
+    caught_up: bool
+    counters: dict[str, int]
+
+
+def progress_key(partition: int) -> bytes:
+    """The record key of a partition's progress; pane snapshots have JSON lists for keys, so they never meet."""
+    return b"progress/%d" % partition
+
+
+decode_marker = msgspec.msgpack.Decoder(Marker).decode
+decode_progress = msgspec.msgpack.Decoder(Progress).decode
+encode = msgspec.msgpack.encode

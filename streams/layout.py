@@ -1,0 +1,135 @@
+"""How a reference lays the histograms of all features end to end in one vector, so that merging two panes is one addition.
+
+    ┌ feature 0 ──────────────────────────┬ feature 1 ────────────────┬ …
+    │ bins … │ missing │ type errors      │ bins … │ missing │ errors  │
+    └─────────────────────────────────────┴───────────────────────────┴ …
+
+Every row adds exactly one to every feature's stretch, so each stretch sums to the pane's n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.schemas.events import text_of
+from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
+
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+PREDICTION, SCORE = "(prediction)", "(score)"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Rows in the terms of a layout; arrays of shape (n, features).
+
+    `flat` holds positions in the vector of counts; `z` the value less the reference's mean, in reference standard deviations (0
+    where absent or categorical); `x` the value itself (NaN where absent). `novel` lists (row, feature, text) of unseen categories.
+    """
+
+    flat: Int64
+    z: Float64
+    x: Float64
+    novel: list[tuple[int, int, str]]
+
+
+class Layout:
+    """The stretches of one reference's features, and how values find their place in them."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self.hash = reference.hash
+        self.names = list(reference.features)
+        self.profiles = list(reference.features.values())
+        self.bins = np.array([len(p.counts) + isinstance(p, CategoricalProfile) for p in self.profiles], np.int64)
+        ends = np.cumsum(self.bins + 2)
+        self.starts = ends - self.bins - 2
+        self.length = int(ends[-1]) if len(ends) else 0
+        self._codes = [
+            {text: i for i, text in enumerate(p.categories)} if isinstance(p, CategoricalProfile) else {} for p in self.profiles
+        ]
+        self._edges = [np.array(p.edges) if isinstance(p, NumericProfile) else np.empty(0) for p in self.profiles]
+        self.centre = np.array([p.mean if isinstance(p, NumericProfile) else 0.0 for p in self.profiles])
+        spread = [p.m2 / p.n if isinstance(p, NumericProfile) and p.n else 0.0 for p in self.profiles]
+        self.scale = np.sqrt(np.where(np.array(spread, np.float64) > 0, spread, 1.0))
+
+    def encode(self, columns: Mapping[str, Sequence[Any]], n: int) -> Encoded:
+        """The place of every value of `n` rows; a feature without a column is missing in every row."""
+        width = len(self.names)
+        flat, x = np.empty((n, width), np.int64), np.full((n, width), np.nan)
+        novel: list[tuple[int, int, str]] = []
+        for f, (name, profile) in enumerate(zip(self.names, self.profiles, strict=True)):
+            values = columns.get(name)
+            if values is None:
+                place = np.full(n, self.bins[f])
+            elif isinstance(profile, NumericProfile):
+                place = self._place_numbers(f, values, x)
+            else:
+                place = self._place_categories(f, values, novel)
+            flat[:, f] = self.starts[f] + place
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = np.nan_to_num((x - self.centre) / self.scale, nan=0.0, posinf=np.inf, neginf=-np.inf)
+        return Encoded(flat, z, x, novel)
+
+    def _place_numbers(self, f: int, values: Sequence[Any], x: Float64) -> Int64:
+        numbers, errors = numeric_column(values)
+        x[:, f] = numbers
+        place = np.searchsorted(self._edges[f], numbers, side="right")
+        place[np.isnan(numbers)] = self.bins[f]
+        place[errors] = self.bins[f] + 1
+        return place
+
+    def _place_categories(self, f: int, values: Sequence[Any], novel: list[tuple[int, int, str]]) -> Int64:
+        codes, missing, error = self._codes[f], int(self.bins[f]), int(self.bins[f]) + 1
+        try:
+            place = np.fromiter((codes.get(v, -1) for v in values), np.int64, len(values))
+        except TypeError:  # a list cannot be a category
+            place = np.full(len(values), -1)
+        for i in np.flatnonzero(place < 0).tolist():
+            text = category_text(values[i])
+            if isinstance(text, str):
+                place[i] = codes.get(text, missing - 1)
+                if place[i] == missing - 1:
+                    novel.append((i, f, text))
+            else:
+                place[i] = error if text else missing
+        return place
+
+    def stretch(self, counts: Int64, feature: int) -> tuple[Int64, int, int]:
+        """One feature's bins, missing rows and type errors out of a vector of counts."""
+        start, bins = int(self.starts[feature]), int(self.bins[feature])
+        return counts[start : start + bins], int(counts[start + bins]), int(counts[start + bins + 1])
+
+
+_NUMBERS = frozenset({float, int, type(None)})
+
+
+def numeric_column(values: Sequence[Any]) -> tuple[Float64, Bool]:
+    """float64 with NaN for what is absent or not a number, and the mask of values that are present but not numbers.
+
+    >>> numeric_column([1, None, "1.5", True])
+    (array([ 1., nan, nan, nan]), array([False, False,  True,  True]))
+    """
+    if _NUMBERS.issuperset(map(type, values)):
+        return np.array(values, np.float64), np.zeros(len(values), bool)
+    number = np.fromiter((type(v) in {float, int} for v in values), bool, len(values))
+    errors = ~number & np.fromiter((v is not None for v in values), bool, len(values))
+    return np.array([v if ok else np.nan for v, ok in zip(values, number.tolist(), strict=True)], np.float64), errors
+
+
+def category_text(value: Any) -> str | bool:
+    """The text of a category; False for a missing value, True for one that cannot be a category.
+
+    >>> category_text("pro"), category_text(3.0), category_text(None), category_text([1.0])
+    ('pro', '3', False, True)
+    """
+    if value is None:
+        return False
+    return True if isinstance(value, list) else text_of(value)

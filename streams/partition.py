@@ -1,0 +1,486 @@
+"""One source partition at ingest: decode, join, fold into panes. Pure: chunks in; dead letters, snapshots and a marker out.
+
+    predictions k ─┐            ┌─► join of model A ─► panes ─┐
+                   ├─► decode ──┤                             ├─► flush: snapshots, marker, progress
+    outcomes k ────┘            └─► join of model B ─► panes ─┘
+
+Architecture invariant: a pane's content is a function of the two prefixes its fence names. Records that a pane's snapshot already
+knows rebuild the join and leave the pane as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from driftline.schemas.config import Model
+from driftline.schemas.errors import DriftlineError, Rejected
+from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction, parse_time, text_of
+from driftline.schemas.progress import CODEC, Marker, Progress, encode
+from driftline.streams.columns import hash_ids
+from driftline.streams.join import NEVER, Floor, Int64, Join, LabelEffects, OutcomeRows, PredictionRows
+from driftline.streams.layout import PREDICTION, SCORE, Layout
+from driftline.streams.panes import (
+    SCORE_BINS,
+    Fence,
+    LabelRows,
+    Losses,
+    Pane,
+    PaneKey,
+    decode_pane,
+    empty_pane,
+    encode_pane,
+    fence_of,
+)
+from driftline.streams.registry import Registry
+from driftline.streams.transport.chunk import Chunk
+
+OPEN_PANES = 4_000  # decoded panes kept in memory between flushes; the rest are snapshots
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Record `index` of the chunk cannot be used."""
+
+    index: int
+    why: Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """What must be durable before the positions may be committed: snapshots first, then the marker."""
+
+    snapshots: list[tuple[PaneKey, bytes]]
+    removed: list[PaneKey]
+    marker: bytes
+
+
+class _Codes:
+    """Texts (or tuples of them) ↔ small integers, in order of appearance."""
+
+    def __init__(self) -> None:
+        self.names: list[Any] = []
+        self._codes: dict[Any, int] = {}
+
+    def __getitem__(self, name: Any) -> int:
+        code = self._codes.get(name)
+        if code is None:
+            code = self._codes[name] = len(self.names)
+            self.names.append(name)
+        return code
+
+
+class _Shard:
+    """One model's part of the partition: its join, and the codes its columns use."""
+
+    def __init__(self, model: Model, floor: Floor) -> None:
+        self.model = model
+        self.floor = floor  # records below it are not needed any more
+        self.join = Join(model.horizon_ms, model.disorder_ms + model.grace_ms, floor)
+        self.versions, self.classes, self.segments = _Codes(), _Codes(), _Codes()
+
+    def answer(self, value: Any) -> float:
+        """A prediction or label as the join holds it: a class code, or the number of a regression."""
+        return float(value) if self.model.task == "regression" else float(self.classes[text_of(value)])
+
+    def pane_starts(self, ts: Int64) -> Int64:
+        return ts // self.model.pane_ms * self.model.pane_ms
+
+    def slices(self, versions: Int64, starts: Int64, segments: Int64) -> Iterator[tuple[list[PaneKey], Int64]]:
+        """Rows by the panes they belong to: the whole, and one for each declared segment they name."""
+        if not len(starts):
+            return
+        order = np.lexsort((segments, starts, versions))
+        table = np.stack([versions[order], starts[order], segments[order]])
+        cuts = np.flatnonzero((table[:, 1:] != table[:, :-1]).any(0)) + 1
+        for rows in np.split(order, cuts):
+            version, start = self.versions.names[int(versions[rows[0]])], int(starts[rows[0]])
+            names = ("", *self.segments.names[int(segments[rows[0]])])
+            yield [PaneKey(self.model.model, version, name, start) for name in names], rows
+
+
+class Partition:
+    """State of one source partition.
+
+    Parameters
+    ----------
+    number
+        The partition.
+    registry
+        Configuration and references.
+    stored
+        Snapshots by pane, as recovered; flushed snapshots are put there too.
+    marker
+        The recovered marker, or None for a beginning.
+    """
+
+    def __init__(self, number: int, registry: Registry, stored: MutableMapping[PaneKey, bytes], marker: Marker | None = None) -> None:
+        if marker and marker.codec > CODEC:
+            raise DriftlineError(
+                "state_too_new", f"the marker of partition {number} has codec {marker.codec}; this version reads up to {CODEC}",
+                "run the version that wrote it, or a newer one",
+            )  # fmt: skip
+        self.number, self._registry, self._stored = number, registry, stored
+        self._start = Fence(*marker.positions) if marker else Fence()
+        self._listed = {PaneKey(*row[:4]): Fence(*row[4:]) for row in marker.panes} if marker else {}
+        self._shards = {name: _Shard(registry.model(name), Floor(*floor)) for name, floor in (marker.floors if marker else {}).items()}
+        self._panes: OrderedDict[PaneKey, Pane] = OrderedDict()
+        self._dirty: set[PaneKey] = set()
+        self._pending: dict[PaneKey, list[LabelRows]] = {}
+        self.counters = Counter(marker.counters if marker else {})
+        self._fences = {key: self._effective_fence(key) for key in self._listed.keys() | stored.keys()}
+        self._highest = Fence(
+            max([self._start.predictions, *(f.predictions for f in self._fences.values())]),
+            max([self._start.outcomes, *(f.outcomes for f in self._fences.values())]),
+        )
+        self.positions = self._replay_from()
+
+    def _effective_fence(self, key: PaneKey) -> Fence:
+        """Up to where a recovered snapshot is right. A snapshot as new as the marker lists is right up to the marker."""
+        snapshot = self._stored.get(key)
+        have = fence_of(snapshot) if snapshot else None
+        listed = self._listed.get(key)
+        if have is None:
+            return Fence() if listed else self._start
+        if listed and not have.covers(listed):
+            return have  # overwritten by a stale writer: read again from there
+        return self._start if self._start.covers(have) else have
+
+    def _replay_from(self) -> Fence:
+        """Low enough for the join and for the pane that is furthest behind."""
+        floors = [shard.floor for shard in self._shards.values()]
+        fences = list(self._fences.values())
+        return Fence(
+            min([self._start.predictions, *(f.predictions for f in floors), *(f.predictions for f in fences)]),
+            min([self._start.outcomes, *(f.outcomes for f in floors), *(f.outcomes for f in fences)]),
+        )
+
+    @property
+    def recovered(self) -> bool:
+        """Whether all that the marker and the snapshots knew has been read again. Until then nothing is flushed."""
+        return self.positions.covers(self._highest)
+
+    @property
+    def dirty(self) -> bool:
+        return bool(self._dirty)
+
+    def skip_to(self, *, predictions: int | None = None, outcomes: int | None = None) -> None:
+        """Move past offsets that the broker no longer has."""
+        p, o = self.positions
+        self.positions = Fence(p if predictions is None else max(p, predictions), o if outcomes is None else max(o, outcomes))
+
+    def add_predictions(self, chunk: Chunk) -> list[DeadLetter]:
+        """Take in a chunk that begins at `positions.predictions`."""
+        counted = self._start.predictions
+        by_model: dict[str, list[tuple[int, Prediction, int]]] = {}
+        dead = []
+        timestamps = chunk.timestamp.tolist()
+        offsets = chunk.offset.tolist()
+        values = chunk.values()
+        for i, value in enumerate(values):
+            if value is None:
+                self.counters["ignored"] += offsets[i] >= counted
+                continue
+            event = decode_prediction(value)
+            checked = event if isinstance(event, Rejected) else self._check(event, event.prediction, timestamps[i])
+            if isinstance(checked, Rejected):
+                dead.append(DeadLetter(i, checked))
+            elif not isinstance(event, Rejected):
+                by_model.setdefault(event.model, []).append((i, event, checked))
+        for name, rows in by_model.items():
+            dead += self._add_model_predictions(name, rows, chunk, values)
+        self.positions = self.positions._replace(predictions=chunk.end)
+        return self._count_dead(dead, chunk, counted)
+
+    def add_outcomes(self, chunk: Chunk) -> list[DeadLetter]:
+        """Take in a chunk that begins at `positions.outcomes`."""
+        counted = self._start.outcomes
+        by_model: dict[str, list[tuple[int, Outcome, int]]] = {}
+        dead = []
+        timestamps = chunk.timestamp.tolist()
+        offsets = chunk.offset.tolist()
+        for i, value in enumerate(chunk.values()):
+            if value is None:
+                self.counters["ignored"] += offsets[i] >= counted
+                continue
+            event = decode_outcome(value)
+            checked = event if isinstance(event, Rejected) else self._check(event, event.label, timestamps[i])
+            if isinstance(checked, Rejected):
+                dead.append(DeadLetter(i, checked))
+            elif not isinstance(event, Rejected):
+                by_model.setdefault(event.model, []).append((i, event, checked))
+        for name, rows in by_model.items():
+            self._add_model_outcomes(name, rows, chunk)
+        self.positions = self.positions._replace(outcomes=chunk.end)
+        return self._count_dead(dead, chunk, counted)
+
+    def _check(self, event: Prediction | Outcome, answer: Any, timestamp: int) -> int | Rejected:
+        """The event's time in milliseconds, if the event can be used."""
+        if not self._registry.knows(event.model, timestamp):
+            return Rejected("unknown_model", f"model {event.model!r} has no configuration file and no reference; add one of them")
+        model = self._registry.model(event.model)
+        if model.task == "regression" and not isinstance(answer, float) and answer is not None:
+            return Rejected("task_mismatch", f"model {event.model!r} is a regression; {str(answer)[:60]!r} is not a number")
+        ts = parse_time(event.ts)
+        if isinstance(ts, int) and ts > timestamp + model.skew_ms:
+            return Rejected("future", f"the event time {ts} lies {ts - timestamp} ms after the record's Kafka time stamp {timestamp}")
+        return ts
+
+    def _count_dead(self, dead: list[DeadLetter], chunk: Chunk, counted: int) -> list[DeadLetter]:
+        """Dead letters that were not told before the marker, in order."""
+        new = [letter for letter in dead if chunk.offset[letter.index] >= counted]
+        self.counters["dead_letters"] += len(new)
+        self.counters["consumed"] += int((chunk.offset >= counted).sum())
+        return sorted(new, key=lambda letter: letter.index)
+
+    def _shard(self, name: str) -> _Shard:
+        shard = self._shards.get(name)
+        if shard is None:
+            floor = Floor(self._start.predictions, NEVER, self._start.outcomes, NEVER)
+            shard = self._shards[name] = _Shard(self._registry.model(name), floor)
+        return shard
+
+    def _add_model_predictions(
+        self, name: str, rows: list[tuple[int, Prediction, int]], chunk: Chunk, values: Sequence[bytes | None]
+    ) -> list[DeadLetter]:
+        shard = self._shard(name)
+        index = np.array([i for i, _, _ in rows])
+        keep = chunk.offset[index] >= shard.floor.predictions
+        if not keep.all():
+            rows, index = [row for row, k in zip(rows, keep.tolist(), strict=True) if k], index[keep]
+            if not rows:
+                return []
+        events = [event for _, event, _ in rows]
+        batch = PredictionRows(
+            offset=chunk.offset[index],
+            ts=np.array([ts for _, _, ts in rows], np.int64),
+            id_hash=hash_ids([event.id for event in events]),
+            version=np.array([shard.versions[event.version] for event in events], np.int64),
+            predicted=np.array([shard.answer(event.prediction) for event in events]),
+            bin=np.array([-1 if e.score is None else min(int(e.score * SCORE_BINS), SCORE_BINS - 1) for e in events], np.int64),
+            segments=np.array([shard.segments[_segments(event, shard.model)] for event in events], np.int64),
+            fingerprint=np.array([_fingerprint(values[i]) for i, _, _ in rows], np.uint64),
+        )
+        arrivals = shard.join.add_predictions(batch)
+        new = batch.offset >= self._start.predictions
+        for what in ("accepted", "duplicate", "late"):
+            self.counters[what] += int((getattr(arrivals, what) & new).sum())
+        self._fold_features(shard, events, batch, np.flatnonzero(arrivals.accepted))
+        self._fold_labels(shard, arrivals.labels)
+        shard.join.evict()
+        conflict = Rejected("duplicate_conflict", "an earlier prediction of this id and version has other content; the first one counts")
+        return [DeadLetter(int(index[i]), conflict) for i in np.flatnonzero(arrivals.conflict)]
+
+    def _add_model_outcomes(self, name: str, rows: list[tuple[int, Outcome, int]], chunk: Chunk) -> None:
+        shard = self._shard(name)
+        index = np.array([i for i, _, _ in rows])
+        keep = chunk.offset[index] >= shard.floor.outcomes
+        rows, index = [row for row, k in zip(rows, keep.tolist(), strict=True) if k], index[keep]
+        if not rows:
+            return
+        labels = [np.nan if e.kind == "retraction" or e.label is None else shard.answer(e.label) for _, e, _ in rows]
+        batch = OutcomeRows(
+            chunk.offset[index], np.array([ts for _, _, ts in rows], np.int64), hash_ids([e.id for _, e, _ in rows]), np.array(labels)
+        )
+        late, effects = shard.join.add_outcomes(batch)
+        new = batch.offset >= self._start.outcomes
+        self.counters["late_outcomes"] += int((late & new).sum())
+        self.counters["outcomes"] += int((~late & new).sum())
+        self._fold_labels(shard, effects)
+        shard.join.evict()
+
+    def _fold_features(self, shard: _Shard, events: list[Prediction], batch: PredictionRows, accepted: Int64) -> None:
+        starts = shard.pane_starts(batch.ts)
+        for version in np.unique(batch.version[accepted]).tolist():
+            rows = accepted[batch.version[accepted] == version]
+            name = shard.versions.names[version]
+            layouts = {s: self._registry.layout(shard.model.model, name, s) for s in np.unique(starts[rows]).tolist()}
+            for layout in set(layouts.values()):
+                under = rows[np.array([layouts[s] is layout for s in starts[rows].tolist()])]
+                self._fold_under(shard, layout, [events[i] for i in under.tolist()], batch, under)
+
+    def _fold_under(self, shard: _Shard, layout: Layout | None, events: list[Prediction], batch: PredictionRows, rows: Int64) -> None:
+        """Fold rows of one version and one reference (or none) into their panes."""
+        columns = _feature_columns(events, layout, shard.model)
+        encoded = layout.encode(columns, len(events)) if layout else None
+        offsets = batch.offset[rows]
+        for keys, part in shard.slices(batch.version[rows], shard.pane_starts(batch.ts[rows]), batch.segments[rows]):
+            for key in keys:
+                fresh = part if offsets[part[0]] >= self._highest.predictions else part[offsets[part] >= self._fence(key).predictions]
+                if not len(fresh):
+                    continue
+                pane = self._open(key, layout)
+                begun_with = self._registry.by_hash(pane.reference)
+                if begun_with is None:
+                    pane.add_raw(_feature_columns(events, None, shard.model) if layout else columns, fresh, _types(shard.model))
+                elif layout is begun_with and encoded:
+                    pane.add_encoded(layout, encoded, fresh)
+                else:  # a reference was put in force for a time that had already begun
+                    pane.add_encoded(begun_with, begun_with.encode(_feature_columns(events, begun_with, shard.model), len(events)), fresh)
+
+    def _fold_labels(self, shard: _Shard, effects: LabelEffects) -> None:
+        """Bring label effects to the panes of the predictions, and losses to the panes of the label times."""
+        behind = effects.on_arrival & (self._offsets(shard, effects) < self._highest.predictions)
+        if behind.any():
+            effects = self._settle_arrivals(shard, effects, behind)
+        told = ~np.isnan(effects.label)
+        self._fold_told(shard, LabelEffects(*(getattr(effects, name)[told] for name in LabelEffects.__slots__)))
+
+    @staticmethod
+    def _offsets(shard: _Shard, effects: LabelEffects) -> Int64:
+        offsets: Int64 = shard.join.predictions["offset"][effects.prediction]
+        return offsets
+
+    def _fold_told(self, shard: _Shard, effects: LabelEffects) -> None:
+        table, at = shard.join.predictions, effects.prediction
+        if not len(at):
+            return
+        offsets, ts, predicted = table["offset"][at], table["ts"][at], table["predicted"][at]
+        versions, segments = table["version"][at].astype(np.int64), table["segments"][at].astype(np.int64)
+        label_rows = LabelRows(effects.sign, predicted, effects.label, table["bin"][at].astype(np.int64), effects.label_ts - ts)
+        for keys, part in shard.slices(versions, shard.pane_starts(ts), segments):
+            for key in keys:
+                fresh = self._unknown_to(key, offsets, effects.outcome_offset, part)
+                if len(fresh):
+                    self._open(key, None)
+                    self._pending.setdefault(key, []).append(LabelRows(*(column[fresh] for column in label_rows)))
+        loss = np.abs(predicted - effects.label) if shard.model.task == "regression" else (predicted != effects.label).astype(np.float64)
+        for keys, part in shard.slices(versions, shard.pane_starts(effects.label_ts), segments):
+            for key in keys:
+                fresh = self._unknown_to(key, offsets, effects.outcome_offset, part)
+                if len(fresh):
+                    signed = effects.sign[fresh] * loss[fresh]
+                    losses = Losses(int(effects.sign[fresh].sum()), float(signed.sum()), float((signed * loss[fresh]).sum()))
+                    self._open(key, None).losses.add(losses)
+
+    def _unknown_to(self, key: PaneKey, prediction: Int64, outcome: Int64, rows: Int64) -> Int64:
+        """The rows of pairs that a pane's snapshot does not know yet: not both sides lie below its fence."""
+        if self.recovered:
+            return rows
+        fence = self._fence(key)
+        return rows[(prediction[rows] >= fence.predictions) | (outcome[rows] >= fence.outcomes)]
+
+    def _settle_arrivals(self, shard: _Shard, effects: LabelEffects, behind: np.ndarray[Any, np.dtype[np.bool_]]) -> LabelEffects:
+        """During a replay a prediction can arrive after outcomes of which a snapshot knows the first few only.
+
+        Those pairs are told one outcome at a time, in offset order, so that each step meets the fence on its own.
+        """
+        steps: list[tuple[int, int, float, int, int, bool]] = []
+        for i in np.flatnonzero(behind).tolist():
+            row = int(effects.prediction[i])
+            winner: tuple[int, int, float] | None = None
+            first = -NEVER
+            for ts, offset, label in shard.join.outcomes_of(row):
+                if winner is not None and not np.isnan(winner[2]):
+                    steps.append((row, -1, winner[2], first, offset, False))
+                if winner is None or (ts, offset) > winner[:2]:
+                    winner = (ts, offset, label)
+                first = min(first, ts)
+                steps.append((row, 1, winner[2], first, offset, False))
+        rest = LabelEffects(*(getattr(effects, name)[~behind] for name in LabelEffects.__slots__))
+        columns = list(zip(*steps, strict=True))
+        kinds = (np.int64, np.int64, np.float64, np.int64, np.int64, np.bool_)
+        told = [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+        return LabelEffects(*(np.concatenate([getattr(rest, name), part]) for name, part in zip(LabelEffects.__slots__, told, strict=True)))
+
+    def _fence(self, key: PaneKey) -> Fence:
+        return self._fences.get(key, self._start)
+
+    def _open(self, key: PaneKey, layout: Layout | None) -> Pane:
+        """The pane, about to be changed."""
+        pane = self._panes.get(key)
+        if pane is None:
+            snapshot = self._stored.get(key)
+            layout = layout or self._registry.layout(key.model, key.version, key.start)
+            pane = self._panes[key] = decode_pane(snapshot)[0] if snapshot else empty_pane(layout)
+        self._dirty.add(key)
+        return pane
+
+    def flush(self) -> Flush:
+        """Snapshots of the panes that changed, and the marker that lists them all; nothing is dirty afterwards."""
+        if not self.recovered:
+            raise RuntimeError("a partition that is still replaying has no fence to write")
+        self._apply_pending()
+        snapshots = []
+        for key in sorted(self._dirty):
+            snapshot = encode_pane(self._panes[key], self.positions)
+            self._stored[key] = snapshot
+            self._listed[key] = self.positions
+            snapshots.append((key, snapshot))
+        self._dirty.clear()
+        removed = self._remove_final()
+        while len(self._panes) > OPEN_PANES:
+            self._panes.popitem(last=False)
+        return Flush(snapshots, removed, encode(self.marker()))
+
+    def _apply_pending(self) -> None:
+        for key, parts in self._pending.items():
+            shard = self._shards[key.model]
+            rows = LabelRows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+            classes = None if shard.model.task == "regression" else shard.classes.names
+            self._panes[key].add_labels(rows, classes, shard.model.positive)
+        self._pending.clear()
+
+    def _remove_final(self) -> list[PaneKey]:
+        """Forget panes that no event still to come can touch."""
+        final = []
+        for key in self._listed:
+            shard = self._shards.get(key.model)
+            if shard is None:
+                continue
+            model, join = shard.model, shard.join
+            end = key.start + model.pane_ms
+            lateness = model.disorder_ms + model.grace_ms
+            # A label time lies up to a horizon before its prediction, and a correction up to a horizon after it.
+            predictions_past = join.newest_prediction - lateness > end + model.horizon_ms
+            if predictions_past and join.newest_outcome - lateness > end + 2 * model.horizon_ms:
+                final.append(key)
+        for key in final:
+            self._stored.pop(key, None)
+            self._panes.pop(key, None)
+            del self._listed[key]
+        return final
+
+    def marker(self) -> Marker:
+        """Where a new owner starts from."""
+        floors = {}
+        for name, shard in self._shards.items():
+            floor = shard.join.floor
+            floors[name] = (floor.predictions, floor.predictions_newest, floor.outcomes, floor.outcomes_newest)
+        panes = [(*key, *fence) for key, fence in self._listed.items()]
+        return Marker(CODEC, tuple(self.positions), panes, floors, dict(self.counters))
+
+    def progress(self, quiet: Mapping[str, bool], caught_up: bool) -> Progress:
+        """How far the partition has come; `quiet` by model and `caught_up` are the shell's to know."""
+        newest = {name: (shard.join.newest_prediction, shard.join.newest_outcome) for name, shard in self._shards.items()}
+        silent = sorted(name for name in newest if quiet.get(name))
+        return Progress(self.number, tuple(self.positions), newest, silent, caught_up, dict(self.counters))
+
+
+def _segments(event: Prediction, model: Model) -> tuple[str, ...]:
+    return tuple(f"{name}={event.segments[name]}" for name in model.segments if name in event.segments)
+
+
+def _types(model: Model) -> dict[str, Any]:
+    """Types for learning: what is configured, and those of the model's own columns."""
+    answer = "numeric" if model.task == "regression" else "categorical"
+    return {**model.features, PREDICTION: answer, SCORE: "numeric"}
+
+
+def _feature_columns(events: list[Prediction], layout: Layout | None, model: Model) -> dict[str, list[Any]]:
+    """One list per feature: those of the reference, or without one all that the events have."""
+    names = layout.names if layout else list(model.features or dict.fromkeys(name for event in events for name in event.features))
+    columns = {name: [event.features.get(name) for event in events] for name in names if name not in {PREDICTION, SCORE}}
+    columns[PREDICTION] = [event.prediction for event in events]
+    if any(event.score is not None for event in events):
+        columns[SCORE] = [event.score for event in events]
+    return columns
+
+
+def _fingerprint(value: bytes | None) -> int:
+    return int.from_bytes(hashlib.blake2b(value or b"", digest_size=8).digest())

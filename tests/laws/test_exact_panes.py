@@ -1,0 +1,227 @@
+"""The law the project stands on: panes equal a recount of the raw events, whatever came in which order, twice, late or after a crash."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftline.schemas.config import Model
+from driftline.schemas.progress import decode_marker
+from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
+from driftline.streams.panes import BETWEEN, Fence, Pane, PaneKey, decode_pane, fence_of
+from driftline.streams.partition import Partition
+from driftline.streams.registry import Registry
+from driftline.streams.transport.chunk import Chunk, chunk_of
+
+T0 = 1_767_571_200_000
+MODEL = Model("m", pane_ms=1_000, horizon_ms=8_000, disorder_ms=1_000, grace_ms=2_000, segments=("region",))
+REFERENCE = Reference(
+    "m", "1",
+    {
+        "x": NumericProfile(edges=[0.0, 2.0, 5.0], counts=[1, 1, 1, 1], n=4, missing=0, mean=2.0, m2=8.0),
+        "c": CategoricalProfile(categories=["a", "b"], counts=[2, 2], other=0, n=4, missing=0),
+    },
+    rows=4,
+)  # fmt: skip
+
+
+def registry(learned: bool) -> Registry:
+    known = Registry({"m": MODEL})
+    if not learned:
+        known.add(REFERENCE, 0)
+    return known
+
+
+def random_topics(rng: random.Random, n: int) -> tuple[list[bytes | None], list[bytes | None]]:
+    """Two topics of raw messages: ids come twice, labels come early, late, corrected, taken back; some bytes are rubbish."""
+    predictions: list[bytes | None] = []
+    outcomes: list[bytes | None] = []
+    now = T0
+    for _ in range(n):
+        now += rng.randrange(0, 1_200)
+        identity = f"id{rng.randrange(max(2, n // 2))}"
+        ts = now - rng.choice([0, 0, 0, 500, 1_500, 4_000, 9_000])
+        event: dict[str, Any] = {
+            "id": identity, "model": "m", "version": rng.choice(["1", "1", "2"]), "ts": ts, "prediction": rng.randrange(2),
+            "score": rng.random(), "features": {"x": rng.choice([None, -1, 0, 2, 4.5, 99, "oops"]), "c": rng.choice(["a", "b", "new", None])},
+            "segments": rng.choice([{}, {"region": "eu"}, {"region": "us"}]),
+        }  # fmt: skip
+        predictions.append(rng.choice([json.dumps(event).encode()] * 20 + [b"{", None]))
+        for _ in range(rng.choice([0, 1, 1, 2])):
+            kind = rng.choice(["final", "final", "correction", "retraction"])
+            label = None if kind == "retraction" else rng.randrange(2)
+            late = now + rng.choice([-3_000, 0, 0, 800, 5_000, 20_000])
+            outcome = {"id": f"id{rng.randrange(max(2, n // 2))}", "model": "m", "ts": late, "label": label, "kind": kind}
+            outcomes.append(rng.choice([json.dumps(outcome).encode()] * 20 + [b"[]"]))
+    return predictions, outcomes
+
+
+def recount(predictions: list[bytes | None], outcomes: list[bytes | None]) -> dict[PaneKey, dict[str, Any]]:
+    """The definition, written as plainly as can be: loops over all events, no state but lists."""
+    lateness = MODEL.disorder_ms + MODEL.grace_ms
+
+    def accepted(values: list[bytes | None]) -> list[tuple[int, dict[str, Any], int]]:
+        newest, rows = -(2**62), []
+        for offset, value in enumerate(values):
+            event = json.loads(value) if value and value.endswith(b"}") else None
+            if not event:
+                continue
+            if event["ts"] >= newest - lateness:
+                rows.append((offset, event, newest))
+            newest = max(newest, event["ts"])
+        return rows
+
+    firsts: list[tuple[int, dict[str, Any], list[int]]] = []
+    for offset, event, newest in accepted(predictions):
+        twin = [f for f in firsts if (f[1]["id"], f[1]["version"]) == (event["id"], event["version"]) and max(f[2]) >= newest - MODEL.horizon_ms]
+        if twin:
+            twin[0][2].append(event["ts"])
+        else:
+            firsts.append((offset, event, [event["ts"]]))
+    panes: dict[PaneKey, dict[str, Any]] = {}
+
+    def at(event: dict[str, Any], ts: int) -> list[dict[str, Any]]:
+        names = ["", *(f"region={r}" for r in event["segments"].values())]
+        keys = [PaneKey("m", event["version"], name, ts // MODEL.pane_ms * MODEL.pane_ms) for name in names]
+        return [panes.setdefault(k, {"n": 0, "x": Counter(), "c": Counter(), "confusion": Counter(), "losses": 0, "loss": 0}) for k in keys]
+
+    labels = accepted(outcomes)
+    for _, event, _ in firsts:
+        pairs = [(o["ts"], offset, o["label"]) for offset, o, _ in labels if o["id"] == event["id"] and abs(o["ts"] - event["ts"]) <= MODEL.horizon_ms]
+        label = max(pairs)[2] if pairs else None
+        for pane in at(event, event["ts"]):
+            pane["n"] += 1
+            pane["x"][event["features"]["x"]] += 1
+            pane["c"][event["features"]["c"]] += 1
+            if label is not None:
+                pane["confusion"][f"{event['prediction']}{BETWEEN}{label}"] += 1
+        if label is not None:
+            for pane in at(event, min(pairs)[0]):
+                pane["losses"] += 1
+                pane["loss"] += label != event["prediction"]
+    return panes
+
+
+def chunks(rng: random.Random, topic: str, values: list[bytes | None], start: int, end: int) -> list[Chunk]:
+    """The records of `[start, end)` cut at random; their Kafka time is far ahead, so none is from the future."""
+    out = []
+    while start < end:
+        stop = min(end, start + rng.choice([1, 2, 5, 50]))
+        out.append(chunk_of(topic, 0, start, stop, [(i, T0 + 10**9, b"k", values[i], ()) for i in range(start, stop)]))
+        start = stop
+    return out
+
+
+def feed(rng: random.Random, partition: Partition, predictions: list[bytes | None], outcomes: list[bytes | None], until: Fence) -> None:
+    """Read both topics up to `until`, interleaved at random."""
+    queues = [
+        chunks(rng, "p", predictions, partition.positions.predictions, until.predictions),
+        chunks(rng, "o", outcomes, partition.positions.outcomes, until.outcomes),
+    ]
+    while any(queues):
+        queue = rng.choice([q for q in queues if q])
+        chunk = queue.pop(0)
+        (partition.add_predictions if chunk.topic == "p" else partition.add_outcomes)(chunk)
+
+
+def check(stored: dict[PaneKey, bytes], wanted: dict[PaneKey, dict[str, Any]], learned: bool) -> None:
+    got = {key: decode_pane(snapshot)[0] for key, snapshot in stored.items()}
+    for key in got.keys() | wanted.keys():
+        pane, want = got.get(key), wanted.get(key)
+        assert pane is not None, f"{key} is missing"
+        if want is None:
+            assert (pane.n, pane.n_labelled, pane.confusion, pane.losses.n) == (0, 0, {}, 0), key
+            continue
+        assert (pane.n, Counter(pane.confusion), pane.losses.n) == (want["n"], want["confusion"], want["losses"]), key
+        assert pane.losses.total == want["loss"]
+        assert pane.scores.sum() == pane.n_labelled == want["confusion"].total() == pane.delays.sum()
+        check_features(key, pane, want, learned)
+
+
+def check_features(key: PaneKey, pane: Pane, want: dict[str, Any], learned: bool) -> None:
+    x, c = want["x"], want["c"]
+    if key.version == "2" or learned:
+        if pane.n:
+            assert sum(pane.sketches["x"].counts) == sum(n for v, n in x.items() if isinstance(v, int | float))
+            assert pane.sketches["c"].texts == {v: n for v, n in c.items() if v}
+            assert pane.sketches["c"].missing == c[None]
+        return
+    numeric = [x[-1], x[0], x[2] + x[4.5], x[99], x[None], x["oops"]]
+    assert pane.counts.tolist() == [*numeric, c["a"], c["b"], c["new"], c[None], 0]
+    assert pane.novel.get("c", {}) == ({"new": c["new"]} if c["new"] else {})
+
+
+@settings(max_examples=150)
+@given(seed=st.integers(0, 10**9), n=st.integers(1, 60), learned=st.booleans())
+def test_any_order_and_chunking_gives_the_recount(seed: int, n: int, learned: bool) -> None:
+    rng = random.Random(seed)
+    predictions, outcomes = random_topics(rng, n)
+    stored: dict[PaneKey, bytes] = {}
+    partition = Partition(0, registry(learned), stored)
+    kept: dict[PaneKey, bytes] = {}
+    for share in (0.3, 0.7, 1.0):
+        feed(rng, partition, predictions, outcomes, Fence(int(len(predictions) * share), int(len(outcomes) * share)))
+        kept |= dict(partition.flush().snapshots)  # readers keep a final pane; the partition itself forgets it
+    check(kept, recount(predictions, outcomes), learned)
+    c = partition.counters
+    assert c["consumed"] == len(predictions) + len(outcomes)
+    told = ("accepted", "duplicate", "late", "outcomes", "late_outcomes", "dead_letters", "ignored")
+    assert c["consumed"] == sum(c[name] for name in told)
+
+
+@settings(max_examples=300)
+@given(seed=st.integers(0, 10**9), n=st.integers(1, 60), learned=st.booleans())
+def test_crashes_zombies_and_lost_snapshots_change_nothing(seed: int, n: int, learned: bool) -> None:
+    """Several workers live and die; each starts from what some earlier ones left, kept by the rule of the highest fence."""
+    rng = random.Random(seed)
+    predictions, outcomes = random_topics(rng, n)
+    table: dict[PaneKey, bytes] = {}
+    marker = b""
+    evaluate: dict[PaneKey, bytes] = {}
+
+    def keep_highest(into: dict[PaneKey, bytes], key: PaneKey, snapshot: bytes) -> None:
+        if key not in into or sum(fence_of(snapshot)) >= sum(fence_of(into[key])):
+            into[key] = snapshot
+
+    end = Fence(len(predictions), len(outcomes))
+    for life in range(rng.randrange(1, 6) + 1):
+        mine = dict(table)
+        partition = Partition(0, registry(learned), mine, decode_marker(marker) if marker else None)
+        last = life == 5
+        for _ in range(rng.randrange(0, 4)):
+            p, o = partition._highest
+            until = Fence(rng.randint(min(p, end.predictions), end.predictions), rng.randint(min(o, end.outcomes), end.outcomes))
+            feed(rng, partition, predictions, outcomes, Fence(*map(max, until, partition.positions)))
+            if not partition.recovered:
+                continue
+            if rng.random() < 0.5:
+                for shard in partition._shards.values():
+                    shard.join.evict(force=True)
+            flush = partition.flush()
+            told = flush.snapshots[: rng.randrange(len(flush.snapshots) + 1)] if rng.random() < 0.3 and not last else flush.snapshots
+            for key, snapshot in told:
+                keep_highest(table, key, snapshot)
+                keep_highest(evaluate, key, snapshot)
+            if len(told) < len(flush.snapshots):
+                break  # killed between two snapshots: no marker
+            for key in flush.removed:
+                table.pop(key, None)
+            if not marker or sum(decode_marker(flush.marker).positions) >= sum(decode_marker(marker).positions):
+                marker = flush.marker
+            if rng.random() < 0.2 and table:
+                key = rng.choice(sorted(table))
+                stale = Partition(0, registry(learned), {})
+                feed(rng, stale, predictions, outcomes, Fence(rng.randint(0, until.predictions), rng.randint(0, until.outcomes)))
+                written = dict(stale.flush().snapshots)
+                if key in written and fence_of(table[key]).covers(fence_of(written[key])):
+                    table[key] = written[key]  # compaction kept a zombie's late write
+    final = Partition(0, registry(learned), table, decode_marker(marker) if marker else None)
+    feed(rng, final, predictions, outcomes, end)
+    for key, snapshot in final.flush().snapshots:
+        keep_highest(evaluate, key, snapshot)
+    check(evaluate, recount(predictions, outcomes), learned)
