@@ -14,9 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from numbers import Integral
+from operator import index
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 from uuid import UUID
 
 import confluent_kafka
@@ -41,14 +41,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a number, string, boolean, list or None")
 
 
-def _text_id(id: str | int | UUID | None) -> str:
+def _text_id(id: str | SupportsIndex | UUID | None) -> str:
     if isinstance(id, str):
         return id
     if id is None:
         return os.urandom(16).hex()
-    if isinstance(id, Integral | UUID):
-        return str(id)
-    raise TypeError(f"the id {id!r} is neither a string, an integer nor a UUID")
+    return str(id if isinstance(id, UUID) else index(id))  # `index` refuses what is no integer
 
 
 class Publisher:
@@ -146,7 +144,7 @@ class Publisher:
         score: float | None = None,
         scores: Mapping[str, float] | None = None,
         segments: Mapping[str, str] | None = None,
-        id: str | int | UUID | None = None,
+        id: str | SupportsIndex | UUID | None = None,
         ts: int | datetime | None = None,
         role: Literal["champion", "challenger", "shadow", "canary"] | None = None,
         latency_ms: float | None = None,
@@ -164,15 +162,14 @@ class Publisher:
         role : what the version is to the service; champion when None.
         latency_ms : how long the prediction took.
         """
-        event = {
-            "model": self.model, "version": self.version, "features": features, "prediction": prediction, "score": score,
-            "scores": scores, "segments": segments, "role": role, "latency_ms": latency_ms,
-        }  # fmt: skip
-        return self._publish(self._topics.predictions, id, ts, event)
+        optional = {"score": score, "scores": scores, "segments": segments, "role": role, "latency_ms": latency_ms}
+        given = {name: value for name, value in optional.items() if value is not None}
+        required = {"model": self.model, "version": self.version, "features": features, "prediction": prediction}
+        return self._publish(self._topics.predictions, id, ts, required | given)
 
     def outcome(
         self,
-        id: str | int | UUID,
+        id: str | SupportsIndex | UUID,
         label: Any,
         kind: Literal["final", "provisional", "correction", "retraction"] = "final",
         ts: int | datetime | None = None,
@@ -219,11 +216,11 @@ class Publisher:
 
     # -- how
 
-    def _publish(self, topic: str, id: str | int | UUID | None, ts: int | datetime | None, event: dict[str, Any]) -> str:
+    def _publish(self, topic: str, id: str | SupportsIndex | UUID | None, ts: int | datetime | None, event: dict[str, Any]) -> str:
         try:
             event["id"] = text = _text_id(id)
             event["ts"] = time.time_ns() // 1_000_000 if ts is None else ts
-            value = self._encoder.encode({name: part for name, part in event.items() if part is not None})
+            value = self._encoder.encode(event)
             fault = self._fault(value, "label" in event)
         except Exception as error:  # whatever the caller's objects do, the caller goes on
             text, fault = str(id), Rejected("wrong_type", f"{type(error).__name__}: {error}")

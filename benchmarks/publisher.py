@@ -1,0 +1,44 @@
+"""What one call of the SDK costs the service: `python benchmarks/publisher.py [calls]`.
+
+An event of 20 numbers and 5 categories, 640 bytes of JSON, on the embedded broker and with no broker at all; the median of five runs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+from driftline import Publisher
+from driftline.schemas.topics import Topics
+from driftline.streams.transport.embedded import EmbeddedBroker
+
+FEATURES = {f"feature_{i}": 0.123456 * i for i in range(20)} | {f"category_{i}": "some" for i in range(5)}
+
+
+def microseconds_per_call(publisher: Publisher, calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        publisher.predicted(FEATURES, 1, score=0.83, segments={"region": "eu"})
+    return (time.perf_counter() - start) / calls * 1e6
+
+
+def measure(name: str, servers: str, calls: int) -> None:
+    runs = []
+    for _ in range(5):
+        publisher = Publisher(servers, model="churn", version="7")
+        runs.append(microseconds_per_call(publisher, calls))
+        publisher.close(10 if name == "broker" else 0)
+    print(f"{name:>12}: {statistics.median(runs):6.2f} µs a call ({min(runs):.2f}–{max(runs):.2f}); {publisher.dropped} dropped")
+
+
+def main() -> None:
+    calls = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    with EmbeddedBroker() as broker:
+        broker.create_topics(Topics().table(4))
+        measure("broker", broker.bootstrap, calls)
+    measure("no broker", "127.0.0.1:1", calls)
+
+
+if __name__ == "__main__":
+    main()
