@@ -1,0 +1,475 @@
+"""ClickHouse, over HTTP or inside the process: one client, and the address alone decides which.
+
+Writing the same thing twice changes nothing: a block carries a token that the server remembers, and rows replace each other by
+revision. So whatever happens between sending a block and hearing of it, the answer is to send the same block again.
+
+Architecture invariant: three kinds of error, three answers. The store is busy or away: wait and send the same block again, for
+ever. A row is refused: find it by halving and hand it to `on_rejected`. Everything else: stop with a `DriftlineError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+import clickhouse_connect
+import msgspec
+import pyarrow as pa
+from clickhouse_connect.driver.binding import quote_identifier
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+
+from driftline.schemas.errors import DriftlineError
+
+#: ClickHouse's codes of states that pass by themselves; 243 is a full disk.
+RETRIABLE: Final = frozenset({3, 107, 159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 285, 319, 425, 439, 473, 999})
+#: Codes that speak of a value in the block and not of the table or the server.
+REFUSED: Final = frozenset({6, 27, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 407, 469})
+#: How often a state is met that may also last for ever, by the code of its error.
+PATIENCE: Final[Mapping[str, int]] = {"store_denied": 10, "store_partial": 5}
+REJECTED_LIMIT: Final = 100
+FIRST_DELAY_S: Final = 0.1
+LONGEST_DELAY_S: Final = 10.0
+
+_MIGRATE: Final = "run `driftline migrate` (in a query of your own: correct the name)"
+_FIXES: Final[Mapping[int, tuple[str, str]]] = {
+    **dict.fromkeys((8, 10, 16, 20, 47, 60, 81), ("store_schema", _MIGRATE)),
+    **dict.fromkeys(
+        (164, 291, 497), ("store_denied", "give the user of DRIFTLINE_CLICKHOUSE the right to SELECT, INSERT and, to migrate, CREATE")
+    ),
+    **dict.fromkeys((192, 193, 194, 516), ("store_login", "correct the user and the password in DRIFTLINE_CLICKHOUSE")),
+}
+
+T = TypeVar("T")
+OnRetry = Callable[[DriftlineError, int, float], object]
+OnRejected = Callable[[msgspec.Struct, DriftlineError], object]
+
+
+class _Refused(Exception):
+    """The store refuses a value in the block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file of SQL statements, each of which can be run again without harm."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def statements(self) -> list[str]:
+        """A statement ends where a line ends with a semicolon."""
+        return [statement.strip() for statement in re.split(r";\s*(?:\n|$)", self.sql) if statement.strip()]
+
+
+def migrations() -> tuple[Migration, ...]:
+    """All migrations this version knows, in order.
+
+    >>> [migration.number for migration in migrations()] == list(range(1, len(migrations()) + 1))
+    True
+    """
+    found = sorted((file for file in files("driftline.sinks.sql").iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return tuple(Migration(int(file.name[:4]), file.name.removesuffix(".sql"), file.read_text("utf-8")) for file in found)
+
+
+def masked(dsn: str) -> str:
+    """The address with its password and options left out, for people and logs.
+
+    >>> masked("https://writer:s3cret@store:8443/drift?ca_cert=certifi")
+    'https://writer:***@store:8443/drift'
+    """
+    parts = urlsplit(dsn)
+    login, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{parts.scheme}://{user}{':***' if colon else ''}{at}{host}{parts.path}"
+
+
+class ClickHouse:
+    """One connection to one database. Calls block; threads take turns.
+
+    Parameters
+    ----------
+    dsn
+        `http://user:password@host:8123/database`, `https://…`, or `chdb:///directory` for the engine inside this process.
+    sleep
+        What waiting between two attempts is; seconds. By default `close` ends it.
+    on_retry
+        Told before each wait: the error, how many attempts failed, the seconds until the next.
+    on_rejected
+        Given each row the store refuses, and why; the other rows are stored. Without it a refused row raises.
+
+    Examples
+    --------
+    >>> store = ClickHouse.connect("chdb://memory")
+    >>> store.query("SELECT 6 * {factor:UInt8} AS answer", {"factor": 7}).to_pylist()
+    [{'answer': 42}]
+    >>> store.close()
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        dsn: str,
+        *,
+        sleep: Callable[[float], object] | None = None,
+        on_retry: OnRetry | None = None,
+        on_rejected: OnRejected | None = None,
+    ) -> None:
+        self._client = client
+        self._dsn = dsn
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._sleep = sleep or self._closed.wait
+        self._on_retry = on_retry
+        self._on_rejected = on_rejected
+        self._schemas: dict[str, pa.Schema] = {}
+        self._process = os.getpid()
+
+    @classmethod
+    def connect(
+        cls,
+        dsn: str,
+        *,
+        create: bool = False,
+        sleep: Callable[[float], object] | None = None,
+        on_retry: OnRetry | None = None,
+        on_rejected: OnRejected | None = None,
+    ) -> Self:
+        """Open the store at `dsn`, with `create` also where its database is still missing.
+
+        Raises
+        ------
+        DriftlineError
+            `store_address`, `store_unreachable`, `store_login`, `store_locked` (embedded: in use by another process, or this
+            process holds another directory), `store_schema` (no such database).
+        """
+        try:
+            client = _client(dsn)
+        except ClickHouseError as error:
+            if not (create and _code(error) == 81):
+                raise _cannot_open(dsn, error) from None
+            _create_database(dsn)
+            client = _client(dsn)
+        return cls(client, dsn, sleep=sleep, on_retry=on_retry, on_rejected=on_rejected)
+
+    def __repr__(self) -> str:
+        return f"ClickHouse({masked(self._dsn)!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up waiting attempts, wait for the call that is under way, and let go of the store."""
+        self._closed.set()
+        with self._lock:
+            self._client.close()
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The answer to `sql`, in which `{name:Type}` stands for a parameter that the server binds.
+
+        Texts are Arrow strings; times carry UTC.
+        """
+        return self._ask("the query", lambda client: client.query_arrow(sql, dict(parameters or {}), use_strings=True))
+
+    def read(self, sql: str, form: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """The answer to `sql`, written by the server in one of its output formats (`CSVWithNames`, `JSONEachRow` …)."""
+        return self._ask("the query", lambda client: client.raw_query(sql, dict(parameters or {}), fmt=form))
+
+    def migrate(self) -> list[str]:
+        """Apply the migrations that are missing; returns their names.
+
+        Raises
+        ------
+        DriftlineError
+            `store_migration_changed`: a migration that was applied is not the one of this version.
+            `store_newer`: the store has migrations that this version does not know.
+        """
+        known = migrations()
+        self._command(_MIGRATIONS_TABLE)
+        applied = {row["version"]: row for row in self.query("SELECT * FROM schema_migrations FINAL").to_pylist()}
+        _check_applied(applied, known)
+        missing = [migration for migration in known if migration.number not in applied]
+        for migration in missing:
+            self._apply(migration)
+        return [migration.name for migration in missing]
+
+    def insert(self, table: str, rows: Sequence[msgspec.Struct], token: str) -> None:
+        """Store `rows`, whose fields are the columns of `table`, as one block; returns when they are stored.
+
+        Parameters
+        ----------
+        rows
+            All of one class.
+        token
+            Names the block: the same for the same rows, another for others. The server ignores a block whose token it has seen.
+
+        Raises
+        ------
+        DriftlineError
+            `store_schema`, `store_denied`, `store_login`, `store_rejected`, `store_partial`, `store_closed` or `store_failed`.
+        """
+        refused = 0
+        parts = [(0, len(rows))] if rows else []
+        while parts:
+            first, end = parts.pop()
+            part = rows[first:end]
+            try:
+                self._insert_block(table, part, token if len(part) == len(rows) else f"{token}[{first}:{end}]")
+            except _Refused as error:
+                if len(part) > 1:
+                    middle = (first + end) // 2
+                    parts += [(middle, end), (first, middle)]
+                    continue
+                refused += 1
+                self._reject(table, part[0], str(error), refused)
+
+    def _insert_block(self, table: str, rows: Sequence[msgspec.Struct], token: str) -> None:
+        """Send one block until it is stored as a whole."""
+        met: Counter[str] = Counter()
+        while True:
+            try:
+                written = self._send(table, rows, token)
+                if written >= len(rows):
+                    return
+                problem = _partial(table, written, len(rows))
+                # The server knows the token now and would ignore the block; rows that are stored twice replace each other.
+                token = f"{token}+"
+            except ClickHouseError as error:
+                problem = self._passing(table, error)
+            met[problem.code] += 1
+            if met[problem.code] > PATIENCE.get(problem.code, met.total()):
+                raise problem
+            self._wait(problem, met.total())
+
+    def _send(self, table: str, rows: Sequence[msgspec.Struct], token: str) -> int:
+        """One attempt; returns the number of rows that the server says it wrote."""
+        block = _block(self._schema(table), rows)
+        settings = {
+            "insert_deduplicate": 1,
+            "insert_deduplication_token": token,
+            "async_insert": 0,  # the answer must mean that the rows are on disk
+            "wait_end_of_query": 1,  # or an error after the first bytes of the answer comes as a success
+            "input_format_null_as_default": 0,  # or a missing value becomes 0
+        }
+        return self._call(lambda client: client.insert_arrow(f"`{table}`", block, settings=settings).written_rows)
+
+    def _schema(self, table: str) -> pa.Schema:
+        """The table's columns as Arrow types, asked for once."""
+        if table not in self._schemas:
+            empty = self._call(lambda client: client.query_arrow(f"SELECT * FROM `{table}` LIMIT 0", use_strings=False))
+            self._schemas[table] = empty.schema
+        return self._schemas[table]
+
+    def _passing(self, table: str, error: ClickHouseError) -> DriftlineError:
+        """The report of an error that another attempt may not meet; raises for every other error."""
+        code, said = _code(error), self._said(error)
+        if code in REFUSED:
+            raise _Refused(said) from None
+        if code in RETRIABLE or (code is None and _is_transport_error(error)):
+            busy = ("store_busy", "bring the store back; the same block is sent again until it is stored")
+            name, fix = _FIXES.get(code or 0, busy)
+            return DriftlineError(name, f"{table}: {said}", fix)
+        raise _stopped(f"{table}: {said}", code) from None
+
+    def _wait(self, problem: DriftlineError, attempt: int) -> None:
+        delay = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(attempt - 1, 16))
+        if self._on_retry:
+            self._on_retry(problem, attempt, delay)
+        self._sleep(delay)
+        self._require_open()
+
+    def _reject(self, table: str, row: msgspec.Struct, reason: str, refused: int) -> None:
+        error = DriftlineError(
+            "store_rejected", f"{table}: a row was refused: {reason}; the row: {row!r:.1000}", "correct what wrote the row"
+        )
+        if self._on_rejected is None:
+            raise error
+        if refused > REJECTED_LIMIT:
+            raise DriftlineError(
+                "store_rejected",
+                f"{table}: more than {REJECTED_LIMIT} rows of one block were refused, last: {reason}",
+                "correct what wrote them",
+            )
+        self._on_rejected(row, error)
+
+    def _apply(self, migration: Migration) -> None:
+        for statement in migration.statements:
+            self._command(statement)
+        row = _Applied(migration.number, migration.name, migration.checksum, int(datetime.now(UTC).timestamp() * 1000))
+        self.insert("schema_migrations", [row], f"schema_migrations:{migration.number}:{migration.checksum}")
+
+    def _command(self, sql: str) -> None:
+        self._ask(f"the statement {sql[:60]!r}…", lambda client: client.command(sql))
+
+    def _ask(self, what: str, call: Callable[[Client], T]) -> T:
+        try:
+            return self._call(call)
+        except ClickHouseError as error:
+            raise _stopped(f"{what}: {self._said(error)}", _code(error)) from None
+
+    def _call(self, call: Callable[[Client], T]) -> T:
+        if os.getpid() != self._process:
+            raise DriftlineError(
+                "store_forked", "the store was opened before this process was forked", "open it in the new process, or spawn"
+            )
+        with self._lock:
+            self._require_open()
+            return call(self._client)
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise DriftlineError(
+                "store_closed", f"the store {masked(self._dsn)} was closed", "open it again; unsent blocks come again from Kafka"
+            )
+
+    def _said(self, error: Exception) -> str:
+        return _without_secrets(str(error), self._dsn)
+
+
+class _Applied(msgspec.Struct, frozen=True):
+    """A row of `schema_migrations`."""
+
+    version: int
+    name: str
+    checksum: str
+    applied_at: int
+
+
+_MIGRATIONS_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS schema_migrations
+(
+    version    UInt32                COMMENT 'Number of the migration',
+    name       String                COMMENT 'Name of its file',
+    checksum   String                COMMENT 'SHA-256 of its text, hexadecimal',
+    applied_at DateTime64(3, 'UTC')  COMMENT 'When it was applied (UTC, milliseconds)'
+)
+ENGINE = ReplacingMergeTree(applied_at)
+ORDER BY version
+SETTINGS non_replicated_deduplication_window = 100
+COMMENT 'Migrations that were applied'
+"""
+
+
+def _check_applied(applied: Mapping[int, Mapping[str, Any]], known: Sequence[Migration]) -> None:
+    newest = known[-1].number
+    if newer := [row["name"] for version, row in applied.items() if version > newest]:
+        raise DriftlineError(
+            "store_newer",
+            f"the store has migrations that this version does not know: {', '.join(sorted(newer))}",
+            "use the version of driftline that applied them, or a later one",
+        )
+    for migration in known:
+        row = applied.get(migration.number)
+        if row and row["checksum"] != migration.checksum:
+            raise DriftlineError(
+                "store_migration_changed",
+                f"migration {migration.name} was applied with another text (as {row['name']})",
+                "put its text back as it was and write the change as a new migration",
+            )
+
+
+def _block(schema: pa.Schema, rows: Sequence[msgspec.Struct]) -> pa.Table:
+    """The rows in columns; raises `_Refused` where a value does not fit its column."""
+    names = rows[0].__struct_fields__
+    try:
+        columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
+        arrays = [_array(values, schema.field(name).type) for name, values in zip(names, columns, strict=True)]
+    except KeyError as error:
+        raise _stopped(f"{type(rows[0]).__name__}: the table has no such column: {error}", 16) from None
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise _Refused(str(error)) from None
+    return pa.table(arrays, names=list(names))
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
+    if pa.types.is_map(kind):
+        values = [list(value.items()) if isinstance(value, dict) else value for value in values]
+    return pa.array(values, type=kind)
+
+
+def _client(dsn: str) -> Client:
+    parts = urlsplit(dsn)
+    if parts.scheme not in {"chdb", "http", "https"} or (parts.scheme == "chdb" and parts.netloc not in {"", "memory"}):
+        raise DriftlineError(
+            "store_address",
+            f"{masked(dsn)!r} is no address of a store",
+            "write http://user:password@host:8123/database, or chdb:///directory (three slashes) for the embedded one",
+        )
+    # In a session a block that is sent again finds the session locked by the attempt before it.
+    options: dict[str, Any] = {} if parts.scheme == "chdb" else {"autogenerate_session_id": False}
+    try:
+        return clickhouse_connect.get_client(dsn=dsn, interface=parts.scheme, **options)
+    except ImportError as error:
+        raise DriftlineError("store_extra", f"{masked(dsn)!r}: {error}", "pip install 'driftline[embedded]'") from None
+
+
+def _create_database(dsn: str) -> None:
+    parts = urlsplit(dsn)
+    options = dict(parse_qsl(parts.query))
+    embedded = parts.scheme == "chdb"
+    name = options.pop("database", "") or unquote("" if embedded else parts.path.strip("/"))
+    client = _client(f"{parts.scheme}://{parts.netloc}{parts.path if embedded else ''}?{urlencode(options)}")
+    try:
+        client.command(f"CREATE DATABASE IF NOT EXISTS {quote_identifier(name)}")
+    except ClickHouseError as error:
+        raise _stopped(f"database {name!r}: {_without_secrets(str(error), dsn)}", _code(error)) from None
+    finally:
+        client.close()
+
+
+def _cannot_open(dsn: str, error: ClickHouseError) -> DriftlineError:
+    message = f"{masked(dsn)}: {_without_secrets(str(error), dsn)}"
+    if urlsplit(dsn).scheme == "chdb" and _code(error) is None:
+        fix = "one process may use a directory, and one directory a process: end the other one, or choose another directory"
+        return DriftlineError("store_locked", message, fix)
+    if _code(error) is None:
+        return DriftlineError("store_unreachable", message, "start ClickHouse, or correct the host and the port in DRIFTLINE_CLICKHOUSE")
+    return _stopped(message, _code(error))
+
+
+def _stopped(message: str, code: int | None) -> DriftlineError:
+    name, fix = _FIXES.get(code or 0, ("store_failed", "correct what the message says, or the settings of the server"))
+    return DriftlineError(name, message, fix)
+
+
+def _partial(table: str, written: int, rows: int) -> DriftlineError:
+    return DriftlineError(
+        "store_partial",
+        f"{table}: the store wrote {written} of {rows} rows and reported success",
+        "look at the log of the server and its disk",
+    )
+
+
+def _code(error: Exception) -> int | None:
+    """ClickHouse's number of the error; None where the server was not heard."""
+    code: int | None = getattr(error, "code", None)
+    return code
+
+
+def _is_transport_error(error: Exception) -> bool:
+    """A socket that failed, or a proxy that did not reach the server."""
+    return isinstance(error, OperationalError) or "HTTP status 50" in str(error)
+
+
+def _without_secrets(text: str, dsn: str) -> str:
+    parts = urlsplit(dsn)
+    for secret in filter(None, (parts.password, unquote(parts.password or ""), dict(parse_qsl(parts.query)).get("access_token"))):
+        text = text.replace(secret, "***")
+    return text
