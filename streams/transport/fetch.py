@@ -21,7 +21,7 @@ from aiokafka.structs import TopicPartition
 from driftline.streams.transport.chunk import Chunk, Headers
 
 CHUNK_BYTES = 4 << 20
-_STEP = 256  # records read between two looks at the size
+_STEP = 256  # records read between two looks at the size, at most
 _FIELDS = attrgetter("offset", "timestamp", "key", "value", "headers")
 
 Row = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
@@ -56,7 +56,7 @@ def chunks(records: PartitionRecords, chunk_records: int, chunk_bytes: int = CHU
     """
     part = _Part(records._tp, records.next_fetch_offset)
     for batch in _readable_batches(records):
-        for rows in _steps(batch):
+        for rows in _steps(batch, min(_STEP, chunk_records)):
             if rows[0][0] < records.next_fetch_offset:  # the fetch began inside the batch
                 rows = [row for row in rows if row[0] >= records.next_fetch_offset]  # noqa: PLW2901
             if not rows:
@@ -96,10 +96,10 @@ def _readable_batches(records: PartitionRecords) -> Iterator[Any]:
             yield batch
 
 
-def _steps(batch: Any) -> Iterator[list[Row]]:
-    """The records of a batch, `_STEP` at a time."""
+def _steps(batch: Any, size: int) -> Iterator[list[Row]]:
+    """The records of a batch, `size` at a time."""
     rows: Iterator[Row] = map(_FIELDS, batch)
-    while len(step := list(islice(rows, _STEP))) == _STEP:
+    while len(step := list(islice(rows, size))) == size:
         yield step
     if step:  # a batch that has ended must not be asked again: its reader would run past the end
         yield step
