@@ -20,8 +20,9 @@ from driftline.schemas.errors import DriftlineError
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
 from driftline.streams.layout import PREDICTION, SCORE
-from driftline.streams.panes import SCORE_BINS
-from driftline.streams.stats import auc_from_scores, bin_counts, numeric_edges
+from driftline.streams.panes import SCORE_BINS, LabelRows, empty_pane
+from driftline.streams.performance import metrics
+from driftline.streams.stats import bin_counts, numeric_edges
 
 MAX_CATEGORIES = 200
 SCORE_EDGES = np.arange(1, 20) / 20  # twenty equal bins on [0, 1]
@@ -65,8 +66,8 @@ def reference_from_frame(
     >>> made = reference_from_frame(frame, Model("churn"), "7", prediction="yes", label="truth")
     >>> made.features["plan"]
     CategoricalProfile(categories=['pro', 'free'], counts=[2, 1], other=0, n=3, missing=1)
-    >>> made.features["(prediction)"].categories, made.performance
-    (['0', '1'], PerformanceProfile(n=3, metrics={'accuracy': 0.6666666666666666}))
+    >>> made.features["(prediction)"].categories, made.performance  # doctest: +ELLIPSIS
+    (['0', '1'], PerformanceProfile(n=3, metrics={'accuracy': 0.666..., 'precision': 0.5, 'recall': 1.0, 'f1': 0.666...}))
     """
     table = frame.to_pandas() if isinstance(frame, pa.Table) else frame
     if not len(table):
@@ -186,24 +187,22 @@ def _categorical(column: pd.Series[Any]) -> CategoricalProfile:
 
 
 def _performance(prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any], model: Model) -> PerformanceProfile:
-    known = prediction.notna() & label.notna()
-    prediction, label = prediction[known], label[known]
-    if not len(label):
-        return PerformanceProfile()
+    """Counted in a pane, so that a window of the same rows has the same figures."""
+    known = (prediction.notna() & label.notna()).to_numpy()
+    answers = [prediction[known], label[known]]
+    n, classes = int(known.sum()), None
     if model.task == "regression":
-        error = _numbers(prediction) - _numbers(label)
-        return PerformanceProfile(len(error), {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt(np.square(error).mean()))})
-    truth = class_names(label)
-    metrics = {"accuracy": float((class_names(prediction) == truth).mean())}
-    if model.task == "binary" and score is not None:
-        area = _auc(_probabilities(score[known]), (truth == model.positive).to_numpy(bool))
-        metrics |= {} if math.isnan(area) else {"auc": area}
-    return PerformanceProfile(len(truth), metrics)
+        predicted, actual = map(_numbers, answers)
+    else:
+        codes, names = pd.factorize(pd.concat([class_names(column) for column in answers]), sort=True)
+        classes, (predicted, actual) = names.tolist(), codes.astype(np.float64).reshape(2, n)
+    bins = np.full(n, -1) if score is None else _score_bins(_probabilities(score[known]))
+    pane = empty_pane(None)
+    pane.add_labels(LabelRows(np.ones(n, np.int64), predicted, actual, bins, np.zeros(n, np.int64)), classes, model.positive)
+    return PerformanceProfile(n, {name: e.value for name, e in metrics(model, pane).items() if math.isfinite(e.value)})
 
 
-def _auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """From the histograms that panes keep, so that a window of the same rows has the same area."""
-    known = np.isfinite(scores)
-    bins = np.minimum((scores[known] * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
-    negatives, positives = (np.bincount(bins[positive[known] == side], minlength=SCORE_BINS) for side in (False, True))
-    return auc_from_scores(negatives, positives).value
+def _score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The histogram bin of each score; -1 where it is missing."""
+    bins = np.minimum(np.nan_to_num(scores) * SCORE_BINS, SCORE_BINS - 1).astype(np.int64)
+    return np.where(np.isfinite(scores), bins, -1)

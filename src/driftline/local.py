@@ -1,13 +1,243 @@
-"""The whole pipeline in this process: placeholder while its parts appear."""
+"""The whole pipeline in this process: broker, topics, store and a worker, for a demo, a replay or a test.
+
+    records ──feed──► broker ──► worker (a thread) ──► store
+                 ▲                  │
+                 └── holds back ────┘ progress
+
+The worker is the one that `driftline worker` runs; only the addresses are made here.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import tempfile
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, Self
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from driftline import registry
+from driftline.schemas.config import Model
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.reference import Entry
+from driftline.schemas.topics import Topics
+
+if TYPE_CHECKING:
+    from driftline.sinks.clickhouse import ClickHouse
+    from driftline.streams.worker import Worker
+
+#: The embedded broker cuts a partition's head at 5 MiB, read or not; what is fed must stay well below that.
+UNREAD_BYTES: Final = 3 * 1024 * 1024
+BLOCK_BYTES: Final = 512 * 1024
+RECORD_OVERHEAD: Final = 70  # bytes of framing, at most
+STALLED_S: Final = 120.0
+_LOOK_S: Final = 0.005
+
+TopicPartition = tuple[str, int]
+
+
+class Publishable(Protocol):
+    """An event ready to be published to one of the two source topics, as JSON under its id."""
+
+    @property
+    def topic(self) -> Literal["predictions", "outcomes"]: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def value(self) -> bytes: ...
 
 
 class Record(NamedTuple):
-    """One event, ready to be published."""
+    """The plainest `Publishable`."""
 
     topic: Literal["predictions", "outcomes"]
     key: bytes
     value: bytes
+
+
+class LocalStack:
+    """Runs while its `with` block does.
+
+    Parameters
+    ----------
+    models
+        Configuration by model name.
+    references
+        Entries for the `models` topic, published before the worker starts.
+    kafka
+        `host:port` of a running Kafka, where missing topics are made; None starts the embedded broker.
+    store
+        A directory for the embedded ClickHouse, or the address of any; None is a temporary directory.
+    partitions
+        Of each source topic.
+
+    Attributes
+    ----------
+    kafka
+        The broker's address.
+    topics
+        The names of the topics.
+    sink
+        The store, also open for queries.
+    worker
+        The running worker.
+    """
+
+    kafka: str
+    sink: ClickHouse
+    worker: Worker
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        references: Iterable[Entry] = (),
+        *,
+        kafka: str | None = None,
+        store: str | Path | None = None,
+        prefix: str = "driftline",
+        partitions: int = 4,
+    ) -> None:
+        self.topics = Topics(prefix)
+        self._models, self._references = dict(models), list(references)
+        self._given_kafka, self._store, self._partitions = kafka, store, partitions
+        self._ends = ExitStack()
+        self._unread: defaultdict[TopicPartition, deque[tuple[int, int]]] = defaultdict(deque)  # (end offset, bytes) of fed blocks
+
+    def __enter__(self) -> Self:
+        with ExitStack() as ends:
+            self.kafka = self._open_kafka(ends)
+            self.sink = self._open_store(ends)
+            self.publish(*self._references)
+            self.worker = self._start_worker(ends)
+            self._producer = Producer({**self._client, "partitioner": "murmur2_random", "linger.ms": 5, "enable.idempotence": True})
+            self._ends = ends.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ends.close()
+
+    def publish(self, *entries: Entry) -> None:
+        """Put references or events in the life of versions on the `models` topic, and wait until they are there."""
+        if entries:
+            registry.publish(self._client, self.topics.models, entries)
+
+    def feed(self, records: Iterable[Publishable], fed: Callable[[int], object] | None = None) -> int:
+        """Publish records in order, no faster than the worker takes them; returns how many.
+
+        `fed` is told the number so far, now and then. Raises `DriftlineError` when the worker or the broker fails.
+        """
+        count = 0
+        for block in _blocks(records):
+            self._wait_until(self._has_room, STALLED_S, "feed_stalled")
+            self._produce(block)
+            count += len(block)
+            if fed:
+                fed(count)
+        return count
+
+    def drain(self, timeout_s: float = STALLED_S) -> None:
+        """Wait until everything fed is in the store: consumed, flushed, evaluated, written."""
+        self._wait_until(self.worker.idle, timeout_s, "drain_timeout")
+
+    @property
+    def _client(self) -> dict[str, str]:
+        return {"bootstrap.servers": self.kafka}
+
+    def _open_kafka(self, ends: ExitStack) -> str:
+        from driftline.streams.transport import topics
+        from driftline.streams.transport.embedded import EmbeddedBroker
+
+        table = self.topics.table(self._partitions)
+        if self._given_kafka is not None:
+            topics.create({"bootstrap.servers": self._given_kafka}, table)
+            return self._given_kafka
+        broker = ends.enter_context(EmbeddedBroker())
+        broker.create_topics(table)
+        return broker.bootstrap
+
+    def _open_store(self, ends: ExitStack) -> ClickHouse:
+        from driftline.sinks.clickhouse import ClickHouse
+
+        place = str(self._store or ends.enter_context(tempfile.TemporaryDirectory(prefix="driftline-", ignore_cleanup_errors=True)))
+        address = place if "://" in place else f"chdb://{Path(place).resolve()}"
+        sink = ends.enter_context(ClickHouse.connect(address, create=True))
+        sink.migrate()
+        return sink
+
+    def _start_worker(self, ends: ExitStack) -> Worker:
+        from driftline.streams.worker import Worker
+
+        worker = Worker(self.kafka, self.sink, self._models, prefix=self.topics.prefix)
+        ends.callback(worker.stop)
+        worker.start()
+        return worker
+
+    def _produce(self, block: list[Publishable]) -> None:
+        """Publish one block and wait until the broker has it."""
+        failures: list[KafkaError] = []
+        ends: dict[TopicPartition, int] = {}
+        sizes: defaultdict[TopicPartition, int] = defaultdict(int)
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+                return
+            at = (str(message.topic()), int(message.partition() or 0))
+            ends[at] = max(ends.get(at, 0), int(message.offset() or 0) + 1)
+            sizes[at] += len(message) + RECORD_OVERHEAD
+
+        names = {"predictions": self.topics.predictions, "outcomes": self.topics.outcomes}
+        for record in block:
+            self._producer.produce(names[record.topic], record.value, record.key, on_delivery=delivered)
+        self._producer.flush()
+        if failures:
+            raise DriftlineError("kafka_refused", f"{self.kafka}: {failures[0].str()}", "look at the broker, and feed again from the start")
+        for at, end in ends.items():
+            self._unread[at].append((end, sizes[at]))
+
+    def _has_room(self) -> bool:
+        """Whether one more block fits beside what the worker has not taken yet."""
+        progress = self.worker.progress()
+        for at, fed in self._unread.items():
+            while fed and fed[0][0] <= progress.get(at, 0):
+                fed.popleft()
+        return all(sum(size for _, size in fed) <= UNREAD_BYTES for fed in self._unread.values())
+
+    def _wait_until(self, ready: Callable[[], bool], timeout_s: float, code: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if self.worker.crashed is not None:
+                raise DriftlineError(
+                    "worker_crashed", f"the worker stopped: {self.worker.crashed}", "see the error above it; nothing was lost, run it again"
+                ) from self.worker.crashed
+            if ready():
+                return
+            if time.monotonic() > deadline:
+                raise DriftlineError(
+                    code,
+                    f"the worker was not done after {timeout_s:.0f} s, at {self.worker.progress()}",
+                    "look at its log, or allow more time",
+                )
+            time.sleep(_LOOK_S)
+
+
+def _blocks(records: Iterable[Publishable]) -> Iterator[list[Publishable]]:
+    """The records in lists of at most about `BLOCK_BYTES`.
+
+    >>> [len(block) for block in _blocks([Record("predictions", b"a", b"x" * 300_000)] * 3)]
+    [2, 1]
+    """
+    block: list[Publishable] = []
+    size = 0
+    for record in records:
+        block.append(record)
+        size += len(record.key) + len(record.value) + RECORD_OVERHEAD
+        if size >= BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block

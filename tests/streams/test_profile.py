@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.reference import CategoricalProfile, NumericProfile, decode_entry, encode_entry
+from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, decode_entry, encode_entry
 from driftline.streams.layout import Layout
 from driftline.streams.panes import empty_pane
 from driftline.streams.profile import MAX_CATEGORIES, class_names, reference_from_frame
@@ -129,14 +129,18 @@ def test_scores_have_twenty_equal_bins() -> None:
 def test_performance_is_that_of_the_labelled_rows() -> None:
     frame = pd.DataFrame({"y": [1, 0, 1, 0], "s": [0.9, 0.2, 0.6, 0.4], "truth": [1.0, 0.0, 0.0, None]})
     assert reference_from_frame(frame, CHURN, "1", prediction="y", score="s", label="truth").performance.metrics == {
-        "accuracy": pytest.approx(2 / 3),
-        "auc": 1.0,
-    }
+        "accuracy": pytest.approx(2 / 3), "precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "auc": 1.0,
+    }  # fmt: skip
 
 
 def test_one_class_alone_has_no_auc() -> None:
     frame = pd.DataFrame({"y": [1, 1], "s": [0.9, 0.6], "truth": [1, 1]})
-    assert reference_from_frame(frame, CHURN, "1", prediction="y", score="s", label="truth").performance.metrics == {"accuracy": 1.0}
+    assert "auc" not in reference_from_frame(frame, CHURN, "1", prediction="y", score="s", label="truth").performance.metrics
+
+
+def test_without_a_single_label_no_performance_is_claimed() -> None:
+    frame = pd.DataFrame({"y": [1, 0], "truth": [None, None]})
+    assert reference_from_frame(frame, CHURN, "1", prediction="y", label="truth").performance == PerformanceProfile()
 
 
 def test_a_regression_has_errors_instead() -> None:
