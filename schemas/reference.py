@@ -75,7 +75,7 @@ class Lifecycle(msgspec.Struct, frozen=True, tag="lifecycle", tag_field="kind"):
 
 
 Entry = Reference | Lifecycle
-_decoder = msgspec.json.Decoder(Entry)
+_decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 
 def encode_entry(entry: Entry) -> bytes:

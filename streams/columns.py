@@ -72,8 +72,8 @@ class Columns:
             if end > len(array):
                 grown = np.empty(max(end, 2 * len(array)), array.dtype)
                 grown[: self.size] = array[: self.size]
-                self._arrays[name] = array = grown
-            array[self.size : end] = values[name]
+                self._arrays[name] = grown
+            self._arrays[name][self.size : end] = values[name]
         rows = np.arange(self.size, end)
         self.size = end
         return rows

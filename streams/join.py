@@ -198,10 +198,10 @@ class Join:
             self._ids["outcome"][ids] = rows
             last = self._ids["last_outcome"]
             last[ids] = np.maximum(last[ids], batch.ts[at])
-            current = self._ids["prediction"][ids]
+            mine, current = at, self._ids["prediction"][ids]
             while len(current := current[(live := current >= 0)]):
-                at = at[live]
-                effects.append(self._fold(current, batch.ts[at], batch.offset[at], batch.label[at], arrival=False))
+                mine = mine[live]
+                effects.append(self._fold(current, batch.ts[mine], batch.offset[mine], batch.label[mine], arrival=False))
                 current = self.predictions["next"][current]
         return late, _concat(effects)
 

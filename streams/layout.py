@@ -52,9 +52,7 @@ class Layout:
         ends = np.cumsum(self.bins + 2)
         self.starts = ends - self.bins - 2
         self.length = int(ends[-1]) if len(ends) else 0
-        self._codes = [
-            {text: i for i, text in enumerate(p.categories)} if isinstance(p, CategoricalProfile) else {} for p in self.profiles
-        ]
+        self._codes = [{text: i for i, text in enumerate(p.categories)} if isinstance(p, CategoricalProfile) else {} for p in self.profiles]
         self._edges = [np.array(p.edges) if isinstance(p, NumericProfile) else np.empty(0) for p in self.profiles]
         self.centre = np.array([p.mean if isinstance(p, NumericProfile) else 0.0 for p in self.profiles])
         spread = [p.m2 / p.n if isinstance(p, NumericProfile) and p.n else 0.0 for p in self.profiles]

@@ -68,6 +68,10 @@ class LabelRows(NamedTuple):
     bin: Int64
     delay_ms: Int64
 
+    def take(self, rows: Int64) -> LabelRows:
+        """The rows of these numbers."""
+        return LabelRows(self.sign[rows], self.predicted[rows], self.label[rows], self.bin[rows], self.delay_ms[rows])
+
 
 @dataclass(slots=True)
 class Pane:

@@ -348,7 +348,7 @@ class Partition:
                 fresh = self._unknown_to(key, offsets, effects.outcome_offset, part)
                 if len(fresh):
                     self._open(key, None)
-                    self._pending.setdefault(key, []).append(LabelRows(*(column[fresh] for column in label_rows)))
+                    self._pending.setdefault(key, []).append(label_rows.take(fresh))
         loss = np.abs(predicted - effects.label) if shard.model.task == "regression" else (predicted != effects.label).astype(np.float64)
         for keys, part in shard.slices(versions, shard.pane_starts(effects.label_ts), segments):
             for key in keys:
@@ -383,9 +383,7 @@ class Partition:
                 first = min(first, ts)
                 steps.append((row, 1, winner[2], first, offset, False))
         rest = LabelEffects(*(getattr(effects, name)[~behind] for name in LabelEffects.__slots__))
-        columns = list(zip(*steps, strict=True))
-        kinds = (np.int64, np.int64, np.float64, np.int64, np.int64, np.bool_)
-        told = [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+        told = [np.array(column) for column in zip(*steps, strict=True)]
         return LabelEffects(*(np.concatenate([getattr(rest, name), part]) for name, part in zip(LabelEffects.__slots__, told, strict=True)))
 
     def _fence(self, key: PaneKey) -> Fence:
@@ -421,7 +419,7 @@ class Partition:
     def _apply_pending(self) -> None:
         for key, parts in self._pending.items():
             shard = self._shards[key.model]
-            rows = LabelRows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+            rows = LabelRows(*map(np.concatenate, zip(*parts, strict=True)))
             classes = None if shard.model.task == "regression" else shard.classes.names
             self._panes[key].add_labels(rows, classes, shard.model.positive)
         self._pending.clear()
@@ -453,13 +451,13 @@ class Partition:
             floor = shard.join.floor
             floors[name] = (floor.predictions, floor.predictions_newest, floor.outcomes, floor.outcomes_newest)
         panes = [(*key, *fence) for key, fence in self._listed.items()]
-        return Marker(CODEC, tuple(self.positions), panes, floors, dict(self.counters))
+        return Marker(CODEC, (*self.positions,), panes, floors, dict(self.counters))
 
     def progress(self, quiet: Mapping[str, bool], caught_up: bool) -> Progress:
         """How far the partition has come; `quiet` by model and `caught_up` are the shell's to know."""
         newest = {name: (shard.join.newest_prediction, shard.join.newest_outcome) for name, shard in self._shards.items()}
         silent = sorted(name for name in newest if quiet.get(name))
-        return Progress(self.number, tuple(self.positions), newest, silent, caught_up, dict(self.counters))
+        return Progress(self.number, (*self.positions,), newest, silent, caught_up, dict(self.counters))
 
 
 def _segments(event: Prediction, model: Model) -> tuple[str, ...]:
