@@ -7,16 +7,19 @@ from typing import Literal
 import msgspec
 
 DAY_MS = 86_400_000
+MIB = 1024 * 1024
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """One topic as it must be. `compact` in `cleanup` keeps the last record of a key."""
+    """One topic as it must be. `compact` in `cleanup` keeps the last record of a key; a retention of -1 has no end."""
 
     name: str
     partitions: int
     cleanup: Literal["delete", "compact", "compact,delete"]
     retention_ms: int
     purpose: str
+    log_append_time: bool = False  # stamped by the broker's clock: what "from the future" means must not depend on who sends
+    max_message_bytes: int = 8 * MIB  # a pane or a profile of 1 000 features is one record
 
 
 class Topics(msgspec.Struct, frozen=True):
@@ -71,9 +74,9 @@ class Topics(msgspec.Struct, frozen=True):
         """
         p = partitions
         return (
-            Topic(self.predictions, p, "delete", retention_ms, "services write prediction events; ingest reads"),
-            Topic(self.outcomes, p, "delete", retention_ms, "label sources write outcome events; ingest reads"),
-            Topic(self.models, 1, "compact", -1, "references and the life of versions; every worker reads all of it"),
+            Topic(self.predictions, p, "delete", retention_ms, "services write prediction events; ingest reads", True, MIB),
+            Topic(self.outcomes, p, "delete", retention_ms, "label sources write outcome events; ingest reads", True, MIB),
+            Topic(self.models, 1, "compact", -1, "references and the life of versions; every worker reads all of it", True),
             Topic(self.panes, p, "compact,delete", retention_ms, "ingest writes snapshots of panes; evaluate reads"),
             Topic(self.results, p, "delete", retention_ms, "evaluate writes rows and findings; decide and store read"),
             Topic(self.alerts, p, "delete", retention_ms, "decide writes alerts; people, systems and store read"),

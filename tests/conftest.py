@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import kafka_node
 import pytest
 from hypothesis import HealthCheck, settings
 
+from driftline.schemas.topics import Topic
+from driftline.streams.transport import topics
 from driftline.streams.transport.embedded import EmbeddedBroker
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +29,36 @@ def embedded_broker() -> Iterator[EmbeddedBroker]:
     """A new embedded broker."""
     with EmbeddedBroker() as broker:
         yield broker
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """Real Kafka. `java` runs the console tools in the jars of `libs`; both are None where only an address was given."""
+
+    bootstrap: str
+    libs: Path | None = None
+    java: str | None = None
+
+    def create_topics(self, table: Sequence[Topic]) -> None:
+        """Make every topic of a table."""
+        topics.create({"bootstrap.servers": self.bootstrap}, table, replication=1)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """One node of Apache Kafka for the whole session, or the one that DRIFTLINE_TEST_KAFKA names."""
+    if address := os.environ.get("DRIFTLINE_TEST_KAFKA"):
+        yield Kafka(address)
+        return
+    try:
+        node = kafka_node.start(tmp_path_factory.mktemp("kafka"))
+    except kafka_node.Unavailable as missing:
+        reason = f"real Kafka: {missing}; or set DRIFTLINE_TEST_KAFKA=host:port"
+        pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
+    try:
+        yield Kafka(node.bootstrap, node.libs, node.java)
+    finally:
+        node.stop()
 
 
 @pytest.fixture

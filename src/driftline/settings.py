@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from driftline.schemas.errors import DriftlineError
@@ -76,7 +76,7 @@ class Settings:
             ),
         )
 
-    def kafka_client(self) -> dict[str, str]:
+    def kafka_client(self) -> dict[str, Any]:
         """Properties of any librdkafka client: addresses and security."""
         security = self.security
         properties = {

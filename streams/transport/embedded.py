@@ -33,6 +33,7 @@ _SIGNATURES: Final[dict[str, tuple[list[Any], Any]]] = {
     "rd_kafka_mock_cluster_new": ([_POINTER, _INT], _POINTER),
     "rd_kafka_mock_cluster_destroy": ([_POINTER], None),
     "rd_kafka_mock_cluster_bootstraps": ([_POINTER], _TEXT),
+    "rd_kafka_mock_set_controller_id": ([_POINTER, _INT32], None),
     "rd_kafka_mock_group_initial_rebalance_delay_ms": ([_POINTER, _INT32], None),
     "rd_kafka_mock_topic_create": ([_POINTER, _TEXT, _INT, _INT], _INT),
     "rd_kafka_mock_broker_set_down": ([_POINTER, _INT32], _INT),
@@ -62,6 +63,7 @@ class EmbeddedBroker(AbstractContextManager["EmbeddedBroker"]):
         if not self._client:
             raise DriftlineError("embedded_broker", f"librdkafka does not start: {reason.value.decode()}", "free memory or file handles")
         self._cluster = library.rd_kafka_mock_cluster_new(self._client, brokers)
+        library.rd_kafka_mock_set_controller_id(self._cluster, 1)
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
         self.bootstrap: str = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 

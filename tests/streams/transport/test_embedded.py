@@ -23,7 +23,7 @@ def produced(broker: EmbeddedBroker, topic: str, *values: bytes, timeout_s: floa
     return fates
 
 
-def consumed(broker: EmbeddedBroker, topic: str, offset: int, count: int) -> list[tuple[int, bytes]]:
+def consumed(broker: EmbeddedBroker, topic: str, offset: int, count: int) -> list[tuple[int | None, bytes | None]]:
     """`count` records of partition 0 from `offset` on."""
     client = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g", "auto.offset.reset": "earliest"})
     client.assign([TopicPartition(topic, 0, offset)])

@@ -1,0 +1,166 @@
+"""Real Apache Kafka without Docker: one KRaft node on loopback, from its Maven jars, on any Java from 17 on.
+
+    python scripts/kafka_node.py fetch          the jars, once, into .cache/kafka/libs (54 MB)
+    python scripts/kafka_node.py run [PORT]     a node that keeps its data in .cache/kafka/node; Ctrl-C ends it
+
+Needs nothing but Python. The tests start a node of their own with `start`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CACHE = HERE.parent / ".cache" / "kafka"
+LIBS = CACHE / "libs"
+START_S = 60
+STOP_S = 15
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+"""
+
+
+class Unavailable(Exception):
+    """Kafka cannot run here; the message is one line that says what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A running node. `libs` has the jars, with Kafka's own console tools in them."""
+
+    bootstrap: str
+    libs: Path
+    java: str
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """Ask it to end, and end it."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def java() -> str:
+    """The command of a Java that can run Kafka: $DRIFTLINE_JAVA, $JAVA_HOME, or the first on the path."""
+    home = os.environ.get("JAVA_HOME")
+    command = os.environ.get("DRIFTLINE_JAVA") or shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java")
+    try:
+        told = subprocess.run([command or "java", "-version"], capture_output=True, text=True, check=True, timeout=START_S).stderr
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable("install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)") from error
+    version = re.search(r'version "(\d+)', told)
+    if not version or int(version[1]) < 17:
+        raise Unavailable(f"Java 17 or later is needed, and {command} is {told.splitlines()[0]}")
+    return command or "java"
+
+
+def fetch() -> Path:
+    """The directory of the jars, filled through Maven when it is not there."""
+    if not LIBS.is_dir():
+        java()
+        maven = shutil.which("mvn")
+        if not maven:
+            raise Unavailable("install Maven, to fetch Kafka's jars (Debian: apt-get install maven)")
+        # Into another place first: a fetch that was cut off leaves no half-filled directory behind.
+        partial = CACHE / f"partial-{os.getpid()}"
+        arguments = ["-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies", "-DincludeScope=runtime"]
+        try:
+            subprocess.run([maven, *arguments, f"-DoutputDirectory={partial}"], check=True, timeout=600, stdout=sys.stderr)
+        except subprocess.SubprocessError as error:
+            raise Unavailable("Maven could not fetch Kafka's jars: see its message above") from error
+        partial.rename(LIBS)
+    return LIBS
+
+
+def start(directory: Path, port: int | None = None) -> Node:
+    """Start a node whose data and log are in `directory`, and wait until it answers.
+
+    Raises
+    ------
+    Unavailable
+        When Java or Maven is missing.
+    RuntimeError
+        When the node ends, or does not answer in a minute; with the end of its log.
+    """
+    command, libs = java(), fetch()
+    directory.mkdir(parents=True, exist_ok=True)
+    ports = _free_ports()
+    port = port or ports[0]
+    properties, data, log = directory / "server.properties", directory / "data", directory / "kafka.log"
+    properties.write_text(_PROPERTIES.format(port=port, controller=ports[1], data=data))
+    jvm = [command, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{libs}/*"]
+    with log.open("wb") as out:
+        if not data.is_dir():
+            cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            tool = [*jvm, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+            subprocess.run(tool, stdout=out, stderr=out, check=True, timeout=START_S)
+        process = subprocess.Popen([*jvm, "kafka.Kafka", str(properties)], stdout=out, stderr=out)
+    node = Node(f"127.0.0.1:{port}", libs, command, process)
+    for _ in range(START_S * 10):
+        if process.poll() is not None:
+            break
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return node
+        time.sleep(0.1)
+    node.stop()
+    raise RuntimeError(f"Kafka did not start on port {port}; the end of {log}:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def main(arguments: list[str]) -> None:
+    """The two commands of the module's docstring."""
+    try:
+        match arguments:
+            case ["fetch"]:
+                print(f"Kafka's jars are in {fetch()}")
+            case ["run", *rest]:
+                node = start(CACHE / "node", int(rest[0]) if rest else 9092)
+                print(f"Kafka answers on {node.bootstrap}; Ctrl-C ends it.  export DRIFTLINE_KAFKA={node.bootstrap}", flush=True)
+                try:
+                    node.process.wait()
+                except KeyboardInterrupt:
+                    node.stop()
+            case _:
+                raise SystemExit(__doc__)
+    except Unavailable as missing:
+        raise SystemExit(f"Real Kafka cannot run here: {missing}") from missing
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
