@@ -241,8 +241,8 @@ def _to_utc(source: Source, at: tuple[str, ...], column: pd.Series[Any], time: T
         moments = moments if moments.dt.tz is not None else moments.dt.tz_localize(time.zone)
     except (ValueError, TypeError, KeyError) as error:
         raise source.error(at, str(error), 'write RFC 3339, or give the format and zone: format = "%d/%m/%Y %H:%M"') from None
-    whole: Int64 = moments.dt.tz_convert("UTC").dt.as_unit("ms").astype("int64").where(moments.notna(), NO_TIME).to_numpy(np.int64)
-    return whole
+    whole = moments.dt.tz_convert("UTC").dt.as_unit("ms").astype("int64").where(moments.notna(), NO_TIME)
+    return np.asarray(whole, dtype=np.int64)
 
 
 def _names_offset(column: pd.Series[Any]) -> bool:

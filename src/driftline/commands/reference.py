@@ -118,11 +118,13 @@ def _overview(found: list[Reference]) -> Table:
 
 def _features(entry: Reference) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("feature", "type", "n", "missing", "profile", title=f"{entry.model} {entry.version}, reference {entry.hash}")
     for name, profile in entry.features.items():
         kind = "numeric" if isinstance(profile, NumericProfile) else "categorical"
-        table.add_row(name, kind, str(profile.n), str(profile.missing), _in_words(profile))
+        row = (name, kind, str(profile.n), str(profile.missing), _in_words(profile))
+        table.add_row(*map(Text, row))  # a name may look like markup
     return table
 
 

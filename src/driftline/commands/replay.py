@@ -1,0 +1,108 @@
+"""`driftline replay`: a file of predictions and labels through the whole pipeline."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.table import Table
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet, one row a prediction.")],
+    map: Annotated[Path, typer.Option(help="TOML that says which column is what; examples/elec/elec.toml shows how.")],
+    kafka: Annotated[str | None, typer.Option(help="host:port of a running Kafka; left out: the embedded broker.")] = None,
+    store: Annotated[str | None, typer.Option(help="Directory of the results, kept; or the address of a ClickHouse.")] = None,
+    prefix: Annotated[str, typer.Option(help="Prefix of the topics. A new one for each run on a Kafka that stays.")] = "driftline-replay",
+    partitions: Annotated[int, typer.Option(min=1, help="Of each source topic.")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Publish a file of predictions and labels in order of time, and show what is found in it."""
+    from driftline.local import LocalStack
+    from driftline.replay import open_replay
+    from driftline.summary import summarise
+
+    replay = open_replay(file, map)
+    stack = LocalStack(
+        {replay.model.model: replay.model}, replay.references, kafka=kafka, store=store, prefix=prefix, partitions=partitions
+    )
+    with _progress(replay.events, quiet) as fed, stack:
+        stack.feed(replay.records(), fed)
+        stack.drain()
+        found = summarise(stack.sink)
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    else:
+        _print(found)
+        _suggest(store)
+
+
+@contextmanager
+def _progress(events: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error; gives the function that moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+        task = progress.add_task("starting", total=events)
+
+        def fed(count: int) -> None:
+            progress.update(task, completed=count, description="evaluating the last windows" if count >= events else "replaying")
+
+        yield fed
+
+
+def _print(found: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    counts = ", ".join(f"{found[name]} {words}" for name, words in _COUNTED.items())
+    console.print(counts, highlight=False)
+    if found["findings"]:
+        console.print(_by_feature(found["findings"]))
+    for alert in found["alerts"]:
+        console.print(f"alert ({alert['cause']}, {alert['severity']}, {alert['state']}): {alert['message']}", highlight=False, markup=False)
+    for case in found["retrain_requests"]:
+        console.print(f"retrain ({case['cause']}, {case['state']}): {case['message']}", highlight=False, markup=False)
+
+
+_COUNTED = {"events": "predictions", "joined": "with a label", "dead_letters": "dead letters", "windows": "windows"}
+
+
+def _by_feature(findings: list[dict[str, Any]]) -> Table:
+    """Findings of one feature and test in one row: how many, the first, the strongest."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("model", "version", "segment", "feature or metric", "test", "windows", "first window", "values")
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for finding in findings:
+        about = tuple(finding[name] for name in ("model", "version", "segment", "feature", "test"))
+        groups.setdefault(about, []).append(finding)
+    for about, group in groups.items():
+        values = [finding["value"] for finding in group if finding["value"] is not None]
+        between = f"{min(values):.4g} … {max(values):.4g}" if values else ""
+        row = (*about, str(len(group)), group[0]["window"][0][:16], between)
+        table.add_row(*map(Text, row))  # a name may look like markup
+    return table
+
+
+def _suggest(store: str | None) -> None:
+    """How to look further, on standard error."""
+    from driftline.sinks.clickhouse import masked
+
+    if store is None:
+        print("The results are gone now; keep them with --store DIRECTORY.", file=sys.stderr)
+        return
+    address = masked(store) if "://" in store else f"chdb://{Path(store).resolve()}"
+    print(f'Ask the store: DRIFTLINE_CLICKHOUSE={address} driftline sql "SELECT * FROM v_drift LIMIT 10"', file=sys.stderr)
