@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtrc
+from scipy.special import chdtrc, chdtri
 
 from driftline.streams.stats.counts import Floats
 
@@ -49,16 +49,37 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, min_expected: float 
     >>> round(result.statistic, 3), round(result.p_value, 3), result.dof
     (6.478, 0.039, 2)
     """
-    table = np.stack([np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)])
-    if not table.sum(axis=1).all():
+    table = pooled_table(reference, current, min_expected)
+    if table is None:
         return ChiSquare(np.nan, np.nan, 0)
-    pooled = pool_small(table, min_expected)
-    dof = pooled.shape[1] - 1
+    dof = table.shape[1] - 1
     if dof == 0:
         return ChiSquare(0.0, 1.0, 0)
-    expected = expected_counts(pooled)
-    statistic = float(((pooled - expected) ** 2 / expected).sum())
+    expected = expected_counts(table)
+    statistic = float(((table - expected) ** 2 / expected).sum())
     return ChiSquare(statistic, float(chdtrc(dof, statistic)), dof)
+
+
+def chi_square_null_quantile(reference: ArrayLike, n_current: int, quantile: float = 0.95, *, min_expected: float = 5.0) -> float:
+    """The statistic that stays below with probability `quantile` when nothing drifted, at the degrees of freedom left after pooling.
+
+    >>> round(chi_square_null_quantile([100, 100, 100], 200), 3)
+    5.991
+    """
+    counts = np.asarray(reference, dtype=np.float64)
+    expected = np.stack([counts, counts * (n_current / counts.sum())])
+    dof = pool_small(expected, min_expected).shape[1] - 1
+    return float(chdtri(dof, 1 - quantile)) if dof else 0.0
+
+
+def pooled_table(reference: ArrayLike, current: ArrayLike, min_expected: float) -> Floats | None:
+    """The 2 × bins table after pooling; None when a side has no rows.
+
+    >>> pooled_table([30, 1, 2], [20, 0, 3], 1).tolist()
+    [[30.0, 3.0], [20.0, 3.0]]
+    """
+    table = np.stack([np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)])
+    return pool_small(table, min_expected) if table.sum(axis=1).all() else None
 
 
 def expected_counts(table: Floats) -> Floats:

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import kolmogi, kolmogorov
 
-from driftline.streams.stats.counts import Floats, shares
+from driftline.streams.stats.counts import Floats, Measure, cumulative_gap
 
 
-def ks(reference: ArrayLike, current: ArrayLike) -> float:
+@Measure
+def ks(reference: ArrayLike, current: ArrayLike) -> Floats:
     """Kolmogorov–Smirnov distance of two histograms over the same ordered bins.
 
     The largest absolute difference of the two cumulative shares at the bin edges.
@@ -36,22 +37,11 @@ def ks(reference: ArrayLike, current: ArrayLike) -> float:
     >>> ks([50, 50, 0], [25, 50, 25])
     0.25
     """
-    return float(ks_each(reference, current))
+    return np.asarray(np.abs(cumulative_gap(reference, current)).max(axis=-1))
 
 
-def ks_each(reference: ArrayLike, current: ArrayLike) -> Floats:
-    """`ks` along the last axis: shapes (..., bins) give (...).
-
-    >>> ks_each([[5, 5], [5, 5]], [[9, 1], [5, 5]]).tolist()
-    [0.4, 0.0]
-    """
-    gap = np.cumsum(shares(reference), axis=-1) - np.cumsum(shares(current), axis=-1)
-    distance = np.abs(gap).max(axis=-1)
-    # The sums of equal shapes may differ in the last bit.
-    return np.asarray(np.where(distance < 1e-12, 0.0, distance))
-
-
-def ks_pvalue(distance: ArrayLike, n_reference: ArrayLike, n_current: ArrayLike) -> float:
+@Measure
+def ks_pvalue(distance: ArrayLike, n_reference: ArrayLike, n_current: ArrayLike) -> Floats:
     """Probability of a Kolmogorov–Smirnov distance this large or larger when nothing drifted.
 
     Kolmogorov's limit with Stephens' correction: within 0.01 of the exact value from 20 rows a side on. Too large (careful) for
@@ -65,15 +55,6 @@ def ks_pvalue(distance: ArrayLike, n_reference: ArrayLike, n_current: ArrayLike)
     --------
     >>> round(ks_pvalue(0.1, 500, 500), 3)
     0.012
-    """
-    return float(ks_pvalue_each(distance, n_reference, n_current))
-
-
-def ks_pvalue_each(distance: ArrayLike, n_reference: ArrayLike, n_current: ArrayLike) -> Floats:
-    """`ks_pvalue`, element by element.
-
-    >>> ks_pvalue_each([0.0, 1.0], 50, [10, 50]).round(3).tolist()
-    [1.0, 0.0]
     """
     return np.asarray(kolmogorov(np.asarray(distance) * _scale(n_reference, n_current)))
 

@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import rel_entr
 
-from driftline.streams.stats.counts import Floats, live_bins, rows, shares
-
-#: Rows a side is lent, spread like the mean of both histograms, for every bin in use.
-PSEUDO_ROWS_PER_BIN = 0.5
+from driftline.streams.stats.counts import Floats, Measure
+from driftline.streams.stats.smoothing import floored, smoothed
 
 
-def psi(reference: ArrayLike, current: ArrayLike, *, floor: float | None = None) -> float:
+@Measure
+def psi(reference: ArrayLike, current: ArrayLike, *, floor: float | None = None) -> Floats:
     """Population stability index of two histograms over the same bins.
 
     `sum((p - q) * log(p / q))`, natural logarithm, over shares `p` of the reference and `q` of the current rows.
@@ -50,43 +49,8 @@ def psi(reference: ArrayLike, current: ArrayLike, *, floor: float | None = None)
     0.0
     >>> round(psi([500, 500, 0], [0, 500, 500]), 2), round(psi([500, 500, 0], [0, 500, 500], floor=1e-4), 2)
     (7.19, 8.52)
-    """
-    return float(psi_each(reference, current, floor=floor))
-
-
-def psi_each(reference: ArrayLike, current: ArrayLike, *, floor: float | None = None) -> Floats:
-    """`psi` along the last axis: shapes (..., bins) give (...). Pad histograms of fewer bins with zeros on both sides.
-
-    >>> psi_each([[5, 5, 0], [5, 5, 9]], [[9, 1, 0], [5, 5, 9]]).round(3).tolist()
+    >>> psi.each([[5, 5, 0], [5, 5, 9]], [[9, 1, 0], [5, 5, 9]]).round(3).tolist()
     [0.704, 0.0]
     """
-    if floor is None:
-        p, q = smoothed(reference, current)
-    else:
-        p, q = (np.where(share == 0, floor, share) for share in (shares(reference), shares(current)))
+    p, q = smoothed(reference, current) if floor is None else floored(reference, current, floor)
     return np.asarray((rel_entr(p, q) + rel_entr(q, p)).sum(axis=-1))
-
-
-def smoothed(reference: ArrayLike, current: ArrayLike) -> tuple[Floats, Floats]:
-    """Shares of both sides, each lent half a row per bin in use in the mean shape of the two; never 0 on one side only.
-
-    >>> p, q = smoothed([10, 0], [0, 10])
-    >>> p.round(3).tolist(), q.round(3).tolist()
-    ([0.955, 0.045], [0.045, 0.955])
-    """
-    p, q = shares(reference), shares(current)
-    mean = (p + q) / 2
-    own_p, own_q = own_weight(reference, current)
-    return mean + (p - mean) * own_p[..., None], mean + (q - mean) * own_q[..., None]
-
-
-def own_weight(reference: ArrayLike, current: ArrayLike) -> tuple[Floats, Floats]:
-    """What smoothing leaves of each side's own shape: n / (n + rows lent), for the reference and the current rows.
-
-    >>> tuple(float(weight) for weight in own_weight([10, 20], [1, 0]))  # two bins in use: one row lent
-    (0.967741935483871, 0.5)
-    """
-    lent = PSEUDO_ROWS_PER_BIN * live_bins(reference, current)
-    n, m = rows(reference), rows(current)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(n / (n + lent)), np.asarray(m / (m + lent))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from driftline.streams.stats import Adwin, AdwinState, Batch
 from hypothesis import given
 from hypothesis import strategies as st
+
+from driftline.streams.stats import Adwin, AdwinState, Batch
 
 
 def test_a_batch_without_values_changes_nothing() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from driftline.streams import stats
 from driftline.streams.stats import Batch
 

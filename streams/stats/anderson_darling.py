@@ -1,0 +1,97 @@
+"""Anderson–Darling: the gap between two cumulative distributions, with the tails counted in full."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from driftline.streams.stats.counts import Floats, Measure, cumulative_gap, rows, shares
+
+#: Variance of the limit distribution, 2 (pi² - 9) / 3.
+LIMIT_VARIANCE = 2 * (math.pi**2 - 9) / 3
+
+
+@Measure
+def anderson_darling(reference: ArrayLike, current: ArrayLike) -> Floats:
+    """Two-sample Anderson–Darling statistic, mid-rank form.
+
+    Squared gaps of the cumulative shares at the middle of each bin, each divided by its variance under no drift, weighted with the
+    pooled rows.
+
+    Parameters
+    ----------
+    reference, current
+        Counts, shape (bins,), bins in ascending order of the value.
+
+    Returns
+    -------
+    float
+        From 0 up, 1 on average with no drift at any sample size, growing with it under drift; 0 for equal shapes, NaN where a side has
+        no rows. Symmetric. Bins count as ties, so it is the statistic of the binned values.
+
+    References
+    ----------
+    Scholz and Stephens, J. Amer. Statist. Assoc. 82 (1987), equation 7; agrees with `scipy.stats.anderson_ksamp` (before its
+    normalisation).
+
+    Examples
+    --------
+    >>> round(anderson_darling([30, 40, 30], [20, 40, 40]), 3)
+    2.778
+    """
+    pooled = np.asarray(reference, dtype=np.float64) + np.asarray(current, dtype=np.float64)
+    gap = cumulative_gap(reference, current)
+    middle = gap - (shares(reference) - shares(current)) / 2
+    weight, variance = _weight_and_variance(pooled)
+    # Where all rows of both sides share a bin there is no variance, and no gap; a side without rows leaves NaN.
+    ratio = np.divide(middle**2, variance, out=0.0 * middle, where=variance > 1e-15)
+    n, m = rows(reference), rows(current)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((weight * ratio).sum(axis=-1) * n * m * (n + m - 1) / (n + m) ** 2)
+
+
+def anderson_darling_pvalue(statistic: float, reference: ArrayLike, current: ArrayLike) -> float:
+    """Probability of a statistic this large or larger when nothing drifted.
+
+    The limit distribution, stretched to the variance that the pooled histogram gives. Within 0.02 from 20 rows a side on. 1 where all
+    rows share a bin.
+
+    References
+    ----------
+    Marsaglia and Marsaglia, Evaluating the Anderson–Darling distribution, J. Stat. Software 9 (2004).
+
+    Examples
+    --------
+    >>> round(anderson_darling_pvalue(2.492, [5] * 60, [5] * 60), 2)
+    0.05
+    """
+    if not statistic > 0:
+        return 1.0 if statistic == 0 else float("nan")
+    pooled = np.asarray(reference, dtype=np.float64) + np.asarray(current, dtype=np.float64)
+    weight, variance = _weight_and_variance(pooled[pooled > 0])
+    if weight.size == 1:
+        return 1.0
+    middle = np.cumsum(weight) - weight / 2
+    bridge = np.minimum.outer(middle, middle) - np.outer(middle, middle)
+    np.fill_diagonal(bridge, variance)
+    of_sum = 2 * float(weight @ (bridge**2 / np.outer(variance, variance)) @ weight)
+    return 1 - _limit(1 + (statistic - 1) * math.sqrt(LIMIT_VARIANCE / of_sum))
+
+
+def _weight_and_variance(pooled: Floats) -> tuple[Floats, Floats]:
+    """Pooled share of each bin, and the variance of the cumulative share at its middle when nothing drifted (per row)."""
+    weight = shares(pooled)
+    middle = np.cumsum(weight, axis=-1) - weight / 2
+    return weight, middle * (1 - middle) - weight / 4
+
+
+def _limit(z: float) -> float:
+    """The limit's distribution function, within 2e-6."""
+    if z <= 0:
+        return 0.0
+    if z < 2:
+        inner = np.polyval([-0.00168691, 0.0116720, -0.0347962, 0.0649821, -0.247105, -2.00012], z)
+        return float(-math.exp(-1.2337141 / z) / math.sqrt(z) * inner)
+    return math.exp(-math.exp(float(np.polyval([0.0003146, -0.008056, 0.082433, -0.43424, 2.30695, -1.0776], z)) * -1))

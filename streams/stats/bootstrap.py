@@ -1,0 +1,59 @@
+"""What a measure is with no drift, by drawing histograms from the reference's own shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from driftline.streams.stats.counts import Floats
+
+#: Draws of each null distribution: a 95 % quantile from it varies by about 2 % of itself between seeds.
+DRAWS = 999
+SEED = 20_240_229
+
+
+def null_draws(each: Callable[..., Floats], reference: ArrayLike, n_current: int, *extra: ArrayLike) -> Floats:
+    """The measure in 999 pairs of samples from the reference's shape, ascending, shape (999,).
+
+    Parameters
+    ----------
+    each
+        The measure along the last axis (`Measure.each`).
+    reference
+        Counts, shape (bins,). Both sides are drawn: as many rows as the reference has, and `n_current`.
+    extra
+        Further arguments of the measure, such as positions.
+
+    Notes
+    -----
+    The seed is fixed and results are kept, so the same question has the same answer. `n_current` is rounded down to two digits
+    (97 → 97, 1234 → 1200), which makes the answer at most 4 % too large (careful) and lets neighbouring windows share it.
+
+    Examples
+    --------
+    >>> from driftline.streams.stats.total_variation import total_variation
+    >>> draws = null_draws(total_variation.each, [500, 500], 100)
+    >>> round(float(np.quantile(draws, 0.95)), 2)
+    0.11
+    """
+    counts = np.asarray(reference, dtype=np.int64)
+    frozen = tuple(np.asarray(each_extra, dtype=np.float64).tobytes() for each_extra in extra)
+    return _draws(each, counts.tobytes(), _two_digits(n_current), frozen)
+
+
+@lru_cache(maxsize=4096)
+def _draws(each: Callable[..., Floats], reference: bytes, n_current: int, extra: tuple[bytes, ...]) -> Floats:
+    counts = np.frombuffer(reference, dtype=np.int64)
+    n, rng = int(counts.sum()), np.random.default_rng(SEED)
+    shape = counts / n
+    before, after = rng.multinomial(n, shape, DRAWS), rng.multinomial(n_current, shape, DRAWS)
+    draws = np.sort(each(before, after, *(np.frombuffer(part, dtype=np.float64) for part in extra)))
+    draws.flags.writeable = False
+    return draws
+
+
+def _two_digits(n: int) -> int:
+    return int(str(n)[:2].ljust(len(str(n)), "0"))

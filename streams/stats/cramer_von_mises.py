@@ -1,0 +1,80 @@
+"""Cramér–von Mises: the mean squared gap between two cumulative distributions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import gammaln, kv
+
+from driftline.streams.stats.counts import Floats, Measure, cumulative_gap, rows
+
+
+@Measure
+def cramer_von_mises(reference: ArrayLike, current: ArrayLike) -> Floats:
+    """Two-sample Cramér–von Mises statistic, `n m / (n + m)**2 * sum(pooled * (F - G)**2)`.
+
+    Parameters
+    ----------
+    reference, current
+        Counts, shape (bins,), bins in ascending order of the value; F and G are the cumulative shares after each bin.
+
+    Returns
+    -------
+    float
+        From 0 up, about 1/6 with no drift at any sample size, growing with it under drift; 0 for equal shapes, NaN where a side has no
+        rows. Symmetric. Equal to the statistic of the raw values when each has its own bin; otherwise it leaves out what happens
+        inside bins, about a share 1 / bins**2 of it.
+
+    References
+    ----------
+    Anderson, Ann. Math. Statist. 33 (1962); agrees with `scipy.stats.cramervonmises_2samp` without ties.
+
+    Examples
+    --------
+    >>> round(cramer_von_mises([1, 0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1]), 4)
+    0.0833
+    """
+    n, m = rows(reference), rows(current)
+    pooled = np.asarray(reference, dtype=np.float64) + np.asarray(current, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(n * m / (n + m) ** 2 * (pooled * cumulative_gap(reference, current) ** 2).sum(axis=-1))
+
+
+def cramer_von_mises_pvalue(statistic: float, reference: ArrayLike, current: ArrayLike) -> float:
+    """Probability of a statistic this large or larger when nothing drifted.
+
+    The limit distribution, moved and stretched to the mean and variance that the pooled histogram gives, so coarse bins and repeated
+    values are accounted for. Within 0.02 from 20 rows a side on. 1 where all rows share a bin.
+
+    References
+    ----------
+    Csörgő and Faraway, J. R. Statist. Soc. B 58 (1996) for the limit.
+
+    Examples
+    --------
+    >>> round(cramer_von_mises_pvalue(0.46136, [5] * 60, [5] * 60), 2)
+    0.05
+    """
+    pooled = np.asarray(reference, dtype=np.float64) + np.asarray(current, dtype=np.float64)
+    total = pooled.sum()
+    if not statistic > 0:
+        return 1.0 if statistic == 0 else float("nan")
+    weight = pooled[pooled > 0] / total
+    reached = np.cumsum(weight)
+    # Covariance of a Brownian bridge at the bins' upper ends.
+    bridge = np.minimum.outer(reached, reached) - np.outer(reached, reached)
+    mean = float(weight @ np.diag(bridge)) * total / (total - 1)
+    variance = 2 * float(weight @ bridge**2 @ weight)
+    if variance <= 1e-15:
+        return 1.0
+    return float(1 - _limit(1 / 6 + (statistic - mean) / np.sqrt(45 * variance)))
+
+
+def _limit(x: float) -> float:
+    """The limit's distribution function; its series is exact to 1e-8 after ten terms for any x below 10."""
+    if x <= 0.005:
+        return 0.0
+    k = np.arange(10)
+    y = (4 * k + 1) ** 2 / (16 * x)
+    terms = np.exp(gammaln(k + 0.5) - gammaln(k + 1) - y) * np.sqrt(4 * k + 1) * kv(0.25, y)
+    return float(min(1.0, terms.sum() / (np.pi**1.5 * np.sqrt(x))))
