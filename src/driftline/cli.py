@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, str]] = {
     "migrate": "Bring the tables of the store up to date.",
     "reference": "Build or show what a model version is compared with.",
     "sql": "Ask the store.",
+    "report": "Write a page with pictures of what the store holds.",
     "generate": "Play the seeded story against a running Kafka.",
 }
 
