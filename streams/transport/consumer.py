@@ -6,6 +6,8 @@ What differs from Faust's own, and why (4-faust traps 1, 2, 14, 18 and 20 are th
   a seek came between; then they are stale and dropped. Faust drops them in both cases, which loses or reorders them.
 * Nothing is committed past the first offset of the lowest message that a stream has started and not acknowledged. Offsets that do
   not exist need no bookkeeping.
+* An acknowledgement of a chunk counts only if the chunk was processed, see `ChunkMessage`. Faust also acknowledges what a failing
+  agent held, and what it skipped around a rebalance.
 * Acknowledged offsets are committed before partitions are given up.
 * An agent's queue is bounded by chunks waiting in it, partition by partition.
 * A partition of a lane topic is not read before it has been sought.
@@ -14,6 +16,7 @@ What differs from Faust's own, and why (4-faust traps 1, 2, 14, 18 and 20 are th
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
@@ -25,7 +28,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, ConsumerMessage
+from faust.types import TP, AppT, ConsumerMessage, Message
 
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.fetch import chunk_lanes
@@ -52,6 +55,37 @@ class Fetched(dict[TP, list[Any]]):
     def __init__(self, records: Mapping[TP, list[Any]], positions: Mapping[TP, int]) -> None:
         super().__init__(records)
         self.positions = positions
+
+
+class ChunkMessage(ConsumerMessage):
+    """The message that carries a chunk to its agents. It cannot be acknowledged while it is not known to be processed.
+
+    A stream acknowledges its event in a `finally`: also when its agent failed and the stream is closed, which is a `GeneratorExit`,
+    and when it skips what an earlier generation of the group fetched or what arrives while the flow is stopped. Each time the
+    partition is read again afterwards, by another worker or after a seek, so nothing is lost by not counting it.
+    Whoever acknowledges looks at `acked` first (`Message.ack`, and the compiled stream that does the same inline).
+    """
+
+    __slots__ = ("app", "done")
+
+    def __init__(self, app: AppT, chunk: Chunk, tp: TP) -> None:
+        self.app = app
+        timestamp_s = int(chunk.timestamp[-1]) / 1000 if len(chunk) else 0.0
+        super().__init__(
+            chunk.topic, chunk.partition, chunk.end - 1, timestamp_s, 0, None, None, cast(Any, chunk), None, 0, 0, tp,
+            generation_id=app.consumer_generation_id,
+        )  # fmt: skip
+
+    @property
+    def acked(self) -> bool:
+        """Acknowledged, or not to be acknowledged now."""
+        closing = isinstance(sys.exception(), GeneratorExit)
+        stale = self.generation_id != self.app.consumer_generation_id or not self.app.flow_control.is_active()
+        return self.done or closing or stale
+
+    @acked.setter
+    def acked(self, done: bool) -> None:
+        self.done = done
 
 
 class LaneThread(driver.AIOKafkaConsumerThread):
@@ -101,6 +135,7 @@ class LaneConsumer(driver.Consumer):
         super().__init__(transport, *args, **kwargs)
         self._lane = transport.lane
         self._read_offset = _ReadOffsets(transport.lane.topics)
+        self._unacked_messages = set()  # Faust's is weak: it forgets the event that an agent dropped
         self._waiting: WeakSet[ConsumerMessage] = WeakSet()  # messages on the way to a stream
         self._sought = False
 
@@ -155,11 +190,7 @@ class LaneConsumer(driver.Consumer):
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         if not isinstance(record, Chunk):
             return super()._to_message(tp, record)
-        timestamp_s = int(record.timestamp[-1]) / 1000 if len(record) else 0.0
-        message = ConsumerMessage(
-            record.topic, record.partition, record.end - 1, timestamp_s, 0, None, None, cast(Any, record), None, 0, 0, tp,
-            generation_id=self.app.consumer_generation_id,
-        )  # fmt: skip
+        message = ChunkMessage(self.app, record, tp)
         self._waiting.add(message)
         return message
 
@@ -167,8 +198,9 @@ class LaneConsumer(driver.Consumer):
 
     def _new_offset(self, tp: TP) -> int | None:
         """The position that may be committed: one past the highest acknowledged offset below every started message."""
+        self._unacked_messages -= {message for message in self._unacked_messages if _done(message)}
         acked = self._acked[tp]
-        started = [_first(m.value, m.offset) for m in list(self._unacked_messages) if m.tp == tp and not m.acked]
+        started = [_first(m.value, m.offset) for m in self._unacked_messages if m.tp == tp]
         lowest = min(started, default=None)
         done = acked if lowest is None else [offset for offset in acked if offset < lowest]
         if not done:
@@ -181,13 +213,18 @@ class LaneConsumer(driver.Consumer):
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Offsets that do not exist need no bookkeeping under this commit rule."""
 
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what is acknowledged by now. Where Faust only waits for a commit under way, this is another one after it."""
+        await self.maybe_wait_for_commit_to_finish()
+        return await super().commit(topics, start_new_transaction)
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         self._sought = False
-        await self.maybe_wait_for_commit_to_finish()
         try:
             await self.commit()  # Faust forgets what was acknowledged before it commits
         except Exception as exc:
             self.log.warning("Commit before giving up partitions failed, their last records will be read again: %r", exc)
+        self._unacked_messages -= {message for message in self._unacked_messages if message.tp in revoked}
         await super().on_partitions_revoked(revoked)
 
     # -- positions
@@ -206,6 +243,7 @@ class LaneConsumer(driver.Consumer):
         for message in [*self._unacked_messages, *self._waiting]:
             if message.offset >= partitions.get(message.tp, message.offset + 1):
                 message.acked = True
+                self._unacked_messages.discard(message)
         for tp, position in partitions.items():
             again = [offset for offset in self._acked[tp] if offset >= position]
             self._acked_index[tp].difference_update(again)
@@ -245,6 +283,10 @@ class _ReadOffsets(defaultdict[TP, int | None]):
 
     def __setitem__(self, tp: TP, offset: int | None) -> None:
         super().__setitem__(tp, None if tp.topic in self._lanes else offset)
+
+
+def _done(message: Message) -> bool:
+    return message.done if isinstance(message, ChunkMessage) else message.acked
 
 
 def _first(record: Any, otherwise: int | None = None) -> int:

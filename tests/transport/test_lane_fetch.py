@@ -154,7 +154,7 @@ def batches(draw: st.DrawFn) -> Batch:
     if producer >= 0 and draw(st.booleans()):
         return marker(producer, draw(st.sampled_from([ABORT, COMMIT])))
     offsets = sorted(draw(st.sets(st.integers(0, 12), min_size=1, max_size=8)))
-    header = st.tuples(st.text(max_size=2), st.binary(max_size=2))
+    header: st.SearchStrategy[tuple[str, bytes | None]] = st.tuples(st.text(max_size=2), st.binary(max_size=2))
     records = tuple((offset, draw(maybe_bytes), draw(maybe_bytes), draw(st.lists(header, max_size=2))) for offset in offsets)
     return Batch(records, offsets[-1] + 1 + draw(st.integers(0, 3)), draw(st.sampled_from([0, 0, 1, 3])), producer)
 
