@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,13 +170,19 @@ def quality(window: Judged) -> list[QualityResult]:
 
 
 def performance(window: Judged) -> list[PerformanceResult]:
-    """Every metric of the task with the labels known so far; worse only when the interval excludes the reference too."""
+    """Every metric of the task with the labels known so far.
+
+    A metric is worse when it lies beyond the threshold and the difference to the reference is significant, with the level shared
+    out over the window's metrics.
+    """
     pane, policy = window.pane, window.model.policy
     known = window.layout.reference.performance.metrics if window.layout else {}
+    found = metrics(window.model, pane)
+    beyond = NormalDist().inv_cdf(1 - policy.significance / max(len(found), 1))
     rows = []
-    for name, estimate in metrics(window.model, pane).items():
+    for name, estimate in found.items():
         before = known.get(name)
-        threshold, worse = _compare(name, estimate, before, policy.performance_drop)
+        threshold, worse = _compare(name, estimate, before, policy.performance_drop, beyond)
         reason = _no_performance_verdict(window, before, estimate.value)
         rows.append(
             PerformanceResult(
@@ -187,15 +194,15 @@ def performance(window: Judged) -> list[PerformanceResult]:
     return rows
 
 
-def _compare(name: str, estimate: Estimate, before: float | None, drop: float) -> tuple[float | None, bool]:
-    """The threshold, and whether the value lies beyond it while its interval leaves the reference out."""
+def _compare(name: str, estimate: Estimate, before: float | None, drop: float, beyond: float) -> tuple[float | None, bool]:
+    """The threshold, and whether the value lies past it by more than chance: `beyond` standard errors from the reference."""
     if before is None:
         return None, False
-    if name in ERRORS:
-        threshold = before * (1 + drop)
-        return threshold, estimate.value > threshold and estimate.lower > before
-    threshold = before - drop
-    return threshold, estimate.value < threshold and estimate.upper < before
+    threshold = before * (1 + drop) if name in ERRORS else before - drop
+    sign = 1 if name in ERRORS else -1
+    # The interval's arm on the reference's side; 1.96 standard errors make 95 %.
+    arm = estimate.value - estimate.lower if name in ERRORS else estimate.upper - estimate.value
+    return threshold, sign * (estimate.value - threshold) > 0 and sign * (estimate.value - before) > arm / 1.96 * beyond
 
 
 def _no_performance_verdict(window: Judged, before: float | None, value: float) -> str:

@@ -133,6 +133,7 @@ class Partition:
         self._dirty: set[PaneKey] = set()
         self._pending: dict[PaneKey, list[LabelRows]] = {}
         self.counters = Counter(marker.counters if marker else {})
+        self.met: set[str] = set()  # models of the records since somebody emptied it
         self._fences = {key: self._effective_fence(key) for key in self._listed.keys() | stored.keys()}
         self._highest = Fence(
             max([self._start.predictions, *(f.predictions for f in self._fences.values())]),
@@ -166,6 +167,11 @@ class Partition:
         return self.positions.covers(self._highest)
 
     @property
+    def needed(self) -> Fence:
+        """Where the topics must at least end: what was processed before."""
+        return self._highest
+
+    @property
     def dirty(self) -> bool:
         return bool(self._dirty)
 
@@ -175,16 +181,19 @@ class Partition:
         self.positions = Fence(p if predictions is None else max(p, predictions), o if outcomes is None else max(o, outcomes))
 
     def add_predictions(self, chunk: Chunk) -> list[DeadLetter]:
-        """Take in a chunk that begins at `positions.predictions`."""
+        """Take in a chunk that begins at `positions.predictions`.
+
+        Raises `Incomplete`, having changed nothing, where it cannot be said yet whether a model is known.
+        """
         counted = self._start.predictions
         by_model: dict[str, list[tuple[int, Prediction, int]]] = {}
-        dead = []
+        dead, ignored = [], 0
         timestamps = chunk.timestamp.tolist()
         offsets = chunk.offset.tolist()
         values = chunk.values()
         for i, value in enumerate(values):
             if value is None:
-                self.counters["ignored"] += offsets[i] >= counted
+                ignored += offsets[i] >= counted
                 continue
             event = decode_prediction(value)
             checked = event if isinstance(event, Rejected) else self._check(event, event.prediction, timestamps[i])
@@ -192,21 +201,22 @@ class Partition:
                 dead.append(DeadLetter(i, checked))
             elif not isinstance(event, Rejected):
                 by_model.setdefault(event.model, []).append((i, event, checked))
+        self.counters["ignored"] += ignored
         for name, rows in by_model.items():
             dead += self._add_model_predictions(name, rows, chunk, values)
         self.positions = self.positions._replace(predictions=chunk.end)
         return self._count_dead(dead, chunk, counted)
 
     def add_outcomes(self, chunk: Chunk) -> list[DeadLetter]:
-        """Take in a chunk that begins at `positions.outcomes`."""
+        """Take in a chunk that begins at `positions.outcomes`; raises `Incomplete` like `add_predictions`."""
         counted = self._start.outcomes
         by_model: dict[str, list[tuple[int, Outcome, int]]] = {}
-        dead = []
+        dead, ignored = [], 0
         timestamps = chunk.timestamp.tolist()
         offsets = chunk.offset.tolist()
         for i, value in enumerate(chunk.values()):
             if value is None:
-                self.counters["ignored"] += offsets[i] >= counted
+                ignored += offsets[i] >= counted
                 continue
             event = decode_outcome(value)
             checked = event if isinstance(event, Rejected) else self._check(event, event.label, timestamps[i])
@@ -214,6 +224,7 @@ class Partition:
                 dead.append(DeadLetter(i, checked))
             elif not isinstance(event, Rejected):
                 by_model.setdefault(event.model, []).append((i, event, checked))
+        self.counters["ignored"] += ignored
         for name, rows in by_model.items():
             self._add_model_outcomes(name, rows, chunk)
         self.positions = self.positions._replace(outcomes=chunk.end)
@@ -239,6 +250,7 @@ class Partition:
         return sorted(new, key=lambda letter: letter.index)
 
     def _shard(self, name: str) -> _Shard:
+        self.met.add(name)
         shard = self._shards.get(name)
         if shard is None:
             floor = Floor(self._start.predictions, NEVER, self._start.outcomes, NEVER)

@@ -10,14 +10,23 @@ from driftline.schemas.reference import Entry, Reference
 from driftline.streams.layout import Layout
 
 
+class Incomplete(Exception):
+    """Whether a model is known cannot be said yet: the `models` topic must first be read up to `timestamp`."""
+
+    def __init__(self, timestamp: int) -> None:
+        self.timestamp = timestamp
+
+
 class Registry:
     """Answers for any moment of event time, so that a replay hears what the first run heard.
 
-    A pane uses the reference in force at its start: the entry with the latest `effective_from` not after it.
+    A pane uses the reference in force at its start: the entry with the latest `effective_from` not after it. `complete_until` is
+    the Kafka time stamp below which every entry of the topic is known; whether a model is unknown can be said only of older records.
     """
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         self.configured = dict(models)
+        self.complete_until = 2**62
         self._layouts: dict[tuple[str, str], list[tuple[int, Layout]]] = {}
         self._by_hash: dict[str, Layout] = {}
         self._first_seen: dict[str, int] = {}
@@ -38,7 +47,11 @@ class Registry:
 
     def knows(self, name: str, timestamp: int) -> bool:
         """Whether a record of this Kafka time stamp may name the model: configured, or registered before the record."""
-        return name in self.configured or self._first_seen.get(name, timestamp) < timestamp
+        if name in self.configured or self._first_seen.get(name, timestamp) < timestamp:
+            return True
+        if timestamp >= self.complete_until:
+            raise Incomplete(timestamp)
+        return False
 
     def layout(self, model: str, version: str, start: int) -> Layout | None:
         """The reference in force for a pane or window that starts at `start`."""

@@ -1,19 +1,26 @@
-"""decide: from results to alerts and retrain requests. The shell around `policy`: bytes in, events and bytes of state out."""
+"""decide: from results to alerts and retrain requests. The shell around `policy`.
+
+Order: events, state, commit; each waits until the broker has the one before.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
+from faust.types import TP
 
 from driftline.schemas.config import Model
+from driftline.streams.agents.wiring import Wiring
 from driftline.streams.policy import Event, Evidence, Ledger, Verdicts, Version, apply, evidence_of
 
 _decoder = msgspec.msgpack.Decoder(Verdicts)
 
 
-class Decide:
+class Ledgers:
     """The ledgers of all model versions whose results come to this worker.
 
     A caller sends the events of a chunk, waits until they are sent, and only then writes the state and commits: what crashes in
@@ -46,3 +53,32 @@ class Decide:
                 self._ledgers[model, version] = after
                 state.append((msgspec.json.encode((model, version)), after.to_bytes()))
         return events, state
+
+
+class Decide:
+    """The partitions of `results` of this worker."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._w = wiring
+        self._ledgers: dict[int, Ledgers] = {}
+        self.done: dict[TP, int] = {}
+
+    async def start(self, assigned: Iterable[TP]) -> None:
+        """Begin anew with the partitions of an assignment."""
+        self._ledgers = {tp.partition: Ledgers(self._w.registry.configured) for tp in assigned if tp.topic == self._w.topics.results}
+        for number, ledgers in self._ledgers.items():
+            ledgers.load(self._w.decide_state.of(number))
+        self.done = {}
+
+    async def run(self, stream: Any) -> None:
+        """Decide chunk by chunk; the chunk is acknowledged when the next one is asked for."""
+        async for event in stream.events():
+            chunk = event.value
+            ledgers = self._ledgers.get(chunk.partition)
+            if ledgers is None:
+                continue
+            said, state = ledgers.handle(chunk.values())
+            names = {"alerts": self._w.topics.alerts, "retrain": self._w.topics.retrain}
+            await asyncio.gather(*[await self._w.send(names[e.topic], chunk.partition, e.key, e.value, e.headers) for e in said])
+            await self._w.decide_state.write(chunk.partition, chunk.end, dict(state))
+            self.done[event.message.tp] = chunk.end

@@ -5,12 +5,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from faust.types import TP
 
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.topics import Topics
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.rows import Rows, dead_letter_rows, event_rows, result_rows
+from driftline.streams.agents.wiring import Wiring
 from driftline.streams.transport.chunk import Chunk
+
+
+class Store:
+    """The output partitions of this worker. A chunk is acknowledged when all its rows are stored."""
+
+    def __init__(self, wiring: Wiring, sink: ClickHouse) -> None:
+        self._w, self._sink = wiring, sink
+        self.done: dict[TP, int] = {}
+
+    async def start(self, assigned: Iterable[TP]) -> None:
+        """Nothing is kept between chunks, so there is nothing to begin with."""
+        self.done = {}
+
+    async def run(self, stream: Any) -> None:
+        """Store chunk by chunk. While the store is away this waits, and the lane holds its partitions back."""
+        async for event in stream.events():
+            await store(event.value, self._sink, self._w.topics)
+            self.done[event.message.tp] = event.value.end
 
 
 async def store(chunk: Chunk, sink: ClickHouse, topics: Topics) -> None:

@@ -1,0 +1,216 @@
+"""ingest: from predictions and outcomes to panes. The shell around `partition`.
+
+Order of every flush: snapshots and dead letters, progress, marker, commit; each waits until the broker has the one before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka.partitioner import murmur2
+from faust.types import TP
+
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.progress import Marker, Progress, decode_marker, encode, progress_key
+from driftline.streams.agents.wiring import Wiring
+from driftline.streams.panes import Fence, PaneKey, decode_key, encode_key
+from driftline.streams.partition import DeadLetter, Partition
+from driftline.streams.registry import Incomplete
+from driftline.streams.transport.chunk import Chunk
+from driftline.streams.transport.contiguity import Apply, Contiguity, SeekBack
+
+log = logging.getLogger(__name__)
+MARKER = b"marker"
+
+
+def partition_of(model: str, partitions: int) -> int:
+    """The partition of `panes` and everything after it that a model lives in; Kafka's own hash of the name."""
+    return int(murmur2(model.encode()) & 0x7FFFFFFF) % partitions
+
+
+class Ingest:
+    """The source partitions of this worker."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._w = wiring
+        self._partitions: dict[int, Partition] = {}
+        self._contiguity = Contiguity()
+        self._events: dict[int, list[Any]] = {}
+        self._dead: dict[int, list[Any]] = {}
+        self._told: dict[int, Progress] = {}
+        self._met_s: dict[tuple[int, str], float] = {}
+        self._flushed_s = 0.0
+        self._flushing = asyncio.Lock()
+
+    async def start(self, assigned: Iterable[TP]) -> None:
+        """Begin anew with the partitions of an assignment, each from what its table says. Streams stand still meanwhile."""
+        topics = self._w.topics
+        mine = {name: {tp.partition for tp in assigned if tp.topic == name} for name in (topics.predictions, topics.outcomes)}
+        if mine[topics.predictions] != mine[topics.outcomes]:
+            raise DriftlineError(
+                "not_colocated",
+                f"partitions {sorted(mine[topics.predictions])} of predictions came with {sorted(mine[topics.outcomes])} of outcomes",
+                "both topics need the same partition count, and the worker its own assignor: see `driftline topics --check`",
+            )  # fmt: skip
+        async with self._flushing:
+            self._partitions = {k: self._recover(k) for k in sorted(mine[topics.predictions])}
+            self._events = {k: [] for k in self._partitions}
+            self._dead = {k: [] for k in self._partitions}
+            self._told = {}
+            self._contiguity.start({(tp.topic, tp.partition): offset for tp, offset in self.start_positions().items()})
+        await self._refuse_recreated()
+
+    def _recover(self, number: int) -> Partition:
+        stored: dict[PaneKey, bytes] = {}
+        marker: Marker | None = None
+        for key, value in self._w.ingest_state.of(number):
+            if key == MARKER:
+                marker = decode_marker(value)
+            else:
+                stored[decode_key(key)[0]] = value
+        return Partition(number, self._w.registry, stored, marker)
+
+    def start_positions(self) -> dict[TP, int]:
+        """Where the source partitions must be read from: the lane asks after every assignment."""
+        positions = {}
+        for k, partition in self._partitions.items():
+            positions[TP(self._w.topics.predictions, k)] = partition.positions.predictions
+            positions[TP(self._w.topics.outcomes, k)] = partition.positions.outcomes
+        return positions
+
+    async def _refuse_recreated(self) -> None:
+        needed = {}
+        for k, partition in self._partitions.items():
+            needed[TP(self._w.topics.predictions, k)] = partition.needed.predictions
+            needed[TP(self._w.topics.outcomes, k)] = partition.needed.outcomes
+        ends = await self._w.consumer.highwaters(*needed) if needed else {}
+        for tp, position in needed.items():
+            if (ends.get(tp) or 0) < position:
+                raise DriftlineError(
+                    "topic_recreated",
+                    f"{tp.topic}-{tp.partition} ends at {ends.get(tp)}, but {position} records of it were processed: it was made anew",
+                    "begin anew under another DRIFTLINE_PREFIX, or delete this one's topics and consumer group",
+                )  # fmt: skip
+
+    async def run(self, stream: Any) -> None:
+        """Take in chunks, one at a time."""
+        async for event in stream.noack().events():
+            chunk: Chunk = event.value
+            verdict = self._contiguity.judge(chunk, time.monotonic())
+            if isinstance(verdict, Apply):
+                await self._apply(verdict.chunk)
+                self._events[chunk.partition].append(event)
+            elif isinstance(verdict, SeekBack):
+                await self._seek_back(event.message.tp, verdict.position)
+            if time.monotonic() - self._flushed_s > self._w.flush_s:
+                await self.flush()
+
+    async def _seek_back(self, tp: TP, position: int) -> None:
+        start = await self._w.consumer.seek_back(tp, position)
+        if start <= position:
+            return
+        log.error(
+            "data_loss_gap: %s-%s: offsets %s to %s are gone from the broker before they were read; going on from %s",
+            tp.topic, tp.partition, position, start - 1, start,
+        )  # fmt: skip
+        self._contiguity.move((tp.topic, tp.partition), start)
+        where = "predictions" if tp.topic == self._w.topics.predictions else "outcomes"
+        self._partitions[tp.partition].skip_to(**{where: start})
+
+    async def _apply(self, chunk: Chunk) -> None:
+        partition = self._partitions[chunk.partition]
+        add = partition.add_predictions if chunk.topic == self._w.topics.predictions else partition.add_outcomes
+        while True:
+            try:
+                letters = add(chunk)
+                break
+            except Incomplete as error:
+                await self._w.models.catch_up(error.timestamp)
+        now = time.monotonic()
+        self._met_s |= {(chunk.partition, model): now for model in partition.met}
+        partition.met.clear()
+        for letter in letters:
+            self._dead[chunk.partition].append(await self._send_dead(chunk, letter))
+
+    async def _send_dead(self, chunk: Chunk, letter: DeadLetter) -> Any:
+        i = letter.index
+        about = {
+            "code": letter.why.code, "message": letter.why.message, "topic": chunk.topic, "partition": chunk.partition,
+            "offset": int(chunk.offset[i]), "time": int(chunk.timestamp[i]),
+        }  # fmt: skip
+        headers = [*chunk.headers[i], *((f"driftline.error.{name}", str(value).encode()) for name, value in about.items())]
+        return await self._w.send(self._w.topics.dead_letters, chunk.partition, chunk.key(i), chunk.value(i), headers)
+
+    async def tick(self) -> None:
+        """Flush when it is time, though nothing comes in."""
+        if time.monotonic() - self._flushed_s > self._w.flush_s:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Make everything so far durable, and acknowledge it."""
+        async with self._flushing:
+            self._flushed_s = time.monotonic()
+            for number, partition in list(self._partitions.items()):
+                if partition.recovered:
+                    await self._flush(number, partition)
+
+    async def _flush(self, number: int, partition: Partition) -> None:
+        events, self._events[number] = self._events[number], []
+        dead, self._dead[number] = self._dead[number], []
+        changed = partition.dirty or bool(events)
+        flush = partition.flush() if changed else None
+        progress = self._progress(number, partition)
+        positions = partition.positions
+        if flush:
+            await asyncio.gather(self._write(number, flush.snapshots, positions), *dead)
+        if progress != self._told.get(number):
+            value = encode(progress)
+            sends = [await self._w.send(self._w.topics.panes, k, progress_key(number), value) for k in range(self._w.partitions)]
+            await asyncio.gather(*sends)
+            self._told[number] = progress
+        if flush:
+            removed = [encode_key(key, number) for key in flush.removed]
+            await self._w.ingest_state.write(number, sum(positions), {MARKER: flush.marker}, removed)
+        for event in events:
+            event.ack()
+
+    async def _write(self, number: int, snapshots: list[tuple[PaneKey, bytes]], positions: Fence) -> None:
+        """To the table, and to the partition of `panes` where the model is evaluated."""
+        pairs = {encode_key(key, number): snapshot for key, snapshot in snapshots}
+        sends = []
+        for key, snapshot in snapshots:
+            to = partition_of(key.model, self._w.partitions)
+            sends.append(await self._w.send(self._w.topics.panes, to, encode_key(key, number), snapshot))
+        await asyncio.gather(self._w.ingest_state.write(number, sum(positions), pairs), *sends)
+
+    def _progress(self, number: int, partition: Partition) -> Progress:
+        caught_up = self._caught_up(number, partition)
+        now = time.monotonic()
+        quiet = {
+            model: caught_up and now - met_s > self._w.registry.model(model).max_wait_ms / 1000
+            for (k, model), met_s in self._met_s.items()
+            if k == number
+        }
+        return partition.progress(quiet, caught_up)
+
+    def _caught_up(self, number: int, partition: Partition) -> bool:
+        topics, consumer = self._w.topics, self._w.consumer
+        ends = [consumer.highwater(TP(topics.predictions, number)), consumer.highwater(TP(topics.outcomes, number))]
+        return all(end is not None and position >= end for end, position in zip(ends, partition.positions, strict=True))
+
+    def settled(self, ends: dict[TP, int]) -> bool:
+        """Whether all up to `ends` is flushed and every model has been quiet long enough for its last windows to be judged."""
+        for tp, position in self.start_positions().items():
+            if position < ends.get(tp, 0):
+                return False
+        for number, partition in self._partitions.items():
+            told = self._told.get(number)
+            if told is None or partition.dirty or self._events[number] or told != self._progress(number, partition):
+                return False
+            if not told.caught_up or set(told.quiet) != set(told.newest):
+                return False
+        return True

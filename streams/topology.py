@@ -1,0 +1,64 @@
+"""The pipeline on one screen. Start here.
+
+     predictions ─┐                                                        ┌─► decide ──► alerts, retrain ─┐
+                  ├─► ingest ──► panes ──► evaluate ──► results ───────────┤                               │
+     outcomes ────┘     │                     │                            └─► store ──► ClickHouse ◄──────┤
+                        │                     └──► models (learned)                                        │
+                        └──► dead-letters ─────────────────────────────────────────────────────────────────┘
+
+One Faust worker runs all four verbs; partitions spread over workers. Every agent reads a lane: one event is one chunk of records.
+An agent's file says in which order it makes things durable; what it decides is decided in the pure modules beside `agents/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from driftline.sinks.clickhouse import ClickHouse
+from driftline.streams.agents.decide import Decide
+from driftline.streams.agents.evaluate import Evaluate
+from driftline.streams.agents.ingest import Ingest
+from driftline.streams.agents.store import Store
+from driftline.streams.agents.wiring import Wiring
+from driftline.streams.transport.lane import install, lane_topic
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The four verbs of one worker."""
+
+    ingest: Ingest
+    evaluate: Evaluate
+    decide: Decide
+    store: Store
+
+
+def build(app: faust.App, wiring: Wiring, sink: ClickHouse) -> Pipeline:
+    """Wire every agent to its topics."""
+    topics = wiring.topics
+    verbs = Pipeline(Ingest(wiring), Evaluate(wiring), Decide(wiring), Store(wiring, sink))
+    outputs = (topics.results, topics.alerts, topics.retrain, topics.dead_letters)
+    install(app, (topics.predictions, topics.outcomes, topics.panes, *outputs), verbs.ingest.start_positions)
+
+    app.agent(lane_topic(app, topics.predictions, topics.outcomes), name="ingest")(verbs.ingest.run)
+    app.agent(lane_topic(app, topics.panes), name="evaluate")(verbs.evaluate.run)
+    app.agent(lane_topic(app, topics.results), name="decide")(verbs.decide.run)
+    app.agent(lane_topic(app, *outputs), name="store")(verbs.store.run)
+
+    @app.timer(wiring.flush_s / 2, name="tick")  # type: ignore[untyped-decorator]
+    async def tick() -> None:
+        await verbs.ingest.tick()
+        await verbs.evaluate.tick()
+
+    async def begin(*_: Any, **__: Any) -> None:
+        assigned: Iterable[TP] = app.consumer.assignment()
+        for verb in (verbs.ingest, verbs.evaluate, verbs.decide, verbs.store):
+            await verb.start(assigned)
+
+    app.on_rebalance_complete.connect(begin, weak=False)
+    return verbs

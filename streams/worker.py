@@ -1,0 +1,238 @@
+"""A worker: one process, or one thread of one, with its own event loop, that runs the whole pipeline for its share of partitions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from aiokafka.helpers import create_ssl_context
+from faust.types import TP
+from faust.types.auth import CredentialsT
+
+from driftline.schemas.config import Model
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.topics import Topics
+from driftline.sinks.clickhouse import ClickHouse
+from driftline.streams.agents.wiring import Wiring
+from driftline.streams.registry import Registry
+from driftline.streams.topology import Pipeline, build
+from driftline.streams.transport.models import ModelsReader
+from driftline.streams.transport.state import State
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of processing time. A worker that is silent for `session_s` loses its partitions to the others."""
+
+    session_s: float = 30.0
+    heartbeat_s: float = 3.0
+    flush_s: float = 0.5
+
+
+def application(kafka: Mapping[str, Any], prefix: str, partitions: int, timing: Timing) -> faust.App:
+    """The Faust application. `kafka` holds librdkafka properties; the settings and their reasons stand in docs/decisions."""
+    brokers = ";".join(f"kafka://{address.strip()}" for address in kafka["bootstrap.servers"].split(","))
+    return faust.App(
+        prefix,
+        broker=brokers,
+        broker_credentials=_credentials(kafka),
+        topic_partitions=partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=1,
+        processing_guarantee="at_least_once",
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 * 2**20,
+        broker_max_poll_records=50_000,
+        agent_supervisor="mode.CrashingSupervisor",
+        stream_wait_empty=False,
+        stream_buffer_maxsize=65_536,
+        broker_commit_interval=1.0,
+        broker_session_timeout=timing.session_s,
+        broker_heartbeat_interval=timing.heartbeat_s,
+        broker_rebalance_timeout=timing.session_s,
+        broker_request_timeout=max(60.0, 2 * timing.session_s),
+        producer_linger=0.005,
+        producer_compression_type="lz4",
+        producer_acks=-1,
+        producer_request_timeout=60,
+        producer_max_request_size=8 * 2**20,
+        store="memory://",
+        web_enabled=False,
+        web_tables_enabled=False,
+    )
+
+
+def _credentials(kafka: Mapping[str, Any]) -> CredentialsT | None:
+    protocol = kafka.get("security.protocol", "PLAINTEXT")
+    context = create_ssl_context(cafile=kafka.get("ssl.ca.location")) if "SSL" in protocol else None
+    if protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            mechanism=kafka["sasl.mechanism"], username=kafka["sasl.username"], password=kafka["sasl.password"], ssl_context=context
+        )
+    return faust.SSLCredentials(context) if context else None
+
+
+def connection(kafka: Mapping[str, Any]) -> dict[str, Any]:
+    """The same properties as arguments of an aiokafka client."""
+    protocol = kafka.get("security.protocol", "PLAINTEXT")
+    context: ssl.SSLContext | None = create_ssl_context(cafile=kafka.get("ssl.ca.location")) if "SSL" in protocol else None
+    return {
+        "bootstrap_servers": kafka["bootstrap.servers"],
+        "security_protocol": protocol,
+        "ssl_context": context,
+        "sasl_mechanism": kafka.get("sasl.mechanism", "PLAIN"),
+        "sasl_plain_username": kafka.get("sasl.username"),
+        "sasl_plain_password": kafka.get("sasl.password"),
+    }
+
+
+class Worker:
+    """Runs the pipeline in a thread; `driftline worker` and the local stack both use it.
+
+    Parameters
+    ----------
+    kafka
+        librdkafka properties: `bootstrap.servers`, and security where the brokers want it.
+    sink
+        The store; it must be migrated.
+    models
+        Configuration by model.
+    partitions
+        Partition count of the source topics; `topics.require` tells it.
+    """
+
+    def __init__(
+        self,
+        kafka: Mapping[str, Any],
+        sink: ClickHouse,
+        models: Mapping[str, Model],
+        *,
+        prefix: str,
+        partitions: int,
+        timing: Timing | None = None,
+    ) -> None:
+        self._kafka, self._sink, self._models = kafka, sink, models
+        self._topics, self._partitions, self._timing = Topics(prefix), partitions, timing or Timing()
+        self._thread = threading.Thread(target=self._run, name="driftline-worker", daemon=True)
+        self._ready, self._stop = threading.Event(), asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._app: faust.App | None = None
+        self._verbs: Pipeline | None = None
+        self.crashed: BaseException | None = None
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        """Start and wait until partitions are assigned and state is recovered."""
+        self._thread.start()
+        if not self._ready.wait(timeout_s) and not self.crashed:
+            raise DriftlineError(
+                "not_ready", f"the worker had no partitions after {timeout_s:.0f} s", "see the log; is the broker reachable?"
+            )
+        if self.crashed:
+            raise self.crashed
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """Flush, commit, leave the group. Returns when the thread has ended."""
+        if self._loop and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(timeout_s)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Block until the worker ends by itself or is stopped."""
+        while self._thread.is_alive():
+            self._thread.join(0.2)
+
+    def idle(self) -> bool:
+        """Whether everything published so far is joined, evaluated, decided and stored."""
+        return bool(self._ask(self._idle()))
+
+    def progress(self) -> dict[tuple[str, int], int]:
+        """(topic, partition) → the next position of the source topics."""
+        verbs = self._verbs
+        return {(tp.topic, tp.partition): position for tp, position in verbs.ingest.start_positions().items()} if verbs else {}
+
+    def _ask(self, question: Any) -> Any:
+        if self.crashed:
+            raise self.crashed
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(question, self._loop).result(30)
+
+    async def _idle(self) -> bool:
+        """Upstream first: what is settled there can bring nothing new downstream, so the order of asking makes the answer hold."""
+        assert self._app is not None and self._verbs is not None
+        consumer: Any = self._app.consumer
+        ours = [tp for tp in consumer.assignment() if not tp.topic.endswith("-changelog")]
+        topics, verbs = self._topics, self._verbs
+
+        async def ends(*names: str) -> dict[TP, int]:
+            chosen = [tp for tp in ours if tp.topic in names]
+            return {TP(*tp): end or 0 for tp, end in (await consumer.highwaters(*chosen)).items()} if chosen else {}
+
+        if not verbs.ingest.settled(await ends(topics.predictions, topics.outcomes)):
+            return False
+        stages: list[tuple[Mapping[TP, int], tuple[str, ...]]] = [
+            (verbs.evaluate.done, (topics.panes,)),
+            (verbs.decide.done, (topics.results,)),
+            (verbs.store.done, (topics.results, topics.alerts, topics.retrain, topics.dead_letters)),
+        ]
+        for done, names in stages:
+            for tp, end in (await ends(*names)).items():
+                if done.get(tp, 0) < end and await consumer.position(tp) < end:
+                    return False
+                if tp in done and done[tp] < end:
+                    return False
+        return True
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:  # told to whoever waits; a thread has nobody to raise to
+            self.crashed = self.crashed or error
+            log.critical("the worker ended: %s", error)
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        registry = Registry(self._models)
+        reader = ModelsReader(self._topics.models, registry, connection(self._kafka))
+        await reader.start()
+        try:
+            await self._run_app(registry, reader)
+        finally:
+            await reader.stop()
+
+    async def _run_app(self, registry: Registry, reader: ModelsReader) -> None:
+        app = self._app = application(self._kafka, self._topics.prefix, self._partitions, self._timing)
+        ingest, evaluate, decide = (State(app, name, self._partitions) for name in ("ingest", "evaluate", "decide"))
+        wiring = Wiring(app, self._topics, self._partitions, registry, reader, ingest, evaluate, decide, self._timing.flush_s)
+        self._verbs = build(app, wiring, self._sink)
+        app.on_rebalance_complete.connect(_call(self._ready.set), weak=False)
+        await app.start()
+        while not self._stop.is_set() and not app.crashed:
+            await asyncio.sleep(0.1)
+        if app.crashed:
+            self.crashed = app.crash_reason or RuntimeError("the worker crashed; see the log")
+        else:
+            await self._verbs.ingest.flush()
+        await app.stop()
+
+
+def _call(function: Callable[[], Any]) -> Callable[..., Any]:
+    async def receiver(*_: Any, **__: Any) -> None:
+        function()
+
+    return receiver
