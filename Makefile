@@ -1,0 +1,62 @@
+# Two commands for a new machine: `make demo` and `make test`. Each sets up what it needs, once. Needs Python 3.11 or later.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+VIEW := .cache/typing/driftline
+CODE := schemas sinks src streams tests scripts examples benchmarks
+
+.PHONY: help demo test check bench kafka clean
+help:
+	@echo "make demo    watch driftline find drift, here, now: nothing to configure"
+	@echo "make test    every test; those that need real Kafka start one (Java 17 and Maven)"
+	@echo "make check   style, types, import rules, the compose file"
+	@echo "make bench   how fast it is on this machine"
+	@echo "make kafka   a real Kafka on localhost:9092, in the foreground"
+	@echo "make clean   remove everything that these commands made"
+
+demo: .venv/.demo
+	@$(BIN)/driftline demo
+
+test: .venv/.dev
+	@[ -d .cache/kafka/libs ] || echo "· fetching Apache Kafka's jars into .cache/kafka (54 MB, once)"
+	@$(BIN)/python scripts/kafka_node.py fetch || true
+	$(BIN)/pytest
+
+check: .venv/.dev $(VIEW)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy $(VIEW) tests scripts examples benchmarks
+	PYTHONPATH=.cache/typing $(BIN)/lint-imports --no-cache
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+bench: .venv/.dev
+	$(BIN)/python -m pytest benchmarks
+
+kafka: .venv/.dev
+	$(BIN)/python scripts/kafka_node.py run
+
+clean:
+	rm -rf .venv .cache build driftline.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The packages are those of constraints.txt. To renew it:
+#   uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate --upgrade -o constraints.txt
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/uv
+	@echo "· installing driftline with the embedded ClickHouse (about 600 MB, once)"
+	@$(INSTALL) --editable '.[embedded]'
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/uv
+	@echo "· installing driftline with everything its tests need (about 900 MB, once)"
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@ .venv/.demo
+
+.venv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 …")'
+	@echo "· making a virtual environment in .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+
+# Type checkers and import-linter cannot follow the folder map of pyproject.toml: they see the package through this view of links.
+.PHONY: $(VIEW)
+$(VIEW):
+	@rm -rf $@ && mkdir -p $@ && ln -s $(CURDIR)/src/driftline/* $(CURDIR)/schemas $(CURDIR)/sinks $(CURDIR)/streams $@/
