@@ -41,12 +41,13 @@ FIRST_DELAY_S: Final = 0.1
 LONGEST_DELAY_S: Final = 10.0
 
 _MIGRATE: Final = "run `driftline migrate` (in a query of your own: correct the name)"
+_GRANT: Final = "give the user of DRIFTLINE_CLICKHOUSE the right to SELECT, INSERT and, to migrate, CREATE"
+_LOGIN: Final = "correct the user and the password in DRIFTLINE_CLICKHOUSE"
 _FIXES: Final[Mapping[int, tuple[str, str]]] = {
+    62: ("store_query", "correct the query, and leave FORMAT out of it"),
     **dict.fromkeys((8, 10, 16, 20, 47, 60, 81), ("store_schema", _MIGRATE)),
-    **dict.fromkeys(
-        (164, 291, 497), ("store_denied", "give the user of DRIFTLINE_CLICKHOUSE the right to SELECT, INSERT and, to migrate, CREATE")
-    ),
-    **dict.fromkeys((192, 193, 194, 516), ("store_login", "correct the user and the password in DRIFTLINE_CLICKHOUSE")),
+    **dict.fromkeys((164, 291, 497), ("store_denied", _GRANT)),
+    **dict.fromkeys((192, 193, 194, 516), ("store_login", _LOGIN)),
 }
 
 T = TypeVar("T")
@@ -72,8 +73,9 @@ class Migration:
 
     @property
     def statements(self) -> list[str]:
-        """A statement ends where a line ends with a semicolon."""
-        return [statement.strip() for statement in re.split(r";\s*(?:\n|$)", self.sql) if statement.strip()]
+        """A statement ends where a line ends with a semicolon; comments before it are left out."""
+        parts = re.split(r";\s*(?:\n|$)", self.sql)
+        return [statement for part in parts if (statement := re.sub(r"\A(?:\s*--[^\n]*\n)*", "", part).strip())]
 
 
 def migrations() -> tuple[Migration, ...]:
@@ -316,7 +318,7 @@ class ClickHouse:
         self.insert("schema_migrations", [row], f"schema_migrations:{migration.number}:{migration.checksum}")
 
     def _command(self, sql: str) -> None:
-        self._ask(f"the statement {sql[:60]!r}…", lambda client: client.command(sql))
+        self._ask(f"the statement {sql.strip().partition(chr(10))[0]!r}", lambda client: client.command(sql))
 
     def _ask(self, what: str, call: Callable[[Client], T]) -> T:
         try:

@@ -3,14 +3,17 @@
 --   SELECT psi FROM psi_between(model='churn', version='7', segment='', feature='age',
 --       a_from='2024-11-01', a_to='2024-11-08', b_from='2024-11-08', b_to='2024-11-15')
 --
--- A range holds the panes that start in [from, to), UTC. Panes can be added up only over equal bins, so there is one row for each
--- set of edges (`grid`) that occurs; almost always that is one row. A side without rows gives null.
+-- A range holds the panes that start in [from, to), UTC. Panes can be added up only over the same bins, so there is one row for each
+-- grid (edges, or list of categories) that occurs; almost always that is one row. A side without rows gives null.
 
 CREATE OR REPLACE VIEW histograms_between AS
 WITH
-    edges_of AS
+    grids AS
     (
-        SELECT reference, any(JSONExtractRaw(content, 'features', {feature:String}, 'edges')) AS edges
+        SELECT
+            reference,
+            any(JSONExtractRaw(content, 'features', {feature:String}, 'edges')
+                || JSONExtractRaw(content, 'features', {feature:String}, 'categories')) AS grid
         FROM `references`
         WHERE model = {model:String}
         GROUP BY reference
@@ -34,7 +37,7 @@ WITH
     (
         SELECT
             kind,
-            multiIf(kind = 'categorical', '', edges = '', reference, edges) AS grid,
+            multiIf(empty(bins), '', grids.grid = '', reference, grids.grid) AS grid,
             sumForEachIf(bins, in_a) AS a_bins,
             sumForEachIf(bins, in_b) AS b_bins,
             sumMapIf(categories, in_a) AS a_categories,
@@ -48,17 +51,17 @@ WITH
             maxIf(maximum, in_a) AS a_maximum,
             maxIf(maximum, in_b) AS b_maximum
         FROM panes
-        LEFT JOIN edges_of ON edges_of.reference = panes.reference
+        LEFT JOIN grids ON grids.reference = panes.reference
         GROUP BY kind, grid
-    )
+    ),
+    -- While a reference is still being learned, there are categories and no bins.
+    if(grid = '', arrayDistinct(arrayConcat(mapKeys(a_categories), mapKeys(b_categories))), []) AS loose,
+    greatest(length(a_bins), length(b_bins)) AS width
 SELECT
     kind,
     grid,
-    arraySort(arrayDistinct(arrayConcat(mapKeys(a_categories), mapKeys(b_categories)))) AS categories,
-    if(kind = 'numeric', arrayResize(a_bins, greatest(length(a_bins), length(b_bins))),
-        arrayMap(category -> a_categories[category], categories)) AS a,
-    if(kind = 'numeric', arrayResize(b_bins, greatest(length(a_bins), length(b_bins))),
-        arrayMap(category -> b_categories[category], categories)) AS b,
+    if(grid = '', arrayMap(category -> a_categories[category], loose), arrayResize(a_bins, width)) AS a,
+    if(grid = '', arrayMap(category -> b_categories[category], loose), arrayResize(b_bins, width)) AS b,
     a_rows, b_rows, a_missing, b_missing, a_minimum, b_minimum, a_maximum, b_maximum
 FROM sums
 COMMENT 'Two histograms over the same bins (rows each), of two ranges, segments or versions of one feature';

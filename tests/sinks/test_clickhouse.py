@@ -1,0 +1,224 @@
+"""One suite over both ways to a store: the engine in this process, and the HTTP client in front of the same engine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.results import QualityResult
+from driftline.sinks.clickhouse import ClickHouse, masked, migrations
+
+Open = Callable[..., ClickHouse]
+HOUR = 3_600_000
+
+
+def row(number: int = 0, **changes: object) -> QualityResult:
+    """One check of the window that begins `number` hours after the epoch."""
+    window = (number * HOUR, (number + 1) * HOUR)
+    plain = QualityResult("churn", "7", "", *window, "age", "missing_rate", 0.25, None, 0.5, 400, "ok", "", "ref", "pol", True, 1.0, 5)
+    return msgspec.structs.replace(plain, **changes)
+
+
+def count(store: ClickHouse, where: str = "1") -> int:
+    """Rows stored, replaced ones included."""
+    answer: list[dict[str, int]] = store.query(f"SELECT count() AS n FROM quality_results WHERE {where}").to_pylist()
+    return answer[0]["n"]
+
+
+def test_migrating_applies_every_migration_once(connect: Open) -> None:
+    store = connect(migrated=False)
+    assert store.migrate() == [migration.name for migration in migrations()]
+    assert store.migrate() == []
+
+
+def test_a_migration_whose_text_changed_after_it_was_applied_is_refused(store: ClickHouse) -> None:
+    store._command(
+        "INSERT INTO schema_migrations SELECT version, name, 'another text', applied_at + 1 FROM schema_migrations WHERE version = 2"
+    )
+    with pytest.raises(DriftlineError, match="0002_panes was applied with another text") as caught:
+        store.migrate()
+    assert caught.value.code == "store_migration_changed"
+
+
+def test_a_store_that_is_newer_than_the_code_is_refused(store: ClickHouse) -> None:
+    store._command("INSERT INTO schema_migrations VALUES (9999, '9999_future', '', now64(3))")
+    with pytest.raises(DriftlineError, match="9999_future") as caught:
+        store.migrate()
+    assert caught.value.code == "store_newer"
+
+
+def test_what_was_inserted_comes_back(store: ClickHouse) -> None:
+    rows = [row(0), row(1, value=None, feature="naïve “feature”; DROP TABLE alerts; --", revision=2**64 - 1)]
+    store.insert("quality_results", rows, "t")
+    names = rows[0].__struct_fields__
+    columns = ", ".join(f"toUnixTimestamp64Milli({name}) AS {name}" if name.startswith("window_") else name for name in names)
+    answer = store.query(f"SELECT {columns} FROM (SELECT * FROM quality_results) AS q ORDER BY q.window_start").to_pylist()
+    assert [QualityResult(**found) for found in answer] == rows
+
+
+def test_a_repeated_token_makes_a_repeated_insert_harmless(store: ClickHouse) -> None:
+    for _ in range(3):
+        store.insert("quality_results", [row(0), row(1)], "t")
+    assert count(store) == 2
+
+
+def test_an_empty_block_is_nothing(store: ClickHouse) -> None:
+    store.insert("quality_results", [], "t")
+    assert count(store) == 0
+
+
+@pytest.mark.parametrize("order", [(5, 9), (9, 5)])
+def test_the_higher_revision_wins_whichever_comes_first(store: ClickHouse, order: tuple[int, int]) -> None:
+    for revision in order:
+        store.insert("quality_results", [row(n=revision, revision=revision)], f"t{revision}")
+    assert store.query("SELECT n, revision FROM v_quality").to_pylist() == [{"n": 9, "revision": 9}]
+
+
+def test_bad_rows_are_found_and_the_others_stored(connect: Open) -> None:
+    #   refused by:       client, client,           server,               server,           client,                  server
+    bad: dict[int, dict[str, object]] = dict(
+        enumerate([{"n": -1}, {"n": 2**64}, {"coverage": 1.5}, {"model": None}, {"feature": "\ud800"}, {"window_end": 0}])
+    )
+    rejected: list[tuple[msgspec.Struct, DriftlineError]] = []
+    store = connect(on_rejected=lambda row, error: rejected.append((row, error)))
+    rows = [row(i, **bad.get(i // 3, {}) if i % 3 == 0 else {}) for i in range(20)]
+    store.insert("quality_results", rows, "t")
+    assert [found for found, _ in rejected] == [rows[i] for i in (0, 3, 6, 9, 12, 15)]
+    assert {error.code for _, error in rejected} == {"store_rejected"}
+    assert count(store) == 14
+
+
+def test_sending_a_block_with_bad_rows_again_stores_nothing_twice(connect: Open) -> None:
+    store = connect(on_rejected=lambda *_: None)
+    for _ in range(2):
+        store.insert("quality_results", [row(i, coverage=-1.0 if i == 3 else 1.0) for i in range(8)], "t")
+    assert count(store) == 7
+
+
+def test_a_refused_row_that_nobody_takes_stops_with_the_row_in_the_message(store: ClickHouse) -> None:
+    with pytest.raises(DriftlineError, match=r"coverage_is_a_share(.|\n)*window_start=10800000") as caught:
+        store.insert("quality_results", [row(i, coverage=7.0 if i == 3 else 1.0) for i in range(8)], "t")
+    assert caught.value.code == "store_rejected"
+
+
+def test_a_block_of_bad_rows_stops_instead_of_being_taken_apart(connect: Open) -> None:
+    rejected: list[object] = []
+    store = connect(on_rejected=lambda row, _: rejected.append(row))
+    with pytest.raises(DriftlineError, match="more than 100 rows of one block"):
+        store.insert("quality_results", [row(i, n=-1) for i in range(500)], "t")
+    assert len(rejected) == 100
+
+
+def test_a_missing_table_stops_and_says_what_to_run(connect: Open) -> None:
+    store = connect(migrated=False)
+    with pytest.raises(DriftlineError, match=r"quality_results(.|\n)*fix: run `driftline migrate`") as caught:
+        store.insert("quality_results", [row()], "t")
+    assert caught.value.code == "store_schema"
+
+
+def test_a_missing_column_stops_and_says_what_to_run(store: ClickHouse) -> None:
+    store._command("ALTER TABLE quality_results DROP COLUMN reason")
+    with pytest.raises(DriftlineError, match=r"reason(.|\n)*fix: run `driftline migrate`") as caught:
+        store.insert("quality_results", [row()], "t")
+    assert caught.value.code == "store_schema"
+
+
+def test_a_column_that_is_dropped_while_the_store_is_open_stops_too(store: ClickHouse) -> None:
+    store.insert("quality_results", [row()], "t0")
+    store._command("ALTER TABLE quality_results DROP COLUMN reason")
+    with pytest.raises(DriftlineError) as caught:
+        store.insert("quality_results", [row()], "t1")
+    assert caught.value.code == "store_schema"
+
+
+def test_parameters_are_bound_by_the_server_and_not_pasted(store: ClickHouse) -> None:
+    text = "'); DROP TABLE quality_results; --\\"
+    assert store.query("SELECT {text:String} AS text", {"text": text}).to_pylist() == [{"text": text}]
+    assert count(store) == 0
+
+
+def test_a_wrong_query_says_what_the_server_said(store: ClickHouse) -> None:
+    with pytest.raises(DriftlineError, match="nowhere"):
+        store.query("SELECT 1 FRM nowhere AT ALL")
+
+
+def test_threads_take_turns(store: ClickHouse) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: store.insert("quality_results", [row(i)], f"t{i}"), range(24)))
+    assert count(store) == 24
+
+
+def test_a_closed_store_says_so(store: ClickHouse) -> None:
+    store.close()
+    with pytest.raises(DriftlineError, match="was closed"):
+        store.insert("quality_results", [row()], "t")
+
+
+def test_a_forked_process_is_told_to_open_its_own_store(store: ClickHouse) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            store.query("SELECT 1")
+        except DriftlineError as error:
+            os._exit(7 if error.code == "store_forked" else 1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_missing_database_is_created_only_when_asked_for(dsn: str) -> None:
+    with pytest.raises(DriftlineError, match="does not exist") as caught:
+        ClickHouse.connect(dsn)
+    assert caught.value.code == "store_schema"
+    with ClickHouse.connect(dsn, create=True) as store:
+        assert store.query("SELECT currentDatabase() != 'default' AS mine").to_pylist() == [{"mine": True}]
+
+
+def test_what_was_stored_is_there_after_opening_again(dsn: str) -> None:
+    with ClickHouse.connect(dsn, create=True) as store:
+        store.migrate()
+        store.insert("quality_results", [row()], "t")
+    with ClickHouse.connect(dsn) as store:
+        store.insert("quality_results", [row()], "t")
+        assert count(store) == 1
+
+
+def test_an_embedded_store_in_use_by_another_process_is_an_error_and_no_hang(embedded: ClickHouse, tmp_path: Path) -> None:
+    code = f"from driftline.sinks.clickhouse import ClickHouse; ClickHouse.connect('chdb://{tmp_path}/store')"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert other.returncode == 1
+    assert "[store_locked]" in other.stderr
+    assert "fix: one process may use a directory" in other.stderr
+
+
+def test_a_second_embedded_directory_in_one_process_is_an_error(embedded: ClickHouse, tmp_path: Path) -> None:
+    with pytest.raises(DriftlineError, match="one directory a process") as caught:
+        ClickHouse.connect(f"chdb://{tmp_path}/other")
+    assert caught.value.code == "store_locked"
+
+
+@pytest.mark.parametrize("address", ["chdb://directory/without/root", "clickhouse://host/db", "", "host:8123"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(DriftlineError) as caught:
+        ClickHouse.connect(address)
+    assert caught.value.code == "store_address"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://u:p@ss:w@h:1/d", "http://u:***@h:1/d"),
+        ("https://h/d?access_token=x", "https://h/d"),
+        ("http://u@h:1/", "http://u@h:1/"),
+        ("chdb:///a/b?database=d", "chdb:///a/b"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(address: str, shown: str) -> None:
+    assert masked(address) == shown
