@@ -211,10 +211,12 @@ _OF_VERSION = """model = {model:String} AND version = {version:String}
 
 
 def _version(store: Store, subject: Row) -> Version:
+    # Windows of label time go on after the last prediction; they are shown where something was found in them.
     windows = f"""
-        SELECT DISTINCT window_start FROM
-            (SELECT * FROM (SELECT model, version, window_start, window_end FROM v_drift
-             UNION ALL SELECT model, version, window_start, window_end FROM v_performance) WHERE {_OF_VERSION})
+        SELECT DISTINCT window_start
+        FROM (SELECT model, version, window_start, window_end FROM v_drift WHERE feature != '(error)' OR verdict = 'drift'
+              UNION ALL SELECT model, version, window_start, window_end FROM v_performance)
+        WHERE {_OF_VERSION}
         ORDER BY window_start DESC LIMIT {{windows:UInt32}}"""
     starts = [row["window_start"] for row in reversed(_ask(store, windows, subject | {"windows": MAX_WINDOWS}))]
     axis = Axis(starts, timedelta(milliseconds=subject["length_ms"]))
