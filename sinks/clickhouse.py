@@ -203,14 +203,20 @@ class ClickHouse:
             `store_migration_changed`: a migration that was applied is not the one of this version.
             `store_newer`: the store has migrations that this version does not know.
         """
-        known = migrations()
         self._command(_MIGRATIONS_TABLE)
-        applied = {row["version"]: row for row in self.query("SELECT * FROM schema_migrations FINAL").to_pylist()}
-        _check_applied(applied, known)
-        missing = [migration for migration in known if migration.number not in applied]
+        missing = self.pending()
         for migration in missing:
             self._apply(migration)
         return [migration.name for migration in missing]
+
+    def pending(self) -> list[Migration]:
+        """The migrations that the store is missing; raises like `migrate`, and changes nothing."""
+        known = migrations()
+        if not self.query("EXISTS TABLE schema_migrations").to_pylist()[0]["result"]:
+            return list(known)
+        applied = {row["version"]: row for row in self.query("SELECT * FROM schema_migrations FINAL").to_pylist()}
+        _check_applied(applied, known)
+        return [migration for migration in known if migration.number not in applied]
 
     def insert(self, table: str, rows: Sequence[msgspec.Struct], token: str) -> None:
         """Store `rows`, whose fields are the columns of `table`, as one block; returns when they are stored.

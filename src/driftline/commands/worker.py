@@ -1,0 +1,72 @@
+"""`driftline worker`: run the pipeline against any Kafka and any ClickHouse."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from driftline.schemas.config import Model
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.load import load_models
+from driftline.settings import Settings
+from driftline.sinks.clickhouse import ClickHouse
+from driftline.streams.transport import topics as administration
+from driftline.streams.worker import Timing, Worker
+
+log = logging.getLogger("driftline.worker")
+
+
+def run(
+    session: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Silent for longer, the worker loses its partitions.")] = 30.0,
+    flush: Annotated[float, typer.Option(min=0.05, metavar="SECONDS", help="How often panes become durable.")] = 0.5,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log what Faust and the clients say too.")] = False,
+) -> None:
+    """Run one worker until SIGTERM or SIGINT; start as many as there are partitions and cores.
+
+    Addresses come from DRIFTLINE_KAFKA and DRIFTLINE_CLICKHOUSE, model files from the directory DRIFTLINE_MODELS. The worker
+    refuses to start on wrong topics or tables, and says what to do about them. It ends with status 1 when it crashed; start it again,
+    nothing is lost.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
+    log.setLevel(logging.INFO)
+    settings = Settings.from_environment()
+    models = load_models(settings.models_directory()) if settings.models else {}
+    kafka = settings.kafka_client()
+    partitions = administration.require(kafka, settings.topics(), _needed_retention(models))
+    with ClickHouse.connect(settings.store(), on_retry=_waiting) as sink:
+        if pending := sink.pending():
+            names = ", ".join(migration.name for migration in pending)
+            raise DriftlineError("store_schema", f"the store misses the migrations {names}", "run `driftline migrate`")
+        worker = Worker(
+            kafka, sink, models, prefix=settings.prefix, partitions=partitions, timing=Timing(session, min(3.0, session / 3), flush)
+        )
+        _serve(worker)
+
+
+def _serve(worker: Worker) -> None:
+    stopping = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopping.set())
+    log.info("starting: waiting for partitions, then recovering their state")
+    worker.start(timeout_s=600)
+    log.info("ready: %d source partitions", len(worker.progress()) // 2)
+    while worker.alive and not stopping.wait(0.2):
+        pass
+    worker.stop()
+    if worker.crashed:
+        log.critical("crashed: %s", worker.crashed)
+        raise typer.Exit(1)
+    log.info("stopped")
+
+
+def _needed_retention(models: dict[str, Model]) -> int:
+    """The source topics must keep what the join may still need after a restart."""
+    return max([model.horizon_ms + model.grace_ms for model in models.values()], default=0)
+
+
+def _waiting(error: Exception, attempts: int, seconds: float) -> None:
+    log.warning("the store is away (%s); attempt %d, again in %.1f s; partitions wait meanwhile", error, attempts, seconds)
