@@ -113,6 +113,12 @@ class Lanes:
 
 
 @pytest.fixture
+def start_lanes() -> type[Lanes]:
+    """`Lanes`, for a test that has its own cluster."""
+    return Lanes
+
+
+@pytest.fixture
 def lanes(embedded_broker: Any, tmp_path: Path, prefix: str) -> Iterator[Lanes]:
     """The embedded broker with a topic `lane` of one partition."""
     embedded_broker.create_topic("lane", 1)
