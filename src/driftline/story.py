@@ -36,6 +36,7 @@ CHURN = Model(
     },
     segments=("region",),
     windows=(Window(WINDOW_MS, WINDOW_MS),),
+    pane_ms=5 * MINUTE_MS,
     grace_ms=4 * HOUR_MS,
     max_wait_ms=1_000,
 )  # fmt: skip
