@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,6 +19,8 @@ from driftline.streams.agents.wiring import Wiring
 from driftline.streams.evaluation import Evaluation
 
 ROWS = 1_000  # rows in one record; a record stays far below the broker's limit
+VERDICTS = ("drift_results", "performance_results", "quality_results")
+WINDOW_ROWS = 20_000  # the same for the verdicts on one window, which stay together up to here
 
 
 class Evaluate:
@@ -82,12 +85,33 @@ class Evaluate:
 
 
 def pieces(results: Results) -> Iterator[Results]:
-    """The same rows in records of bounded size, table by table.
+    """The same rows in records of bounded size. Verdicts on one window stay in one record: whoever decides on half of them
+    would ask for a retrain before seeing the data fault.
 
     >>> len(list(pieces(Results())))
     0
     """
+    groups: defaultdict[tuple[str, int, int], list[tuple[str, Any]]] = defaultdict(list)
     for name in Results.__struct_fields__:
-        rows = getattr(results, name)
-        for i in range(0, len(rows), ROWS):
-            yield Results(**{name: rows[i : i + ROWS]})
+        for i, row in enumerate(getattr(results, name)):
+            about = (row.version, row.window_start, row.window_end) if name in VERDICTS else (name, i, 0)
+            groups[about].append((name, row))
+    piece: list[tuple[str, Any]] = []
+    for rows in groups.values():
+        if piece and len(piece) + len(rows) > ROWS:
+            yield _record(piece)
+            piece = []
+        piece += rows
+        while len(piece) > WINDOW_ROWS:
+            yield _record(piece[:WINDOW_ROWS])
+            piece = piece[WINDOW_ROWS:]
+    if piece:
+        yield _record(piece)
+
+
+def _record(rows: Iterable[tuple[str, Any]]) -> Results:
+    """A record of (table, row) pairs."""
+    record = Results()
+    for name, row in rows:
+        getattr(record, name).append(row)
+    return record
