@@ -167,8 +167,11 @@ def strongest(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def strength(finding: Finding) -> float:
-    """How often the effect holds its threshold (the effect itself where there is none); 0 or more."""
-    return abs(finding.effect or 0.0) / (finding.threshold or 1.0)
+    """The effect, or the change against the reference, in multiples of what is allowed (of 1 where no limit is known); 0 or more."""
+    effect, limit = finding.effect or 0.0, finding.threshold
+    if limit is not None and finding.verdict != "drift":
+        limit -= (finding.value or 0.0) - effect  # thresholds of metrics and checks are absolute: this much past the reference
+    return abs(effect / (limit or 1.0))
 
 
 def _kind(row: Row) -> Kind:
@@ -494,45 +497,45 @@ def apply(ledger: Ledger, evidence: Iterable[Evidence], model: Model) -> tuple[L
     applies it a second time, and receivers drop what they have by its id.
     """
     known = dict(ledger.evidence)
-    changed: list[tuple[int, int]] = []
+    windows: list[tuple[int, int]] = []
     again: list[tuple[int, int]] = []
     for item in evidence:
-        window = step_of(model, item.window_start, item.window_end)
-        if window[1] <= ledger.floor:
-            continue
+        windows.append(step_of(model, item.window_start, item.window_end))
         old = known.get(item.key)
-        known[item.key] = item if old is None else join(old, item)
-        (again if known[item.key] == old else changed).append(window)
-    if not changed and not again:
+        new = item if old is None else join(old, item)
+        if windows[-1][1] <= ledger.floor or new == old:
+            again.append(windows[-1])
+        else:
+            known[item.key] = new
+    if not windows:
         return ledger, []
     steps = steps_of(model, known.values())
     _, incidents = fold(ledger.base, steps, model, ledger.version)
-    told = (min(start for start, _ in changed), max(end for _, end in changed)) if changed else (0, 0)
+    told = {"told_start": min(start for start, _ in windows), "told_end": max(end for _, end in windows)}
     published: dict[str, Published] = {}
     events: list[Event] = []
     # What is taken back is said before what is new.
     for name in sorted({*ledger.published, *incidents}, key=lambda name: (name in incidents, _opening(incidents, ledger, name))):
         before = ledger.published.get(name)
-        now = _publish(before, incidents.get(name))
-        said = {event.id for event in events_of(ledger, before)} if before else set()
-        say = events_of(ledger, now)
-        if not said.issuperset(event.id for event in say):
-            now = replace(now, told_start=told[0], told_end=told[1])
-            say = [event for event in say if event.id not in said] if not _overlap(before, again) else say
-        elif not _overlap(before, again):
-            say = []
-        published[name] = now
+        now = before if before and _is_over(before, ledger.floor) else _publish(before, incidents.get(name))
+        say = _say(ledger, before, now, again)
+        published[name] = replace(now, **told) if say and now != before else now
         events += say
     return _settle(Ledger(ledger.model, ledger.version, ledger.floor, ledger.base, known, published), steps, model), events
 
 
-def _opening(incidents: Mapping[str, Incident], ledger: Ledger, name: str) -> tuple[int, int, str]:
+def _say(ledger: Ledger, before: Published | None, now: Published, again: Iterable[tuple[int, int]]) -> list[Event]:
+    """What is new about an incident; everything, where windows whose change made us speak before have come again."""
+    repeat = before is not None and any(start < before.told_end and end > before.told_start for start, end in again)
+    if now == before and not repeat:
+        return []
+    said = {event.id for event in events_of(ledger, before)} if before and not repeat else set()
+    return [event for event in events_of(ledger, now) if event.id not in said]
+
+
+def _opening(incidents: Mapping[str, Incident], ledger: Ledger, name: str) -> tuple[int, int, int]:
     incident = incidents[name] if name in incidents else ledger.published[name].incident
-    return incident.window_end, incident.window_start, name
-
-
-def _overlap(before: Published | None, windows: Iterable[tuple[int, int]]) -> bool:
-    return before is not None and any(start < before.told_end and end > before.told_start for start, end in windows)
+    return incident.window_end, incident.window_start, CAUSES.index(incident.cause)
 
 
 def _publish(before: Published | None, incident: Incident | None) -> Published:
@@ -550,6 +553,8 @@ def _publish(before: Published | None, incident: Incident | None) -> Published:
 
 def _settle(ledger: Ledger, steps: Sequence[Step], model: Model) -> Ledger:
     """Fold the windows that nothing can revise any more, and those beyond the limits, into the base, and forget them."""
+    if not steps:
+        return ledger
     longest = max(window.length_ms for window in model.windows)
     floor = max(ledger.floor, steps[-1].end - model.horizon_ms - model.grace_ms - model.disorder_ms - longest)
     findings = 0
@@ -562,7 +567,8 @@ def _settle(ledger: Ledger, steps: Sequence[Step], model: Model) -> Ledger:
         return ledger
     base, _ = fold(ledger.base, [step for step in steps if step.end <= floor], model, ledger.version)
     evidence = {item.key: item for step in steps if step.end > floor for item in step.evidence}
-    published = {name: item for name, item in ledger.published.items() if not _is_over(item, floor)}
+    # What this very evidence said may have to be said again after a crash, however old it is.
+    published = {name: item for name, item in ledger.published.items() if item.told_end > floor or not _is_over(item, floor)}
     return Ledger(ledger.model, ledger.version, floor, base, evidence, published)
 
 
@@ -636,7 +642,7 @@ def _summary(findings: Sequence[Finding]) -> str:
     'Strongest: age, psi 0.5123 (effect 0.5123, threshold 0.2, p 1e-09) in segment plan=pro, n = 800.'
     """
     worst = findings[0]
-    figures = {"effect": worst.effect, "threshold": worst.threshold, "p": worst.p_value}
+    figures = {"effect" if worst.verdict == "drift" else "change": worst.effect, "threshold": worst.threshold, "p": worst.p_value}
     shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if value is not None)
     value = "" if worst.value is None else f" {worst.value:.4g}"
     where = f" in segment {worst.segment}" if worst.segment else ""
