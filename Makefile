@@ -30,7 +30,7 @@ check: .venv/.dev $(VIEW)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 bench: .venv/.dev
-	$(BIN)/python -m pytest benchmarks
+	@set -e; for script in benchmarks/*.py; do echo "· $$script"; $(BIN)/python $$script; done
 
 kafka: .venv/.dev
 	$(BIN)/python scripts/kafka_node.py run
