@@ -1,0 +1,108 @@
+"""The oracle of the tests: what the panes must hold, counted again from the raw events of a source partition.
+
+Written as plainly as can be, and apart from the product's code: loops over all events, no state but lists.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from driftline.schemas.config import Model
+
+NEVER = -(2**62)
+Key = tuple[str, str, str, int]  # model, version, segment, start of the pane
+
+
+@dataclass
+class Recount:
+    """One pane: predictions by event time with the labels they have in the end; losses by label time."""
+
+    n: int = 0
+    features: dict[str, Counter[Any]] = field(default_factory=lambda: defaultdict(Counter))
+    confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
+    errors: list[float] = field(default_factory=list)  # of a regression: prediction − label
+    losses: list[float] = field(default_factory=list)
+
+
+def recount(model: Model, predictions: Sequence[bytes | None], outcomes: Sequence[bytes | None]) -> dict[Key, Recount]:
+    """Panes of one model from the values of one partition of each source topic, in offset order."""
+    panes: dict[Key, Recount] = defaultdict(Recount)
+    labels: dict[str, list[tuple[int, int, Any]]] = defaultdict(list)
+    for offset, event in _on_time(model, outcomes):
+        labels[event["id"]].append((event["ts"], offset, None if event.get("kind") == "retraction" else event.get("label")))
+    for event in _firsts(model, _on_time(model, predictions)):
+        pairs = [label for label in labels[event["id"]] if abs(label[0] - event["ts"]) <= model.horizon_ms]
+        label = max(pairs)[2] if pairs else None
+        for key in _keys(model, event, event["ts"]):
+            pane = panes[key]
+            pane.n += 1
+            for name, value in {**event.get("features", {}), "(prediction)": event["prediction"], "(score)": event.get("score")}.items():
+                pane.features[name][value] += 1
+            if label is not None and model.task == "regression":
+                pane.errors.append(event["prediction"] - label)
+            elif label is not None:
+                pane.confusion[text(event["prediction"]), text(label)] += 1
+        if label is not None:
+            loss = abs(event["prediction"] - label) if model.task == "regression" else float(text(event["prediction"]) != text(label))
+            for key in _keys(model, event, min(pairs)[0]):
+                panes[key].losses.append(loss)
+    return dict(panes)
+
+
+def add(into: dict[Key, Recount], more: dict[Key, Recount]) -> None:
+    """Merge the panes of another partition."""
+    for key, pane in more.items():
+        mine = into.setdefault(key, Recount())
+        mine.n += pane.n
+        for name, values in pane.features.items():
+            mine.features[name].update(values)
+        mine.confusion.update(pane.confusion)
+        mine.errors += pane.errors
+        mine.losses += pane.losses
+
+
+def text(value: Any) -> str:
+    """A class as driftline writes it: JSON's word for it, with 1 and 1.0 alike."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, int | float) and value == int(value) else str(value)
+
+
+def _on_time(model: Model, values: Sequence[bytes | None]) -> list[tuple[int, dict[str, Any]]]:
+    """Readable events of the model that are not too late, with their offsets; `newest` is the newest event time before each."""
+    newest, rows = NEVER, []
+    for offset, value in enumerate(values):
+        try:
+            event = json.loads(value or b"")
+        except ValueError:
+            continue
+        if not isinstance(event, dict) or event.get("model") != model.model:
+            continue
+        if event["ts"] >= newest - model.disorder_ms - model.grace_ms:
+            rows.append((offset, {**event, "newest": newest}))
+        newest = max(newest, event["ts"])
+    return rows
+
+
+def _firsts(model: Model, events: Iterable[tuple[int, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The predictions that count: of one id and version the first, until it is a horizon behind."""
+    firsts: dict[tuple[str, str], tuple[dict[str, Any], int]] = {}
+    accepted = []
+    for _, event in events:
+        about = (event["id"], event["version"])
+        known = firsts.get(about)
+        if known and known[1] >= event["newest"] - model.horizon_ms:
+            firsts[about] = (known[0], max(known[1], event["ts"]))
+        else:
+            firsts[about] = (event, event["ts"])
+            accepted.append(event)
+    return accepted
+
+
+def _keys(model: Model, event: dict[str, Any], ts: int) -> list[Key]:
+    names = ["", *(f"{name}={event['segments'][name]}" for name in model.segments if name in event.get("segments", {}))]
+    return [(model.model, event["version"], name, ts // model.pane_ms * model.pane_ms) for name in names]
