@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +105,8 @@ class Flow:
         identity = f"id-{self.events}"
         event = {
             "id": identity, "model": "soak", "version": "1", "ts": now - rng.choice([0, 0, 0, 1_500, 9_000, 60_000]),
-            "prediction": rng.randrange(2), "score": rng.random(), "features": {"x": rng.choice([rng.random(), None]), "c": rng.choice("abz")},
+            "prediction": rng.randrange(2), "score": rng.random(),
+            "features": {"x": rng.choice([rng.random(), None]), "c": rng.choice("abz")},
             "segments": {"region": rng.choice(["eu", "us"])},
         }  # fmt: skip
         value = json.dumps(event).encode()
@@ -203,7 +204,7 @@ def wanted(bootstrap: str, topics: Topics) -> dict[Key, Recount]:
 def differences(store: ClickHouse, panes: dict[Key, Recount]) -> list[str]:
     """What the tables say otherwise than the recount, row by row."""
     sql = "SELECT model, version, segment, toUnixTimestamp64Milli({}) AS start, {} FROM {} FINAL"
-    rows = store.query(sql.format("pane_start", "n, n_labelled, confusion", "performance_panes")).to_pylist()
+    rows = store.query(sql.format("pane_start", "n, confusion", "performance_panes")).to_pylist()
     got = {(r["model"], r["version"], r["segment"], r["start"]): (r["n"], dict(r["confusion"])) for r in rows}
     want = {key: (pane.n, {"\x1f".join(pair): n for pair, n in pane.confusion.items() if n}) for key, pane in panes.items()}
     told = [
@@ -252,7 +253,8 @@ def soak(
         store = stack.enter_context(ClickHouse.connect(dsn, create=True))
         store.migrate()
         environment = {
-            **os.environ, "DRIFTLINE_KAFKA": bootstrap, "DRIFTLINE_CLICKHOUSE": dsn, "DRIFTLINE_MODELS": str(models), "DRIFTLINE_PREFIX": topics.prefix,
+            **os.environ, "DRIFTLINE_KAFKA": bootstrap, "DRIFTLINE_CLICKHOUSE": dsn, "DRIFTLINE_MODELS": str(models),
+            "DRIFTLINE_PREFIX": topics.prefix,
         }  # fmt: skip
         workers = Workers(environment, directory, session_s)
         stack.callback(workers.stop)
@@ -268,11 +270,9 @@ def soak(
         panes = wanted(bootstrap, topics)
         told = _settled(store, panes, workers)
         found = Counter(rounds=rounds, kills=workers.kills, events=flow.events, different=len(told), doubled=doubled_alerts(store))
-        got: dict[str, int] = defaultdict(int)
-        for row in store.query("SELECT sum(n) AS n FROM performance_panes FINAL WHERE segment = ''").to_pylist():
-            got["n"] = int(row["n"])
+        got = int(store.query("SELECT sum(n) AS n FROM performance_panes FINAL WHERE segment = ''").to_pylist()[0]["n"])
         expected = sum(pane.n for key, pane in panes.items() if key[2] == "")
-        found["lost"], found["twice"] = max(expected - got["n"], 0), max(got["n"] - expected, 0)
+        found["lost"], found["twice"] = max(expected - got, 0), max(got - expected, 0)
         for line in told[:20]:
             print(line, file=sys.stderr)
         return found

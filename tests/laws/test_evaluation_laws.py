@@ -95,7 +95,8 @@ def counts(tables: Tables) -> dict[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def run(rng: random.Random, messages: list[Message], learned: bool, crashes: bool) -> Tables:
-    tables, disk = Tables(), {}
+    tables = Tables()
+    disk: dict[bytes, bytes] = {}
     known = registry(learned)
     evaluation = Evaluation(known, PARTITIONS, dict(disk))
     queue, unacknowledged = list(messages), []

@@ -49,7 +49,8 @@ def random_topics(rng: random.Random, n: int) -> tuple[list[bytes | None], list[
         ts = now - rng.choice([0, 0, 0, 500, 1_500, 4_000, 9_000])
         event: dict[str, Any] = {
             "id": identity, "model": "m", "version": rng.choice(["1", "1", "2"]), "ts": ts, "prediction": rng.randrange(2),
-            "score": rng.random(), "features": {"x": rng.choice([None, -1, 0, 2, 4.5, 99, "oops"]), "c": rng.choice(["a", "b", "new", None])},
+            "score": rng.random(),
+            "features": {"x": rng.choice([None, -1, 0, 2, 4.5, 99, "oops"]), "c": rng.choice(["a", "b", "new", None])},
             "segments": rng.choice([{}, {"region": "eu"}, {"region": "us"}]),
         }  # fmt: skip
         predictions.append(rng.choice([json.dumps(event).encode()] * 20 + [b"{", None]))
