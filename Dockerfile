@@ -10,7 +10,8 @@ RUN python -m venv /opt/driftline \
  && /opt/driftline/bin/pip install --no-cache-dir --constraint constraints.txt '.[worker]'
 
 FROM python:3.11.11-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home driftline
+RUN useradd --system --uid 10001 --no-create-home driftline \
+ && install --directory --owner driftline /var/lib/driftline
 COPY --from=build /opt/driftline /opt/driftline
 ENV PATH=/opt/driftline/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /var/lib/driftline
