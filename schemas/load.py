@@ -101,7 +101,9 @@ class Source:
     def struct(self, kind: type[S], at: Key = ()) -> S:
         """The table `at` as a `kind`; raises `ConfigurationError` for the first key that is unknown, missing or wrong."""
         content: Any = self.content
-        for part in at:
+        for n, part in enumerate(at):
+            if isinstance(part, str) and part not in self._table(content, at[:n]):
+                raise self.error(at[: n + 1], "a required table is missing", f"write [{'.'.join(map(str, at))}] and its keys below")
             content = content[part]
         content = self._table(content, at)
         known = {field.name.removesuffix("_ms"): field for field in fields(kind)}

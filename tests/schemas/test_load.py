@@ -132,6 +132,12 @@ def test_a_model_can_stand_in_a_table_of_another_file(tmp_path: Path) -> None:
         model_from(source, ("model",))
 
 
+def test_a_table_of_another_file_that_is_missing_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text('file = "x.csv"')
+    with pytest.raises(ConfigurationError, match="model: a required table is missing"):
+        model_from(read_toml(tmp_path / "m.toml"), ("model",))
+
+
 durations = st.sampled_from([0, 1, 999, 90_000, MINUTE_MS, 7 * HOUR_MS, 30 * DAY_MS]).filter(bool)
 
 
