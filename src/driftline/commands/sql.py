@@ -46,12 +46,12 @@ def run(
 def parse(lines: bytes) -> Answer:
     """The answer in a line of names, a line of types and a line for each row; nothing at all for a statement without an answer.
 
-    Texts need not be UTF-8: a byte that is none reads as an escape.
+    Texts need not be UTF-8: what is none reads as U+FFFD.
 
     >>> parse(b'["a"]\\n["UInt8"]\\n[1]\\n[2]\\n').rows
     [[1], [2]]
     """
-    names, types, *rows = [json.loads(line) for line in lines.decode("utf-8", "backslashreplace").split("\n") if line] or [[], []]
+    names, types, *rows = [json.loads(line) for line in lines.decode("utf-8", "replace").split("\n") if line] or [[], []]
     return Answer(names, types, rows)
 
 
