@@ -1,52 +1,30 @@
-"""From verdicts to alerts and retrain requests. Pure: no clock, no I/O.
+"""From verdicts to incidents. Pure: no clock, no I/O.
 
-What should be open, resolved or asked for is a *fold* over one model version's windows in order of event time. What is sent is
-the *difference* between what the fold says now and what was sent before:
+Which incidents there are is a *fold* over one model version's windows in order of event time; what of it is sent is the business of
+`ledger`. The fold is small and quick, so it is done again whenever a window is revised, and says then what is true now:
 
-    results ──evidence_of──► evidence of windows ──fold──► incidents ──difference──► events
-                             (highest revision)           (all of them, anew)
+    results ──evidence_of──► evidence of windows ──steps_of, fold──► incidents, their ends, their retrain requests
+                             (highest revision)
 
-So a revised window is folded again, and whatever it overturns is retracted; results that come twice or in another order end in
-the same incidents with the same ids. Windows too old to be revised are folded into a base and forgotten, which bounds the state.
-
-Architecture invariant: an incident's id is made of (model, version, cause, opening window), an event's of (incident, transition, window),
-and of a generation only where the same transition had been taken back before.
+Architecture invariant: an incident's id is made of (model, version, cause, opening window) and nothing else.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from driftline.schemas.alerts import (
-    ALERT_OPENED,
-    ALERT_RESOLVED,
-    ALERT_RETRACTED,
-    RETRAIN_REQUESTED,
-    RETRAIN_WITHDRAWN,
-    Alert,
-    Cause,
-    Finding,
-    RetrainRequest,
-    cloudevent_headers,
-    deterministic_id,
-)
+from driftline.schemas.alerts import Cause, Finding, deterministic_id
 from driftline.schemas.config import Model, Policy
-from driftline.schemas.errors import DriftlineError
 from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult, Results
 
 FINDINGS_KEPT = 16  # strongest findings kept of one table, segment and window, and listed in one event
-WINDOWS_KEPT = 2_000  # windows of one model version that a revision can still change
-FINDINGS_LIMIT = 5_000  # findings in all those windows
-CODEC = 1
 
 Kind = Literal["data", "error", "performance", "quality"]
 Row = DriftResult | PerformanceResult | QualityResult
@@ -163,7 +141,9 @@ def join(known: Evidence, new: Evidence) -> Evidence:
 
 def strongest(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The `FINDINGS_KEPT` findings that exceed their thresholds most, strongest first."""
-    return tuple(sorted(findings, key=lambda f: (-strength(f), f.feature, f.test, f.segment, f.window_start))[:FINDINGS_KEPT])
+    # Of the tests of one feature, which share its effect, the test that measures the effect comes first.
+    order = sorted(findings, key=lambda f: (-strength(f), f.value != f.effect, f.feature, f.test, f.segment, f.window_start))
+    return tuple(order[:FINDINGS_KEPT])
 
 
 def strength(finding: Finding) -> float:
@@ -401,276 +381,3 @@ def _rows(steps: Sequence[Step], last: Step, start: int) -> tuple[int, int]:
         if step.length == last.length and step.end <= free and step.end > start:
             rows, labelled, free = rows + step.rows, labelled + step.labelled_rows, step.start
     return rows, labelled
-
-
-# ── the ledger: what is known and what was sent ─────────────────────────────────────────────────────────────────────────────
-
-
-class Published(msgspec.Struct, frozen=True):
-    """What receivers were told of one incident."""
-
-    incident: Incident
-    generation: int = 0  # how often something about it was taken back and then said again
-    retracted: bool = False
-    withdrawn: Request | None = None  # a request that was taken back while the incident stays
-    told_start: int = 0  # the windows whose change made us say it; when they come again, so does it
-    told_end: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One CloudEvent to send. `topic` is the name of a property of `schemas.topics.Topics`."""
-
-    topic: Literal["alerts", "retrain"]
-    type: str
-    id: str
-    time_ms: int  # event time
-    payload: Alert | RetrainRequest
-
-    @property
-    def key(self) -> bytes:
-        return self.payload.model.encode()
-
-    @property
-    def value(self) -> bytes:
-        return msgspec.json.encode(self.payload)
-
-    @property
-    def headers(self) -> list[tuple[str, bytes]]:
-        return cloudevent_headers(self.type, self.id, f"{self.payload.model}/{self.payload.version}", self.time_ms)
-
-
-class _State(msgspec.Struct):
-    """The ledger as it is written down."""
-
-    model: str
-    version: str
-    floor: int
-    base: Base
-    evidence: list[Evidence]
-    published: list[Published]
-
-
-_decoder = msgspec.msgpack.Decoder(_State)
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """All that `decide` knows of one model version. Windows that end at `floor` or before are settled: only `base` remembers them."""
-
-    model: str
-    version: str
-    floor: int = 0
-    base: Base = field(default_factory=Base)
-    evidence: dict[Key, Evidence] = field(default_factory=dict)
-    published: dict[str, Published] = field(default_factory=dict)  # by incident
-
-    def to_bytes(self) -> bytes:
-        """A version byte, then compressed MessagePack; equal ledgers give equal bytes."""
-        evidence = [self.evidence[key] for key in sorted(self.evidence)]
-        published = [self.published[name] for name in sorted(self.published)]
-        state = _State(self.model, self.version, self.floor, self.base, evidence, published)
-        return bytes([CODEC]) + zlib.compress(msgspec.msgpack.encode(state, order="deterministic"), level=1)
-
-    @staticmethod
-    def from_bytes(data: bytes) -> Ledger:
-        """The ledger in `data`; raises `DriftlineError` when a newer release wrote it.
-
-        >>> Ledger.from_bytes(Ledger("churn", "7").to_bytes()) == Ledger("churn", "7")
-        True
-        """
-        if data[0] != CODEC:
-            raise DriftlineError(
-                "state_version",
-                f"the state of decide has version {data[0]}, this release reads version {CODEC}",
-                "start the release that wrote it, or a newer one; state is never read by guessing",
-            )
-        s = _decoder.decode(zlib.decompress(data[1:]))
-        evidence = {item.key: item for item in s.evidence}
-        return Ledger(s.model, s.version, s.floor, s.base, evidence, {item.incident.id: item for item in s.published})
-
-
-def apply(ledger: Ledger, evidence: Iterable[Evidence], model: Model) -> tuple[Ledger, list[Event]]:
-    """The ledger after `evidence`, and the events to send.
-
-    Sent is what changed, and again everything about incidents that this same evidence once changed: whoever crashed before sending
-    applies it a second time, and receivers drop what they have by its id.
-    """
-    known = dict(ledger.evidence)
-    windows: list[tuple[int, int]] = []
-    again: list[tuple[int, int]] = []
-    for item in evidence:
-        windows.append(step_of(model, item.window_start, item.window_end))
-        old = known.get(item.key)
-        new = item if old is None else join(old, item)
-        if windows[-1][1] <= ledger.floor or new == old:
-            again.append(windows[-1])
-        else:
-            known[item.key] = new
-    if not windows:
-        return ledger, []
-    steps = steps_of(model, known.values())
-    _, incidents = fold(ledger.base, steps, model, ledger.version)
-    told = {"told_start": min(start for start, _ in windows), "told_end": max(end for _, end in windows)}
-    published: dict[str, Published] = {}
-    events: list[Event] = []
-    # What is taken back is said before what is new.
-    for name in sorted({*ledger.published, *incidents}, key=lambda name: (name in incidents, _opening(incidents, ledger, name))):
-        before = ledger.published.get(name)
-        now = before if before and _is_over(before, ledger.floor) else _publish(before, incidents.get(name))
-        say = _say(ledger, before, now, again)
-        published[name] = replace(now, **told) if say and now != before else now
-        events += say
-    return _settle(Ledger(ledger.model, ledger.version, ledger.floor, ledger.base, known, published), steps, model), events
-
-
-def _say(ledger: Ledger, before: Published | None, now: Published, again: Iterable[tuple[int, int]]) -> list[Event]:
-    """What is new about an incident; everything, where windows whose change made us speak before have come again."""
-    repeat = before is not None and any(start < before.told_end and end > before.told_start for start, end in again)
-    if now == before and not repeat:
-        return []
-    said = {event.id for event in events_of(ledger, before)} if before and not repeat else set()
-    return [event for event in events_of(ledger, now) if event.id not in said]
-
-
-def _opening(incidents: Mapping[str, Incident], ledger: Ledger, name: str) -> tuple[int, int, int]:
-    incident = incidents[name] if name in incidents else ledger.published[name].incident
-    return incident.window_end, incident.window_start, CAUSES.index(incident.cause)
-
-
-def _publish(before: Published | None, incident: Incident | None) -> Published:
-    """What receivers must now believe about an incident, given what they were told and what the fold says (None: it never was)."""
-    if before is None:
-        assert incident is not None
-        return Published(incident)
-    if incident is None:
-        return replace(before, retracted=True)
-    old = before.incident
-    again = before.retracted or (old.resolved is not None and incident.resolved is None) or (before.withdrawn and incident.request)
-    withdrawn = None if incident.request else old.request or before.withdrawn
-    return replace(before, incident=incident, generation=before.generation + bool(again), retracted=False, withdrawn=withdrawn)
-
-
-def _settle(ledger: Ledger, steps: Sequence[Step], model: Model) -> Ledger:
-    """Fold the windows that nothing can revise any more, and those beyond the limits, into the base, and forget them."""
-    if not steps:
-        return ledger
-    longest = max(window.length_ms for window in model.windows)
-    floor = max(ledger.floor, steps[-1].end - model.horizon_ms - model.grace_ms - model.disorder_ms - longest)
-    findings = 0
-    for i, step in enumerate(reversed(steps)):
-        findings += sum(len(item.findings) for item in step.evidence)
-        if i >= WINDOWS_KEPT or (i and findings > FINDINGS_LIMIT):
-            floor = max(floor, step.end)
-            break
-    if floor == ledger.floor or steps[0].end > floor:
-        return ledger
-    base, _ = fold(ledger.base, [step for step in steps if step.end <= floor], model, ledger.version)
-    evidence = {item.key: item for step in steps if step.end > floor for item in step.evidence}
-    # What this very evidence said may have to be said again after a crash, however old it is.
-    published = {name: item for name, item in ledger.published.items() if item.told_end > floor or not _is_over(item, floor)}
-    return Ledger(ledger.model, ledger.version, floor, base, evidence, published)
-
-
-def _is_over(item: Published, floor: int) -> bool:
-    """Whether no revision after `floor` can change what was said of an incident."""
-    end = item.incident.window_end if item.retracted else item.incident.resolved
-    return end is not None and end <= floor
-
-
-# ── what is said ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def events_of(ledger: Ledger, item: Published) -> list[Event]:
-    """Everything that is true of one incident, in the order in which it came to be."""
-    incident = item.incident
-    opening = (incident.window_start, incident.window_end)
-    request = incident.request or item.withdrawn
-    if item.retracted:
-        taken_back = [_retrain(ledger, item, RETRAIN_WITHDRAWN, request)] if request else []
-        return [_alert(ledger, item, ALERT_RETRACTED, *opening), *taken_back]
-    events = [_alert(ledger, item, ALERT_OPENED, *opening)]
-    if request:
-        events.append(_retrain(ledger, item, RETRAIN_REQUESTED if incident.request else RETRAIN_WITHDRAWN, request))
-    if incident.resolved is not None:
-        events.append(_alert(ledger, item, ALERT_RESOLVED, incident.window_start, incident.resolved))
-    return events
-
-
-def _event_id(item: Published, kind: str, start: int, end: int) -> str:
-    return deterministic_id(item.incident.id, kind, start, end, *([item.generation] if item.generation else []))
-
-
-def _alert(ledger: Ledger, item: Published, kind: str, start: int, end: int) -> Event:
-    incident = item.incident
-    name = _event_id(item, kind, start, end)
-    serious = incident.cause in ("concept drift", "performance") or any(strength(finding) >= 2 for finding in incident.findings)
-    who = f"{ledger.model} version {ledger.version}: {incident.cause}"
-    since = f"since {_time(incident.window_start)}"
-    message = {
-        ALERT_OPENED: f"{who} {since}. {_summary(incident.findings)} Compared with reference {incident.reference}.",
-        ALERT_RESOLVED: f"{who} {since} is over: clean up to {_time(end)}, after {incident.windows} windows with findings.",
-        ALERT_RETRACTED: f"{who} {since} is retracted: figures revised by late events or labels no longer show it beginning there.",
-    }[kind]
-    alert = Alert(
-        name, incident.id, ledger.model, ledger.version, incident.cause, "critical" if serious else "warning", start, end,
-        list(incident.findings), incident.reference, incident.policy, message, _sql(ledger, incident.findings, start, end),
-    )  # fmt: skip
-    return Event("alerts", kind, name, end, alert)
-
-
-def _retrain(ledger: Ledger, item: Published, kind: str, request: Request) -> Event:
-    incident, start, end = item.incident, request.training_start, request.window_end
-    who, why = f"{ledger.model} version {ledger.version}", f"{incident.cause} since {_time(incident.window_start)}"
-    data = f"{_time(start)} to {_time(end)} ({request.rows} rows, {request.labelled_rows} labelled)"
-    message = {
-        RETRAIN_REQUESTED: f"Train {who} anew on {data}: {why}. {_summary(request.evidence)}",
-        RETRAIN_WITHDRAWN: f"Do not train {who} anew for {why}: revised figures overturned the request.",
-    }[kind]
-    payload = RetrainRequest(
-        deterministic_id(incident.id, "retrain"), incident.id, ledger.model, ledger.version, incident.cause,
-        incident.window_start, end, start, end, request.rows, request.labelled_rows, list(request.evidence),
-        incident.reference, incident.policy, request.expires, message, _sql(ledger, request.evidence, incident.window_start, end),
-    )  # fmt: skip
-    return Event("retrain", kind, _event_id(item, kind, request.window_start, end), end, payload)
-
-
-def _summary(findings: Sequence[Finding]) -> str:
-    """The strongest finding in words, and how many more there are.
-
-    >>> _summary([Finding("age", "psi", "plan=pro", 0, 60, 0.51234, 0.2, 1e-9, 0.51234, 0.03, 800, "drift", "data drift")])
-    'Strongest: age, psi 0.5123 (effect 0.5123, threshold 0.2, p 1e-09) in segment plan=pro, n = 800.'
-    """
-    worst = findings[0]
-    figures = {"effect" if worst.verdict == "drift" else "change": worst.effect, "threshold": worst.threshold, "p": worst.p_value}
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if value is not None)
-    value = "" if worst.value is None else f" {worst.value:.4g}"
-    where = f" in segment {worst.segment}" if worst.segment else ""
-    more = len(findings) - 1
-    others = f" {more}{' or more' if len(findings) == FINDINGS_KEPT else ''} other finding{'s' if more > 1 else ''}." if more else ""
-    return f"Strongest: {worst.feature}, {worst.test}{value}{f' ({shown})' if shown else ''}{where}, n = {worst.n}.{others}"
-
-
-def _sql(ledger: Ledger, findings: Sequence[Finding], start: int, end: int) -> str:
-    """A query on the stable views that shows the evidence, for ClickHouse."""
-    worst = findings[0]
-    view = {"drift": "v_drift", "worse": "v_performance", "fault": "v_quality"}[worst.verdict]
-    start = min(start, worst.window_start)
-    return (
-        f"SELECT * FROM {view} WHERE model = {literal(ledger.model)} AND version = {literal(ledger.version)} "
-        f"AND window_start >= fromUnixTimestamp64Milli({start}, 'UTC') AND window_end <= fromUnixTimestamp64Milli({end}, 'UTC') "
-        f"AND verdict = {literal(worst.verdict)} ORDER BY window_start, segment LIMIT 1000"
-    )
-
-
-def literal(text: str) -> str:
-    r"""`text` as a string literal of ClickHouse's SQL.
-
-    >>> print(literal("it's a \\"))
-    'it\'s a \\'
-    """
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

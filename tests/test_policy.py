@@ -15,9 +15,10 @@ from driftline.schemas.config import HOUR_MS, Model, Policy, Window
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult, References, Results, Verdict, encode_results
 from driftline.sinks.clickhouse import ClickHouse
-from driftline.streams import policy
+from driftline.streams import ledger
 from driftline.streams.agents.decide import Ledgers
-from driftline.streams.policy import Event, Ledger, apply, evidence_of, findings_of
+from driftline.streams.ledger import Event, Ledger, apply
+from driftline.streams.policy import evidence_of, findings_of
 
 START = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 MODEL = Model("churn", policy=Policy(resolve_after=2, retrain_after=1, cooldown_ms=24 * HOUR_MS))
@@ -274,7 +275,7 @@ def test_findings_of_lists_every_finding_with_its_cause() -> None:
 
 
 def test_windows_beyond_the_limit_are_settled_and_their_incident_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy, "WINDOWS_KEPT", 5)
+    monkeypatch.setattr(ledger, "WINDOWS_KEPT", 5)
     story = Story()
     assert len(story.picture("D" * 20)) == 2
     assert len({(key.window_start, key.window_end) for key in story.ledger.evidence}) == 5

@@ -1,4 +1,4 @@
-"""decide: from results to alerts and retrain requests. The shell around `policy`.
+"""decide: from results to alerts and retrain requests. The shell around `policy` and `ledger`.
 
 Order: events, state, commit; each waits until the broker has the one before.
 """
@@ -15,7 +15,8 @@ from faust.types import TP
 
 from driftline.schemas.config import Model
 from driftline.streams.agents.wiring import Wiring
-from driftline.streams.policy import Event, Evidence, Ledger, Verdicts, Version, apply, evidence_of
+from driftline.streams.ledger import Event, Ledger, apply
+from driftline.streams.policy import Evidence, Verdicts, Version, evidence_of
 
 _decoder = msgspec.msgpack.Decoder(Verdicts)
 

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from driftline.schemas.alerts import ALERT_OPENED, ALERT_RESOLVED, RETRAIN_REQUESTED
 from driftline.schemas.config import Model, Policy, Window
 from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult, Results, Verdict
-from driftline.streams.policy import Base, Event, Evidence, Incident, Ledger, apply, evidence_of, fold, join, steps_of
+from driftline.streams.ledger import Event, Ledger, apply
+from driftline.streams.policy import Base, Evidence, Incident, evidence_of, fold, join, steps_of
 
 LENGTH = 60
 VERSION = ("churn", "7")
