@@ -45,8 +45,8 @@ class Adwin:
     Notes
     -----
     Batches of one value give the indices of `river.drift.ADWIN` 0.26 with the same parameters, whose way of starting afresh after a
-    signal is kept too. A larger batch is one element with a weight: it is never cut, so a change is placed to within a batch, and
-    batching finds it later by less than one clock and one batch. Memory and time per check grow with the logarithm of the window.
+    signal is kept too. A larger batch is one element with a weight: it is never cut, so a change is placed to within a batch, and no
+    check comes sooner than the batch's end. Memory and time per check grow with the logarithm of the number of batches in the window.
 
     References
     ----------

@@ -59,7 +59,8 @@ def numeric_edges(values: ArrayLike, bins: int = 32, max_edges: int = MAX_EDGES)
     flat = np.asarray(values, dtype=np.float64).ravel()
     finite = flat[np.isfinite(flat)]
     value, rows = np.unique(finite if finite.size else np.zeros(1), return_counts=True)
-    cells = _Cells(value, np.nextafter(value, np.inf), rows.astype(np.float64))
+    with np.errstate(over="ignore"):
+        cells = _Cells(value, np.nextafter(value, np.inf), rows.astype(np.float64))
     return _choose(cells, _doane(cells), bins, max_edges)
 
 
@@ -174,7 +175,7 @@ def _doane(cells: _Cells) -> Floats:
     skewness = np.average(((unit - mean) / deviation) ** 3, weights=cells.rows)
     its_error = np.sqrt(6 * (n - 2) / ((n + 1) * (n + 3)))
     bins = int(np.ceil(1 + np.log2(n) + np.log2(1 + abs(skewness) / its_error)))
-    return np.asarray(np.linspace(low, high, bins + 1), dtype=np.float64)
+    return np.asarray(low + span * np.linspace(0, 1, bins + 1))
 
 
 def _distinct(edges: Floats) -> Floats:

@@ -44,17 +44,18 @@ def ks(reference: ArrayLike, current: ArrayLike) -> Floats:
 def ks_pvalue(distance: ArrayLike, n_reference: ArrayLike, n_current: ArrayLike) -> Floats:
     """Probability of a Kolmogorov–Smirnov distance this large or larger when nothing drifted.
 
-    Kolmogorov's limit with Stephens' correction: within 0.01 of the exact value from 20 rows a side on. Too large (careful) for
-    values that repeat or share bins, because then the distance has fewer places to be large at. NaN gives NaN.
+    Kolmogorov's limit. Against the exact value it is never too small by more than a fiftieth of itself, and from 20 rows a side on too
+    large by 0.05 at most where it is below 0.2, and by 0.09 elsewhere (1000 rows a side: 0.01). It is also careful about values that
+    repeat or share bins, because then the distance has fewer places to be large at. NaN gives NaN.
 
     References
     ----------
-    Stephens, Use of the Kolmogorov–Smirnov … statistics without extensive tables, J. R. Statist. Soc. B 32 (1970).
+    Smirnov, Ann. Math. Statist. 19 (1948); agrees with `scipy.stats.ks_2samp(method="asymp")` to the bounds above.
 
     Examples
     --------
-    >>> round(ks_pvalue(0.1, 500, 500), 3)
-    0.012
+    >>> round(ks_pvalue(0.1, 500, 500), 4)
+    0.0135
     """
     return np.asarray(kolmogorov(np.asarray(distance) * _scale(n_reference, n_current)))
 
@@ -63,7 +64,7 @@ def ks_quantile(quantile: float, n_reference: ArrayLike, n_current: ArrayLike) -
     """The distance that stays below with probability `quantile` when nothing drifted; the inverse of `ks_pvalue`, at most 1.
 
     >>> ks_quantile(0.95, 500, 500).round(4).tolist()
-    0.0852
+    0.0859
     """
     return np.asarray(np.minimum(1.0, kolmogi(1 - quantile) / _scale(n_reference, n_current)))
 
@@ -71,5 +72,4 @@ def ks_quantile(quantile: float, n_reference: ArrayLike, n_current: ArrayLike) -
 def _scale(n_reference: ArrayLike, n_current: ArrayLike) -> Floats:
     n, m = np.asarray(n_reference, dtype=np.float64), np.asarray(n_current, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        root = np.sqrt(n * m / (n + m))
-        return np.asarray(root + 0.12 + 0.11 / root)
+        return np.asarray(np.sqrt(n * m / (n + m)))

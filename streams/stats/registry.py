@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from driftline.streams.stats.anderson_darling import anderson_darling, anderson_darling_pvalue
-from driftline.streams.stats.bootstrap import null_draws
+from driftline.streams.stats.bootstrap import null_draws, tail_probability
 from driftline.streams.stats.chi_square import ChiSquare, chi_square, chi_square_null_quantile
 from driftline.streams.stats.chi_square_like import ChiSquareLike
 from driftline.streams.stats.counts import Floats, Measure
@@ -48,7 +48,7 @@ class DriftTest:
     """A drift test: its figure, how probable that is with no drift, and what it would be with none.
 
     `measure` takes (reference, current, positions) and returns the value and its p-value. `null_quantile` takes (reference, n_current,
-    quantile, positions). Where they come from `null_draws`, no p-value is below 0.001.
+    quantile, positions).
     """
 
     name: str
@@ -108,16 +108,6 @@ def null_quantile(test: str, reference: ArrayLike, n_current: int, quantile: flo
     return TESTS[test].null_quantile(counts, n_current, quantile, at)
 
 
-def _like_chi_square(name: str, distance: Measure[[ArrayLike, ArrayLike]], null: ChiSquareLike, symmetric: bool = True) -> DriftTest:
-    """A divergence that is a known multiple of chi-square near 0."""
-
-    def measure(f: Floats, g: Floats, at: Floats) -> tuple[float, float]:
-        value = distance(f, g)
-        return value, null.p_value(value, f, g)
-
-    return DriftTest(name, "bins", measure, lambda f, m, quantile, at: null.quantile(f, m, quantile), symmetric)
-
-
 def _drawn(
     name: str, needs: Needs, distance: Measure[...], p_value: Callable[[float, Floats, Floats], float] | None = None, symmetric: bool = True
 ) -> DriftTest:
@@ -130,15 +120,30 @@ def _drawn(
         value = distance(f, g, *arguments(at))
         if p_value is not None:
             return value, p_value(value, f, g)
-        draws = null_draws(distance.each, f, int(g.sum()), *arguments(at))
-        # A little slack, or ties would turn on the last bit.
-        larger = draws.size - np.searchsorted(draws, value * (1 - 1e-9), side="left")
-        return value, float(1 + larger) / (1 + draws.size)
+        return value, tail_probability(null_draws(distance.each, f, int(g.sum()), *arguments(at)), value)
 
     def quantile_of(f: Floats, m: int, quantile: float, at: Floats) -> float:
         return float(np.quantile(null_draws(distance.each, f, m, *arguments(at)), quantile))
 
     return DriftTest(name, needs, measure, quantile_of, symmetric)
+
+
+def _like_chi_square(name: str, distance: Measure[[ArrayLike, ArrayLike]], null: ChiSquareLike, symmetric: bool = True) -> DriftTest:
+    """A divergence that is a known multiple of chi-square near 0; drawn where some bin expects too few rows for that."""
+    drawn = _drawn(name, "bins", distance, symmetric=symmetric)
+
+    def measure(f: Floats, g: Floats, at: Floats) -> tuple[float, float]:
+        if not null.holds(f, g):
+            return drawn.measure(f, g, at)
+        value = distance(f, g)
+        return value, null.p_value(value, f, g)
+
+    def quantile_of(f: Floats, m: int, quantile: float, at: Floats) -> float:
+        if not null.holds(f, f * (m / f.sum())):
+            return drawn.null_quantile(f, m, quantile, at)
+        return null.quantile(f, m, quantile)
+
+    return DriftTest(name, "bins", measure, quantile_of, symmetric)
 
 
 def _from_table(name: str, test: Callable[[ArrayLike, ArrayLike], ChiSquare]) -> DriftTest:

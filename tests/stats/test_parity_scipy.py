@@ -1,0 +1,129 @@
+"""The same figures as SciPy and scikit-learn, from counts where they take the raw values."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+from scipy.spatial.distance import jensenshannon
+
+from driftline.streams import stats
+from driftline.streams.stats import Moments
+
+samples = st.tuples(st.integers(2, 200), st.integers(2, 200), st.floats(0, 2), st.sampled_from([0, 1, 9]), st.integers(0, 10_000)).map(
+    lambda drawn: _sample(*drawn)
+)
+tables = st.integers(2, 8).flatmap(lambda bins: st.tuples(*[st.lists(st.integers(1, 400), min_size=bins, max_size=bins)] * 2))
+
+
+def _sample(n: int, m: int, shift: float, decimals: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=n).round(decimals), rng.normal(shift, 1.5, size=m).round(decimals)
+
+
+def counted(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """A bin for every distinct value."""
+    values = np.unique(np.concatenate([a, b]))
+    return np.array([np.sum(a == v) for v in values]), np.array([np.sum(b == v) for v in values]), values
+
+
+@given(samples)
+def test_ks_wasserstein_and_energy_are_exact_when_every_value_has_its_bin(sample: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
+    f, g, at = counted(*sample)
+    assert stats.ks(f, g) == pytest.approx(scipy_stats.ks_2samp(*sample, method="asymp").statistic, abs=1e-12)
+    assert stats.wasserstein(f, g, at) == pytest.approx(scipy_stats.wasserstein_distance(*sample), abs=1e-9)
+    assert stats.energy(f, g, at) == pytest.approx(scipy_stats.energy_distance(*sample), abs=1e-7)
+
+
+@given(samples)
+def test_anderson_darling_is_scipys_statistic_before_its_normalisation(sample: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
+    f, g, at = counted(*sample)
+    if at.size > 1 and f.sum() + g.sum() >= 5:
+        assert stats.anderson_darling(f, g) == pytest.approx(_akn(*sample), rel=1e-6, abs=1e-9)
+
+
+def _akn(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Equation 7 of Scholz and Stephens, term by term."""
+    z = np.sort(np.concatenate([a, b]))
+    total, out = z.size, 0.0
+    for sample in (a, b):
+        inner = 0.0
+        for value in np.unique(z):
+            ties, own_ties = np.sum(z == value), np.sum(sample == value)
+            below, own_below = np.sum(z < value) + ties / 2, np.sum(sample < value) + own_ties / 2
+            inner += ties / total * (total * own_below - below * sample.size) ** 2 / (below * (total - below) - total * ties / 4)
+        out += inner / sample.size
+    return out * (total - 1) / total
+
+
+@given(st.integers(20, 100), st.integers(20, 100), st.floats(0, 2), st.integers(0, 1000))
+def test_cramer_von_mises_without_ties_is_scipys_with_its_p_value(n: int, m: int, shift: float, seed: int) -> None:
+    sample = _sample(n, m, shift, 15, seed)
+    f, g, _ = counted(*sample)
+    expected = scipy_stats.cramervonmises_2samp(*sample, method="asymptotic")
+    statistic = stats.cramer_von_mises(f, g)
+    assert statistic == pytest.approx(expected.statistic, abs=1e-9)
+    from driftline.streams.stats.cramer_von_mises import cramer_von_mises_pvalue
+
+    assert cramer_von_mises_pvalue(statistic, f, g) == pytest.approx(expected.pvalue, abs=0.02)
+
+
+@pytest.mark.parametrize(("n", "m"), [(20, 20), (30, 100), (500, 500), (1000, 50)])
+def test_ks_p_values_are_near_the_exact_ones_and_never_below_them(n: int, m: int) -> None:
+    for seed in range(20):
+        sample = _sample(n, m, 0.3 * (seed % 3), 15, seed)
+        f, g, _ = counted(*sample)
+        expected = scipy_stats.ks_2samp(*sample, method="exact").pvalue
+        assert expected * 0.98 <= stats.ks_pvalue(stats.ks(f, g), n, m) <= expected + (0.05 if expected < 0.2 else 0.09)
+
+
+@given(tables)
+def test_chi_square_g_and_cramers_v_are_scipys(table: tuple[list[int], list[int]]) -> None:
+    chi = scipy_stats.chi2_contingency(table, correction=False)
+    assert stats.chi_square(*table, min_expected=0) == pytest.approx((chi.statistic, chi.pvalue, chi.dof), rel=1e-9, abs=1e-9)
+    g = scipy_stats.chi2_contingency(table, correction=False, lambda_="log-likelihood")
+    assert stats.g_test(*table, min_expected=0) == pytest.approx((g.statistic, g.pvalue, g.dof), rel=1e-9, abs=1e-9)
+    assert stats.cramers_v(*table) == pytest.approx(scipy_stats.contingency.association(table, method="cramer"), abs=1e-9)
+
+
+@given(tables)
+def test_divergences_are_scipys_under_the_conventions_they_name(table: tuple[list[int], list[int]]) -> None:
+    p, q = (np.array(counts) / sum(counts) for counts in table)
+    assert stats.jensen_shannon(*table) == pytest.approx(jensenshannon(p, q, base=2), abs=1e-7)
+    assert stats.jensen_shannon(*table, base=math.e, root=False) == pytest.approx(jensenshannon(p, q) ** 2, abs=1e-9)
+    # Without empty bins a floor changes nothing: the plain definitions.
+    assert stats.kl(*table, floor=0.0) == pytest.approx(scipy_stats.entropy(q, p), abs=1e-9)
+    assert stats.psi(*table, floor=0.0) == pytest.approx(scipy_stats.entropy(q, p) + scipy_stats.entropy(p, q), abs=1e-9)
+
+
+@given(samples)
+def test_welch_and_levene_are_scipys(sample: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
+    a, b = sample
+    if min(np.ptp(a), np.ptp(b)) > 0:
+        welch = scipy_stats.ttest_ind(b, a, equal_var=False)
+        ours = stats.mean_shift(*(Moments(x.size, float(x.mean()), float(x.var() * x.size)) for x in sample))
+        assert ours[:2] == pytest.approx((welch.statistic, welch.pvalue), rel=1e-7)
+        levene = scipy_stats.levene(a, b, center="median")
+        if np.isfinite(levene.statistic) and levene.statistic < 1e9:
+            assert stats.levene(*counted(a, b))[:2] == pytest.approx((levene.statistic, levene.pvalue), rel=1e-6, abs=1e-9)
+
+
+@given(st.lists(st.floats(0, 1), max_size=50), st.floats(0.01, 0.5))
+def test_benjamini_hochberg_rejects_what_scipy_rejects_and_ignores_what_was_not_tested(p: list[float], q: float) -> None:
+    found = stats.benjamini_hochberg([*p, math.nan], q)
+    assert not found[-1]
+    if p:
+        adjusted = scipy_stats.false_discovery_control(p)
+        clear = np.abs(adjusted - q) > 1e-12
+        assert (found[:-1] == (adjusted <= q))[clear].all()
+
+
+@given(st.integers(0, 50), st.integers(1, 50), st.floats(0.5, 0.99))
+def test_wilson_is_scipys(successes: int, misses: int, confidence: float) -> None:
+    expected = scipy_stats.binomtest(successes, successes + misses).proportion_ci(confidence, method="wilson")
+    assert stats.wilson(successes, successes + misses, confidence) == pytest.approx((expected.low, expected.high), abs=1e-9)
