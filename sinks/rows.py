@@ -6,6 +6,7 @@ Times are integer milliseconds since the epoch (UTC).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -197,7 +198,7 @@ def _milliseconds(text: bytes) -> int:
     >>> _milliseconds(b"1732170000000") == _milliseconds(b"2024-11-21T06:20:00.000Z")
     True
     """
-    if text.isdigit():
+    with suppress(ValueError):
         return int(text)
     moment = datetime.fromisoformat(text.decode())
     if moment.tzinfo is None:

@@ -81,7 +81,7 @@ CREATE TABLE IF NOT EXISTS dead_letters
     value       String CODEC(ZSTD(1))               COMMENT 'Value of the record, its first 65536 bytes',
     value_bytes UInt64                              COMMENT 'Length of the whole value (bytes)',
     headers     Map(String, String) CODEC(ZSTD(1))  COMMENT 'Headers the record came with, values cut after 65536 bytes',
-    time        DateTime64(3, 'UTC')                COMMENT 'When the record was set aside, processing time (UTC, milliseconds)',
+    time        DateTime64(3, 'UTC')                COMMENT 'Time stamp of the record in Kafka (UTC, milliseconds)',
     revision    UInt64                              COMMENT 'Offset of the record on the dead-letters topic; the highest replaces the others',
     stored_at   DateTime MATERIALIZED now()         COMMENT 'When the row was stored (UTC, seconds)'
 )

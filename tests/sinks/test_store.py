@@ -214,6 +214,11 @@ def test_a_dead_letter_of_a_record_without_key_and_value_has_empty_ones() -> Non
     assert (row.key, row.value, row.value_bytes) == (b"", b"", 0)  # type: ignore[attr-defined]
 
 
+def test_a_dead_letter_of_a_record_without_a_time_stamp_is_no_error() -> None:
+    (row,) = dead_letter_rows(*dead_letter(time=b"-1"), revision=1)["dead_letters"]
+    assert row.time == -1  # type: ignore[attr-defined]
+
+
 UNREADABLE = {
     "a result that is no MessagePack": (TOPICS.results, b"{", b"", ()),
     "a result of another shape": (TOPICS.results, msgspec.msgpack.encode({"drift_results": [[1]]}), b"", ()),
