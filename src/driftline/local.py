@@ -73,7 +73,7 @@ class LocalStack:
     store
         A directory for the embedded ClickHouse, or the address of any; None is a temporary directory.
     partitions
-        Of each source topic.
+        Of each source topic, where it is made here.
 
     Attributes
     ----------
@@ -113,7 +113,9 @@ class LocalStack:
             self.sink = self._open_store(ends)
             self.publish(*self._references)
             self.worker = self._start_worker(ends)
-            self._producer = Producer({**self._client, "partitioner": "murmur2_random", "linger.ms": 5, "enable.idempotence": True})
+            self._producer = Producer(
+                {**self._client, "partitioner": "murmur2_random", "linger.ms": 5, "enable.idempotence": True, "log_level": 0}
+            )
             self._ends = ends.pop_all()
         return self
 
@@ -153,7 +155,9 @@ class LocalStack:
 
         table = self.topics.table(self._partitions)
         if self._given_kafka is not None:
-            topics.create({"bootstrap.servers": self._given_kafka}, table)
+            client = {"bootstrap.servers": self._given_kafka}
+            topics.create(client, table)
+            self._partitions = topics.require(client, self.topics)
             return self._given_kafka
         broker = ends.enter_context(EmbeddedBroker())
         broker.create_topics(table)
@@ -171,7 +175,7 @@ class LocalStack:
     def _start_worker(self, ends: ExitStack) -> Worker:
         from driftline.streams.worker import Worker
 
-        worker = Worker(self.kafka, self.sink, self._models, prefix=self.topics.prefix)
+        worker = Worker(self._client, self.sink, self._models, prefix=self.topics.prefix, partitions=self._partitions)
         ends.callback(worker.stop)
         worker.start()
         return worker

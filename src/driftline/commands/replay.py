@@ -80,19 +80,21 @@ _COUNTED = {"events": "predictions", "joined": "with a label", "dead_letters": "
 
 
 def _by_feature(findings: list[dict[str, Any]]) -> Table:
-    """Findings of one feature and test in one row: how many, the first, the strongest."""
+    """Findings of one feature or metric in one row: by which tests, in how many windows, the first of them, how large."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("model", "version", "segment", "feature or metric", "test", "windows", "first window", "values")
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    table = Table("model", "feature or metric", "found by", "windows", "first", "value")
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for finding in findings:
-        about = tuple(finding[name] for name in ("model", "version", "segment", "feature", "test"))
-        groups.setdefault(about, []).append(finding)
+        about = " ".join(filter(None, (finding["model"], finding["version"], finding["segment"])))
+        groups.setdefault((about, finding["feature"]), []).append(finding)
     for about, group in groups.items():
-        values = [finding["value"] for finding in group if finding["value"] is not None]
-        between = f"{min(values):.4g} … {max(values):.4g}" if values else ""
-        row = (*about, str(len(group)), group[0]["window"][0][:16], between)
+        tests, windows = dict.fromkeys(f["test"] for f in group), {tuple(f["window"]) for f in group}
+        effects = [f["effect"] for f in group if f["effect"] is not None]
+        values = [f["value"] for f in group if f["value"] is not None]
+        size = f"PSI up to {max(effects):.3g}" if effects else f"{min(values):.3g} … {max(values):.3g}" if values else ""
+        row = (*about, ", ".join(tests), str(len(windows)), min(windows)[0][:16].replace("T", " "), size)
         table.add_row(*map(Text, row))  # a name may look like markup
     return table
 
