@@ -33,18 +33,18 @@ class Finding(msgspec.Struct, frozen=True):
     """One verdict that is not "ok": what was measured, where, and against what."""
 
     feature: str  # a metric's name stands here for findings of performance
-    test: str
-    segment: str
-    window_start: int
-    window_end: int
-    value: float | None
-    threshold: float | None
-    p_value: float | None
-    effect: float | None
-    null_quantile: float | None
-    n: int
-    verdict: str
-    cause: Cause
+    test: str  # test or detector; a basis for findings of performance, a check for findings of quality
+    segment: str  # "" is the whole; else "name=value"
+    window_start: int  # milliseconds since the epoch, event time; inclusive
+    window_end: int  # exclusive
+    value: float | None  # the test's statistic, the metric, the share
+    threshold: float | None  # limit of `effect` (drift) or of `value` (performance, quality)
+    p_value: float | None  # chance of such a value without drift, in [0, 1]
+    effect: float | None  # PSI of the feature; for performance and quality the change against the reference
+    null_quantile: float | None  # what `value` stays below without drift at this sample size
+    n: int  # rows that were judged
+    verdict: str  # drift, worse or fault
+    cause: Cause  # what it speaks for
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -54,37 +54,37 @@ class Alert(msgspec.Struct, frozen=True):
     incident: str  # names the incident; the same in every event about it
     model: str
     version: str
-    cause: Cause
-    severity: Literal["warning", "critical"]
-    window_start: int
-    window_end: int
-    findings: list[Finding]
-    reference: str
-    policy: str
-    message: str
+    cause: Cause  # class of the cause
+    severity: Literal["warning", "critical"]  # critical: a measured loss, or twice what is allowed
+    window_start: int  # begin of the incident's first window; milliseconds since the epoch, event time
+    window_end: int  # opened, retracted: end of that window; resolved: end of the window that ended it
+    findings: list[Finding]  # of the first window, strongest first, at most 16
+    reference: str  # hash of the reference that was compared with
+    policy: str  # hash of the configuration in force
+    message: str  # one paragraph for people
     sql: str  # shows the evidence in ClickHouse
 
 
 class RetrainRequest(msgspec.Struct, frozen=True):
     """A request to train the model anew. `id` is the idempotency key: the same case never has two."""
 
-    id: str
-    incident: str
+    id: str  # names the case; the same in every event about it
+    incident: str  # the incident that asks
     model: str
-    version: str
-    cause: Cause
-    window_start: int
-    window_end: int
+    version: str  # the version to be replaced
+    cause: Cause  # class of the cause
+    window_start: int  # begin of the incident; milliseconds since the epoch, event time
+    window_end: int  # end of the window that made it ask
     training_start: int  # recommended range of event time: from the estimated change on
-    training_end: int
-    rows: int
-    labelled_rows: int
-    evidence: list[Finding]
-    reference: str
-    policy: str
-    expires: int
-    message: str
-    sql: str
+    training_end: int  # exclusive
+    rows: int  # predictions in the training range
+    labelled_rows: int  # those whose label is known
+    evidence: list[Finding]  # findings of the window that made it ask, strongest first, at most 16
+    reference: str  # hash of the reference that was compared with
+    policy: str  # hash of the configuration in force
+    expires: int  # event time after which nobody should act on it
+    message: str  # one paragraph for people
+    sql: str  # shows the evidence in ClickHouse
 
 
 def cloudevent_headers(kind: str, event_id: str, subject: str, time_ms: int) -> list[tuple[str, bytes]]:

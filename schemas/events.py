@@ -30,28 +30,28 @@ Answer = float | Text | bool  # a class or a number
 class Prediction(msgspec.Struct, frozen=True, gc=False):
     """What a model said about one request."""
 
-    id: Id
+    id: Id  # pairs it with its outcomes; at most 256 characters
     model: Name
     version: Name
-    ts: int | str
-    prediction: Answer
-    features: dict[Name, FeatureValue] = {}
-    score: float | None = None
-    scores: dict[Text, float] | None = None
-    segments: dict[Name, Text] = {}
+    ts: int | str  # event time: milliseconds since the epoch, or RFC 3339 with an offset
+    prediction: Answer  # a class, or a number
+    features: dict[Name, FeatureValue] = {}  # at most 2 000
+    score: float | None = None  # probability of the positive class, in [0, 1]
+    scores: dict[Text, float] | None = None  # probability by class; sums to 1 ± 1e-6
+    segments: dict[Name, Text] = {}  # groups it belongs to, by name
     role: Literal["champion", "challenger", "shadow", "canary"] = "champion"
-    latency_ms: float | None = None
-    trace: Text | None = None
+    latency_ms: float | None = None  # milliseconds the answer took
+    trace: Text | None = None  # W3C trace parent
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What turned out to be true of one request."""
 
-    id: Id
+    id: Id  # of the prediction
     model: Name
-    ts: int | str
-    label: Answer | None = None
-    kind: Literal["final", "provisional", "correction", "retraction"] = "final"
+    ts: int | str  # when it became known: milliseconds since the epoch, or RFC 3339 with an offset
+    label: Answer | None = None  # the class or number that turned out true; absent in a retraction
+    kind: Literal["final", "provisional", "correction", "retraction"] = "final"  # the last by `ts` counts
 
 
 _prediction = msgspec.json.Decoder(Prediction)
