@@ -9,6 +9,7 @@ from driftline.streams.stats.confusion import Confusion, accuracy, f1, precision
 from driftline.streams.stats.cramer_von_mises import cramer_von_mises
 from driftline.streams.stats.cramers_v import cramers_v
 from driftline.streams.stats.detector import Batch, Signal
+from driftline.streams.stats.drift_evidence import DriftEvidence, EvidenceState
 from driftline.streams.stats.edges import bin_buckets, bin_counts, numeric_edges, weighted_edges
 from driftline.streams.stats.energy import energy
 from driftline.streams.stats.errors import mae, rmse
@@ -21,8 +22,10 @@ from driftline.streams.stats.ks import ks, ks_pvalue
 from driftline.streams.stats.l_infinity import l_infinity
 from driftline.streams.stats.mean_shift import Shift, mean_shift
 from driftline.streams.stats.moments import Moments, bin_positions, moments_of_bins
+from driftline.streams.stats.pooled_null import PooledNull
 from driftline.streams.stats.psi import psi
 from driftline.streams.stats.registry import TESTS, DriftTest, Measured, null_quantile
+from driftline.streams.stats.smooth_test import SmoothTest, score_basis, shared_between_blocks
 from driftline.streams.stats.total_variation import total_variation
 from driftline.streams.stats.variance_shift import levene, variance_ratio
 from driftline.streams.stats.wasserstein import wasserstein, wasserstein_normalised
@@ -36,12 +39,16 @@ __all__ = [
     "Batch",
     "ChiSquare",
     "Confusion",
+    "DriftEvidence",
     "DriftTest",
     "Estimate",
+    "EvidenceState",
     "Measured",
     "Moments",
+    "PooledNull",
     "Shift",
     "Signal",
+    "SmoothTest",
     "accuracy",
     "anderson_darling",
     "auc_from_scores",
@@ -71,6 +78,8 @@ __all__ = [
     "psi",
     "recall",
     "rmse",
+    "score_basis",
+    "shared_between_blocks",
     "total_variation",
     "variance_ratio",
     "wasserstein",

@@ -35,7 +35,7 @@ class PooledNull:
         blocks_per_window
             How many blocks make a window of the size that will be judged.
         """
-        values = []
+        values: list[float] = []
         early = [np.asarray(blocks, dtype=np.float64)[: len(np.asarray(blocks)) // 2] for blocks in features]
         inflation = shared_between_blocks(early, degree)
         for blocks, first in zip(features, early, strict=True):
