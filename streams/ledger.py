@@ -158,7 +158,7 @@ def apply(ledger: Ledger, evidence: Iterable[Evidence], model: Model) -> tuple[L
         return ledger, []
     steps = steps_of(model, known.values())
     _, incidents = fold(ledger.base, steps, model, ledger.version)
-    told = {"told_start": min(start for start, _ in windows), "told_end": max(end for _, end in windows)}
+    told = min(start for start, _ in windows), max(end for _, end in windows)
     published: dict[str, Published] = {}
     events: list[Event] = []
     # What is taken back is said before what is new.
@@ -166,7 +166,7 @@ def apply(ledger: Ledger, evidence: Iterable[Evidence], model: Model) -> tuple[L
         before = ledger.published.get(name)
         now = before if before and _is_over(before, ledger.floor) else _publish(before, incidents.get(name))
         say = _say(ledger, before, now, again)
-        published[name] = replace(now, **told) if say and now != before else now
+        published[name] = _told(now, *told) if say and now != before else now
         events += say
     return _settle(Ledger(ledger.model, ledger.version, ledger.floor, ledger.base, known, published), steps, model), events
 
@@ -178,6 +178,11 @@ def _say(ledger: Ledger, before: Published | None, now: Published, again: Iterab
         return []
     said = {event.id for event in events_of(ledger, before)} if before and not repeat else set()
     return [event for event in events_of(ledger, now) if event.id not in said]
+
+
+def _told(item: Published, start: int, end: int) -> Published:
+    spoke_before = item.told_end > 0
+    return replace(item, told_start=min(start, item.told_start) if spoke_before else start, told_end=max(end, item.told_end))
 
 
 def _opening(incidents: Mapping[str, Incident], ledger: Ledger, name: str) -> tuple[int, int, int]:

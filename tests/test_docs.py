@@ -1,0 +1,83 @@
+"""The documents say what is true: tables match the code, examples run."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import write_docs
+from confluent_kafka import Producer
+
+from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction
+from driftline.schemas.topics import Topics
+from driftline.sinks.clickhouse import ClickHouse
+from driftline.streams.ledger import Event
+from driftline.streams.transport.embedded import EmbeddedBroker
+
+
+def text(name: str) -> str:
+    return (write_docs.DOCS / name).read_text("utf-8")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The fenced blocks of a document in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", text(name), re.DOTALL)
+
+
+def run_python(name: str) -> dict[str, Any]:
+    """Run a document's Python from top to bottom, examples with their answers compared; returns the names it leaves."""
+    scope: dict[str, Any] = {"__name__": "document"}
+    for block in blocks(name, "python"):
+        if ">>>" not in block:
+            exec(compile(block, name, "exec"), scope)
+            continue
+        runner = doctest.DocTestRunner()
+        example = doctest.DocTestParser().get_doctest(block, scope, name, name, 0)
+        runner.run(example, clear_globs=False)
+        assert not runner.summarize(verbose=False).failed
+        scope = example.globs
+    return scope
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    with ClickHouse.connect(f"chdb://{tmp_path}/store") as opened:
+        opened.migrate()
+        yield opened
+
+
+def test_the_tables_are_those_of_the_store_and_the_queries_run(store: ClickHouse) -> None:
+    assert text("tables.md") == write_docs.renewed(text("tables.md"), write_docs.table_parts(store)), "run scripts/write_docs.py"
+    for query in blocks("tables.md", "sql"):
+        store.query(query)
+
+
+def test_the_events_are_those_of_the_schemas() -> None:
+    assert text("events.md") == write_docs.renewed(text("events.md"), write_docs.event_parts()), "run scripts/write_docs.py"
+
+
+def test_the_events_shown_are_accepted() -> None:
+    prediction, outcome = blocks("events.md", "json")[:2]
+    assert isinstance(decode_prediction(prediction.encode()), Prediction)
+    assert isinstance(decode_outcome(outcome.encode()), Outcome)
+
+
+def test_the_worked_example_of_the_policy_is_true() -> None:
+    run_python("policy.md")
+
+
+def test_the_receiver_gets_every_request_once_and_skips_what_it_does_not_know(embedded_broker: EmbeddedBroker) -> None:
+    topic, (_, request) = Topics().retrain, write_docs.alert_and_request()
+    embedded_broker.create_topic(topic, 1)
+    producer = Producer({"bootstrap.servers": embedded_broker.bootstrap})
+    unknown = Event("retrain", "driftline.retrain.trained.v1", "x", request.time_ms, request.payload)
+    withdrawn = Event("retrain", "driftline.retrain.withdrawn.v1", "y", request.time_ms, request.payload)
+    for event in (request, unknown, request, withdrawn):
+        producer.produce(topic, event.value, event.key, headers=dict(event.headers))
+    producer.flush(10)
+    received = run_python("policy.md")["requests"](embedded_broker.bootstrap)
+    assert [next(received), next(received)] == [(request.type, request.payload), (withdrawn.type, request.payload)]
+    received.close()
