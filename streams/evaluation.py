@@ -84,7 +84,7 @@ class Evaluation:
         self._models: dict[str, _ModelState] = defaultdict(_ModelState)
         self._detections: dict[tuple[str, str], Detection] = {}
         self._told_panes: dict[PaneKey, int] = {}  # rows told of each pane's features
-        self._told_windows: dict[WindowKey, tuple[int, Layout | None, bool]] = {}
+        self._told_windows: dict[WindowKey, tuple[int, Layout | None, bool, bool]] = {}
         self._told_references: set[tuple[str, str, str]] = set()
         self._changed: dict[bytes, bytes] = {}
         self._recover()
@@ -183,10 +183,10 @@ class Evaluation:
         for series, window, start in sorted(due, key=lambda w: (w[2] + w[1].length_ms, w[0], w[1].length_ms)):
             end = start + window.length_ms
             is_final = end <= final
-            judged = self._judged(model, series, window, start, is_final)
+            judged = self._judged(model, series, window, start, is_final, provisional=end > state.watermark.predictions)
             if not judged.pane.n:
                 continue
-            told = (judged.pane.n, judged.layout, is_final)
+            told = (judged.pane.n, judged.layout, is_final, judged.provisional)
             if self._told_windows.get(judged.key) != told:  # labels alone do not change the features
                 self._told_windows[judged.key] = told
                 self._tell_reference(judged.layout, results[model.model])
@@ -196,15 +196,15 @@ class Evaluation:
             if is_final:
                 self._told_windows.pop(judged.key, None)
         state.unfinal = {w for w in state.unfinal | due if w[2] + w[1].length_ms > final}
-        state.windows -= closed
+        state.windows -= {w for w in closed if w[2] + w[1].length_ms <= state.watermark.predictions}
 
-    def _judged(self, model: Model, series: Series, window: Window, start: int, is_final: bool) -> Judged:
+    def _judged(self, model: Model, series: Series, window: Window, start: int, is_final: bool, provisional: bool) -> Judged:
         layout = self._registry.layout(series.model, series.version, start)
         have = self._parts[series]
         keys = [PaneKey(*series, pane) for pane in panes_of(window, start, model.pane_ms) if pane in have]
         revision = sum(self._pane(key)[1] for key in keys)
         key = WindowKey(*series, start, start + window.length_ms)
-        return Judged(key, model, layout, self._sum(keys, layout), revision, is_final)
+        return Judged(key, model, layout, self._sum(keys, layout), revision, is_final, provisional)
 
     def _tell_reference(self, layout: Layout | None, results: Results) -> None:
         if layout is None:
@@ -217,9 +217,13 @@ class Evaluation:
             results.references.append(row)
 
     def _detect(self, model: Model, state: _ModelState, results: dict[str, Results]) -> None:
-        """Run the detectors on over closed label time, and tell the windows whose panes they read."""
+        """Run the detectors on over closed label time, and tell the windows whose panes they read.
+
+        A pane of label time is whole when the outcomes have passed it and the predictions too: an outcome that was read before its
+        prediction pairs only when that one comes.
+        """
         window = model.windows[0]
-        until = 2**62 if state.watermark.everything else state.watermark.outcomes
+        until = min(state.watermark.outcomes, state.watermark.predictions)
         for version, changed_from in list(state.changed_losses.items()):
             detection = self._detections.setdefault((model.model, version), self._new_detection(model.model))
             panes = [(s, p) for s, p in self._losses(model, version) if s + model.pane_ms <= until]

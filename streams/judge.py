@@ -21,6 +21,8 @@ from driftline.streams.panes import Pane, PaneKey
 from driftline.streams.performance import ERRORS, metrics
 from driftline.streams.stats import Estimate, benjamini_hochberg, chi_square, ks, ks_pvalue, null_quantile, psi
 
+PROVISIONAL = "provisional: the window is still open, and nothing came for a while"
+
 
 class WindowKey(NamedTuple):
     """A window of one model version and segment; `start` and `end` are event time in milliseconds."""
@@ -42,6 +44,7 @@ class Judged:
     pane: Pane  # the sum of the window's panes
     revision: int
     is_final: bool
+    provisional: bool = False  # judged because nothing comes any more, not because the watermark passed: no verdict yet
 
     @property
     def coverage(self) -> float:
@@ -85,13 +88,13 @@ def drift(window: Judged) -> list[DriftResult]:
     significant = np.zeros(len(tests), bool)
     for name in {test.name for test in tests}:
         of_name = np.array([i for i, test in enumerate(tests) if test.name == name])
-        usable = np.array([_reason(tests[i], policy.min_samples) == "" for i in of_name])
+        usable = np.array([_reason(tests[i], window) == "" for i in of_name])
         p_values = np.where(usable, [tests[i].p_value for i in of_name], np.nan)
         significant[of_name] = benjamini_hochberg(p_values, policy.significance)
     rows = []
     for test, found in zip(tests, significant.tolist(), strict=True):
         effect = effects[test.feature]
-        reason = _reason(test, policy.min_samples)
+        reason = _reason(test, window)
         drifted = found and effect.value > max(policy.psi, effect.null)
         without: Verdict = "undefined" if "empty" in reason else "insufficient"
         verdict: Verdict = without if reason else "drift" if drifted else "ok"
@@ -105,14 +108,17 @@ def drift(window: Judged) -> list[DriftResult]:
     return rows
 
 
-def _reason(test: _Test, min_samples: int) -> str:
+def _reason(test: _Test, window: Judged) -> str:
     """Why there can be no verdict, or ""."""
+    min_samples = window.model.policy.min_samples
     if not test.n_reference:
         return "the reference is empty"
     if not test.n:
         return "the window is empty: every value is missing or of a wrong type"
     if min(test.n, test.n_reference) < min_samples:
         return f"{min(test.n, test.n_reference)} values; {min_samples} are needed"
+    if window.provisional:
+        return PROVISIONAL
     return "" if math.isfinite(test.value) else "the distance is not defined: the histograms are empty"
 
 
@@ -157,12 +163,12 @@ def quality(window: Judged) -> list[QualityResult]:
         if isinstance(profile, CategoricalProfile):
             checks.append(("new_category_rate", int(bins[-1]) / n, profile.other / max(profile.n, 1), math.nan))
         for check, value, reference_value, threshold in checks:
-            few = n < policy.min_samples
-            verdict: Verdict = "insufficient" if few else "fault" if value > threshold else "ok"
+            reason = f"{n} rows; {policy.min_samples} are needed" if n < policy.min_samples else PROVISIONAL if window.provisional else ""
+            verdict: Verdict = "insufficient" if reason else "fault" if value > threshold else "ok"
             rows.append(
                 QualityResult(
                     feature=name, check=check, value=value, reference_value=reference_value, threshold=_number(threshold), n=n,
-                    verdict=verdict, reason=f"{n} rows; {policy.min_samples} are needed" if few else "",
+                    verdict=verdict, reason=reason,
                     coverage=window.coverage, **window.common,
                 )
             )  # fmt: skip
@@ -213,6 +219,8 @@ def _no_performance_verdict(window: Judged, before: float | None, value: float) 
         return f"{window.coverage:.0%} of the predictions have a label; {policy.min_coverage:.0%} are needed"
     if before is None:
         return "the reference tells no performance to compare with"
+    if window.provisional:
+        return PROVISIONAL
     return "" if math.isfinite(value) else "the labels do not tell this metric: one class is absent"
 
 

@@ -31,8 +31,9 @@ WHERE verdict IN ('drift', 'fault', 'worse')
 ORDER BY window_start, window_end, model, version, segment, feature, test
 """
 _ALERTS = """
-SELECT incident, model, version, cause, state, severity, window_start, window_end, opened, changed, message
+SELECT incident, model, version, cause, state, severity, window_start, window_end, opened
 FROM v_alerts
+WHERE state != 'retracted'
 ORDER BY opened, model, version, cause, incident
 """
 _RETRAIN = """
