@@ -158,6 +158,10 @@ class Worker:
         """Whether everything published so far is joined, evaluated, decided and stored."""
         return bool(self._ask(self._idle()))
 
+    def caught_up(self) -> bool:
+        """The same, without waiting for the last windows to be judged: the topics between the agents hold nothing unread."""
+        return bool(self._ask(self._idle(quiet=False)))
+
     def progress(self) -> dict[tuple[str, int], int]:
         """(topic, partition) → the next position of the source topics."""
         verbs = self._verbs
@@ -169,7 +173,7 @@ class Worker:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(question, self._loop).result(30)
 
-    async def _idle(self) -> bool:
+    async def _idle(self, quiet: bool = True) -> bool:
         """Upstream first: what is settled there can bring nothing new downstream, so the order of asking makes the answer hold."""
         assert self._app is not None and self._verbs is not None
         consumer: Any = self._app.consumer
@@ -180,7 +184,7 @@ class Worker:
             chosen = [tp for tp in ours if tp.topic in names]
             return {TP(*tp): end or 0 for tp, end in (await consumer.highwaters(*chosen)).items()} if chosen else {}
 
-        if not verbs.ingest.settled(await ends(topics.predictions, topics.outcomes)):
+        if not verbs.ingest.settled(await ends(topics.predictions, topics.outcomes), quiet):
             return False
         stages: list[tuple[Mapping[TP, int], tuple[str, ...]]] = [
             (verbs.evaluate.done, (topics.panes,)),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,14 +29,12 @@ if TYPE_CHECKING:
     from driftline.sinks.clickhouse import ClickHouse
     from driftline.streams.worker import Worker
 
-#: The embedded broker cuts a partition's head at 5 MiB, read or not; what is fed must stay well below that.
-UNREAD_BYTES: Final = 3 * 1024 * 1024
-BLOCK_BYTES: Final = 512 * 1024
-RECORD_OVERHEAD: Final = 70  # bytes of framing, at most
+#: The embedded broker cuts a partition's head at 5 MiB, read or not. All that a block brings about on any one topic stays below that:
+#: panes and results of a model share a partition, and take up to about three times the bytes of their events.
+BLOCK_BYTES: Final = 1024 * 1024
+FLUSH_S: Final = 0.1  # a block waits for several flushes
 STALLED_S: Final = 120.0
 _LOOK_S: Final = 0.005
-
-TopicPartition = tuple[str, int]
 
 
 class Publishable(Protocol):
@@ -105,7 +102,6 @@ class LocalStack:
         self._models, self._references = dict(models), list(references)
         self._given_kafka, self._store, self._partitions = kafka, store, partitions
         self._ends = ExitStack()
-        self._unread: defaultdict[TopicPartition, deque[tuple[int, int]]] = defaultdict(deque)  # (end offset, bytes) of fed blocks
 
     def __enter__(self) -> Self:
         with ExitStack() as ends:
@@ -134,8 +130,8 @@ class LocalStack:
         """
         count = 0
         for block in _blocks(records):
-            self._wait_until(self._has_room, STALLED_S, "feed_stalled")
             self._produce(block)
+            self._wait_until(self.worker.caught_up, STALLED_S, "feed_stalled")
             count += len(block)
             if fed:
                 fed(count)
@@ -173,9 +169,10 @@ class LocalStack:
         return sink
 
     def _start_worker(self, ends: ExitStack) -> Worker:
-        from driftline.streams.worker import Worker
+        from driftline.streams.worker import Timing, Worker
 
-        worker = Worker(self._client, self.sink, self._models, prefix=self.topics.prefix, partitions=self._partitions)
+        timing = Timing(flush_s=FLUSH_S)
+        worker = Worker(self._client, self.sink, self._models, prefix=self.topics.prefix, partitions=self._partitions, timing=timing)
         ends.callback(worker.stop)
         worker.start()
         return worker
@@ -183,16 +180,10 @@ class LocalStack:
     def _produce(self, block: list[Publishable]) -> None:
         """Publish one block and wait until the broker has it."""
         failures: list[KafkaError] = []
-        ends: dict[TopicPartition, int] = {}
-        sizes: defaultdict[TopicPartition, int] = defaultdict(int)
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
                 failures.append(error)
-                return
-            at = (str(message.topic()), int(message.partition() or 0))
-            ends[at] = max(ends.get(at, 0), int(message.offset() or 0) + 1)
-            sizes[at] += len(message) + RECORD_OVERHEAD
 
         names = {"predictions": self.topics.predictions, "outcomes": self.topics.outcomes}
         for record in block:
@@ -200,16 +191,6 @@ class LocalStack:
         self._producer.flush()
         if failures:
             raise DriftlineError("kafka_refused", f"{self.kafka}: {failures[0].str()}", "look at the broker, and feed again from the start")
-        for at, end in ends.items():
-            self._unread[at].append((end, sizes[at]))
-
-    def _has_room(self) -> bool:
-        """Whether one more block fits beside what the worker has not taken yet."""
-        progress = self.worker.progress()
-        for at, fed in self._unread.items():
-            while fed and fed[0][0] <= progress.get(at, 0):
-                fed.popleft()
-        return all(sum(size for _, size in fed) <= UNREAD_BYTES for fed in self._unread.values())
 
     def _wait_until(self, ready: Callable[[], bool], timeout_s: float, code: str) -> None:
         deadline = time.monotonic() + timeout_s
@@ -232,14 +213,14 @@ class LocalStack:
 def _blocks(records: Iterable[Publishable]) -> Iterator[list[Publishable]]:
     """The records in lists of at most about `BLOCK_BYTES`.
 
-    >>> [len(block) for block in _blocks([Record("predictions", b"a", b"x" * 300_000)] * 3)]
+    >>> [len(block) for block in _blocks([Record("predictions", b"a", b"x" * 600_000)] * 3)]
     [2, 1]
     """
     block: list[Publishable] = []
     size = 0
     for record in records:
         block.append(record)
-        size += len(record.key) + len(record.value) + RECORD_OVERHEAD
+        size += len(record.key) + len(record.value)
         if size >= BLOCK_BYTES:
             yield block
             block, size = [], 0

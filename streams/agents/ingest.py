@@ -202,8 +202,8 @@ class Ingest:
         ends = [consumer.highwater(TP(topics.predictions, number)), consumer.highwater(TP(topics.outcomes, number))]
         return all(end is not None and position >= end for end, position in zip(ends, partition.positions, strict=True))
 
-    def settled(self, ends: dict[TP, int]) -> bool:
-        """Whether all up to `ends` is flushed and every model has been quiet long enough for its last windows to be judged."""
+    def settled(self, ends: dict[TP, int], quiet: bool = True) -> bool:
+        """Whether all up to `ends` is flushed and, with `quiet`, every model was so for long enough to judge its last windows."""
         for tp, position in self.start_positions().items():
             if position < ends.get(tp, 0):
                 return False
@@ -211,6 +211,6 @@ class Ingest:
             told = self._told.get(number)
             if told is None or partition.dirty or self._events[number] or told != self._progress(number, partition):
                 return False
-            if not told.caught_up or set(told.quiet) != set(told.newest):
+            if quiet and (not told.caught_up or set(told.quiet) != set(told.newest)):
                 return False
         return True
