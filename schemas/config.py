@@ -41,12 +41,12 @@ class Policy(msgspec.Struct, frozen=True):
     """
 
     min_samples: Count = 200
-    significance: Chance = 0.01
+    significance: Chance = 0.001
     psi: Amount = 0.2
     missing_rise: Share = 0.1  # share of rows, absolute
     type_errors: Share = 0.01  # share of rows
     performance_drop: Amount = 0.05  # accuracy and AUC: absolute; MAE and RMSE: relative to the reference
-    min_coverage: Share = 0.5  # share of a window's predictions that have their label before its performance is judged
+    min_coverage: Share = 0.8  # share of a window's predictions that have their label before its performance is judged
     cooldown_ms: Delay = DAY_MS  # event time during which one cause asks for one retrain only
     resolve_after: Count = 2  # clean windows in a row that end an incident
     retrain_after: Count = 1  # drifted windows in a row that ask for a retrain
