@@ -188,7 +188,7 @@ def raw(bootstrap: str, topic: str, partition: int) -> list[bytes | None]:
     consumer.assign([where])
     values: list[bytes | None] = []
     while len(values) < end:
-        values += [message.value() for message in consumer.consume(10_000, 1.0)]
+        values += [message.value() for message in consumer.consume(min(end - len(values), 10_000), 1.0)]
     consumer.close()
     return values
 
