@@ -49,7 +49,7 @@ from driftline.streams.policy import (
 )
 
 WINDOWS_KEPT = 2_000  # windows of one model version that a revision can still change
-FINDINGS_LIMIT = 5_000  # findings in all those windows
+EVIDENCE_KEPT = 10_000  # pieces of evidence and findings in all those windows
 CODEC = 1
 
 
@@ -172,12 +172,15 @@ def apply(ledger: Ledger, evidence: Iterable[Evidence], model: Model) -> tuple[L
 
 
 def _say(ledger: Ledger, before: Published | None, now: Published, again: Iterable[tuple[int, int]]) -> list[Event]:
-    """What is new about an incident; everything, where windows whose change made us speak before have come again."""
+    """What is new about an incident; everything, where windows whose change made us speak before have come again.
+
+    An event whose figures were revised comes again under its id, so that what is stored of it ends as the figures do.
+    """
     repeat = before is not None and any(start < before.told_end and end > before.told_start for start, end in again)
     if now == before and not repeat:
         return []
-    said = {event.id for event in events_of(ledger, before)} if before and not repeat else set()
-    return [event for event in events_of(ledger, now) if event.id not in said]
+    said = {event.id: event.value for event in events_of(ledger, before)} if before and not repeat else {}
+    return [event for event in events_of(ledger, now) if said.get(event.id) != event.value]
 
 
 def _told(item: Published, start: int, end: int) -> Published:
@@ -205,23 +208,33 @@ def _publish(before: Published | None, incident: Incident | None) -> Published:
 
 def _settle(ledger: Ledger, steps: Sequence[Step], model: Model) -> Ledger:
     """Fold the windows that nothing can revise any more, and those beyond the limits, into the base, and forget them."""
-    if not steps:
-        return ledger
-    longest = max(window.length_ms for window in model.windows)
-    floor = max(ledger.floor, steps[-1].end - model.horizon_ms - model.grace_ms - model.disorder_ms - longest)
-    findings = 0
-    for i, step in enumerate(reversed(steps)):
-        findings += sum(len(item.findings) for item in step.evidence)
-        if i >= WINDOWS_KEPT or (i and findings > FINDINGS_LIMIT):
-            floor = max(floor, step.end)
-            break
-    if floor == ledger.floor or steps[0].end > floor:
+    floor = max([ledger.floor, _final(steps, model), _beyond_limits(steps)])
+    if floor == ledger.floor:
         return ledger
     base, _ = fold(ledger.base, [step for step in steps if step.end <= floor], model, ledger.version)
     evidence = {item.key: item for step in steps if step.end > floor for item in step.evidence}
     # What this very evidence said may have to be said again after a crash, however old it is.
     published = {name: item for name, item in ledger.published.items() if item.told_end > floor or not _is_over(item, floor)}
     return Ledger(ledger.model, ledger.version, floor, base, evidence, published)
+
+
+def _final(steps: Sequence[Step], model: Model) -> int:
+    """Up to where windows are final, and so old that no result about them can still be under way."""
+    if not steps:
+        return 0
+    longest = max(window.length_ms for window in model.windows)
+    old = steps[-1].end - model.horizon_ms - model.grace_ms - model.disorder_ms - longest
+    return min(old, max((step.end for step in steps if any(item.is_final for item in step.evidence)), default=0))
+
+
+def _beyond_limits(steps: Sequence[Step]) -> int:
+    """The end of the newest window for which there is no room; 0 when there is room for all."""
+    weight = 0
+    for i, step in enumerate(reversed(steps)):
+        weight += sum(1 + len(item.findings) for item in step.evidence)
+        if i >= WINDOWS_KEPT or (weight > EVIDENCE_KEPT and step.end < steps[-1].end):
+            return step.end
+    return 0
 
 
 def _is_over(item: Published, floor: int) -> bool:

@@ -174,10 +174,13 @@ def test_an_older_revision_changes_nothing() -> None:
     assert not any(item.retracted for item in story.ledger.published.values())
 
 
-def test_a_revision_that_still_says_drift_sends_nothing_new() -> None:
+def test_a_revision_that_still_says_drift_sends_the_same_events_with_the_revised_figures() -> None:
     story = Story()
     story.tell(hour(0, "D"))
-    assert story.tell(hour(0, "D", revision=2, effect=0.4)) == []
+    story.tell(hour(0, "D", revision=2, effect=0.4))
+    first, again = story.events[:2], story.events[2:]
+    assert [event.id for event in again] == [event.id for event in first]
+    assert [event.payload for event in again] != [event.payload for event in first]
 
 
 def test_the_same_results_again_send_the_same_events_again() -> None:
@@ -206,7 +209,8 @@ def test_parts_of_one_window_in_several_records_are_put_together() -> None:
     part, other = hour(0, "D").drift_results, hour(0, "D", effect=0.3).drift_results
     story = Story()
     assert len(story.tell(Results(part))) == 2
-    assert story.tell(Results([replace(other[0], feature="income")])) == []
+    story.tell(Results([replace(other[0], feature="income")]))
+    assert len({event.id for event in story.events}) == 2
     (evidence,) = [item for item in story.ledger.evidence.values() if item.kind == "data"]
     assert [finding.feature for finding in evidence.findings] == ["age", "income"]
 
@@ -281,6 +285,24 @@ def test_windows_beyond_the_limit_are_settled_and_their_incident_goes_on(monkeyp
     assert len({(key.window_start, key.window_end) for key in story.ledger.evidence}) == 5
     story.tell(hour(0, ".", revision=9))
     assert story.tell(hour(20, "."), hour(21, ".")) == [f"{RESOLVED} data drift 0-22"]
+
+
+def test_windows_whose_labels_are_still_to_come_are_not_settled_however_old() -> None:
+    quick = replace(MODEL, horizon_ms=HOUR_MS, grace_ms=0, disorder_ms=0)
+    final, waiting = Story(quick), Story(quick)
+    final.tell(*[hour(i, ".") for i in range(10)])
+    waiting.tell(*[provisional(hour(i, ".")) for i in range(10)])
+    assert len({key.window_start for key in final.ledger.evidence}) == 2
+    assert waiting.tell(hour(0, "P", revision=2)) == [
+        f"{OPENED} concept drift 0-1",
+        f"{REQUESTED} concept drift 0-1",
+        f"{RESOLVED} concept drift 0-3",
+    ]
+
+
+def provisional(record: Results) -> Results:
+    rows = (record.drift_results, record.performance_results, record.quality_results)
+    return Results(*[[replace(row, is_final=False) for row in table] for table in rows])
 
 
 def test_state_of_a_newer_release_is_refused_with_the_fix() -> None:
