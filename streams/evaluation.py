@@ -62,7 +62,8 @@ class _ModelState:
     unfinal: set[tuple[Series, Window, int]] = field(default_factory=set)  # judged, and to be judged once more when final
     panes: set[PaneKey] = field(default_factory=set)
     changed_losses: dict[str, int] = field(default_factory=dict)  # version → earliest changed pane
-    signals: set[tuple[str, int]] = field(default_factory=set)  # (version, window) of label time to tell again
+    signals: set[tuple[str, int]] = field(default_factory=set)  # (version, window) of label time to tell
+    unfinal_signals: set[tuple[str, int]] = field(default_factory=set)  # told, and to be told once more when final
 
 
 class Evaluation:
@@ -234,12 +235,15 @@ class Evaluation:
                 state.changed_losses[version] = min(unread)
             else:
                 del state.changed_losses[version]
-        closed = sorted(w for w in state.signals if w[1] + window.length_ms <= until)
-        for version, start in closed:
-            row = self._signal_row(model, version, start, start + window.length_ms, state.watermark)
+        closed = {w for w in state.signals if w[1] + window.length_ms <= until}
+        final = state.watermark.final(model) - model.horizon_ms - window.length_ms  # a correction lies up to a horizon after its label
+        due = closed | {w for w in state.unfinal_signals if w[1] <= final}
+        for version, start in sorted(due):
+            row = self._signal_row(model, version, start, start + window.length_ms, is_final=start <= final)
             if row:
                 results[model.model].drift_results.append(row)
-        state.signals.difference_update(closed)
+        state.unfinal_signals = {w for w in state.unfinal_signals | due if w[1] > final}
+        state.signals -= closed
 
     def _losses(self, model: Model, version: str) -> Iterator[tuple[int, Losses]]:
         series = Series(model.model, version, "")
@@ -248,7 +252,7 @@ class Evaluation:
             if losses.n:
                 yield start, losses
 
-    def _signal_row(self, model: Model, version: str, start: int, end: int, mark: Watermark) -> DriftResult | None:
+    def _signal_row(self, model: Model, version: str, start: int, end: int, is_final: bool) -> DriftResult | None:
         """A detector's alarms in one window of label time. A fall of the loss is no alarm."""
         detection = self._detections[model.model, version]
         steps = [step for step in detection.steps if start <= step.start < end]
@@ -266,7 +270,7 @@ class Evaluation:
             n_reference=signal.n_before if signal else 0, n=n, verdict="drift" if signal else "ok",
             reason=f"the loss rose from {signal.mean_before:.4g} to {signal.mean_after:.4g} about {signal.n_after} labels before the alarm"
             if signal else "",
-            reference=layout.hash if layout else "", policy=policy_hash(model), is_final=end <= mark.final(model), coverage=1.0,
+            reference=layout.hash if layout else "", policy=policy_hash(model), is_final=is_final, coverage=1.0,
             revision=sum(self._pane(key)[1] for key in keys),
         )  # fmt: skip
 
