@@ -160,6 +160,15 @@ def where(segment: str) -> str:
     return segment or "all predictions"
 
 
+def printable(text: str) -> str:
+    """What a terminal may be given: names come from outside, so control characters are written out.
+
+    >>> printable("a\\x1b[2J")
+    'a\\\\x1b[2J'
+    """
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 def _window(row: Row) -> str:
     return f"{row['start']:%H:%M}–{row['end']:%H:%M}"
 
@@ -181,7 +190,7 @@ SIGNS = {"story": "▶", "judged": "✓", "drift": "~", "fault": "✗", "worse":
 def line(item: News) -> Text:
     """One line of news; what does not fit is cut off where lines are not folded."""
     head = (f"{item.seconds:5.1f} s ", "dim"), (f"{SIGNS[item.kind]} {item.kind:<7} ", STYLES[item.kind])
-    return Text.assemble(*head, item.text, no_wrap=True, overflow="ellipsis")
+    return Text.assemble(*head, printable(item.text), no_wrap=True, overflow="ellipsis")
 
 
 def picture(told: Story, clock: Clock, now: Look, told_so_far: Sequence[News]) -> RenderableType:
@@ -230,7 +239,9 @@ def _heat_map(drift: Sequence[Row]) -> list[RenderableType]:
         rows, key=lambda key: (-sum(1 for row in rows[key].values() if row["tests"]), -max(r["shift"] for r in rows[key].values()), key)
     )
     return [
-        Text.assemble(f"{f'{feature} · {where(segment)}'[:34]:>34} ", *(_cell(rows[segment, feature].get(start)) for start in starts))
+        Text.assemble(
+            f"{printable(f'{feature} · {where(segment)}')[:34]:>34} ", *(_cell(rows[segment, feature].get(start)) for start in starts)
+        )
         for segment, feature in ranked[:MAX_HEAT_ROWS]
     ]
 

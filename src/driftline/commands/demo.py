@@ -24,7 +24,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from driftline.live import Clock, Look, News, line, look, news, picture, where
+from driftline.live import Clock, Look, News, line, look, news, picture, printable, where
 from driftline.schemas.errors import DriftlineError
 from driftline.story import SCENARIOS, START_MS, Event, Scenario, Story, story
 
@@ -67,12 +67,12 @@ def run(
     a summary, three queries and an HTML report.
     """
     called = time.monotonic()
+    _refuse_used(store)
     console = Console(stderr=as_json)
     if not console.is_terminal:
         console.width = LINE_WIDTH
     console.print(Text(f"starting Kafka, ClickHouse and a worker in this process, for a story of {events:,} predictions …", "dim"))
     log = _quiet()
-    _refuse_used(store)
     told = story(seed, scenario, events)
     try:
         with _stack(told, store) as stack, suppress(KeyboardInterrupt):
@@ -191,13 +191,13 @@ def _conclude(console: Console, told: Story, store: ClickHouse, report: Path, *,
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=1))
     else:
-        _print_summary(console, told, found)
+        _print_summary(console, told, found, look(store))
         _print_queries(console, store)
     report.write_text(render(store), "utf-8")
     console.print(Text(f"report: {report.resolve().as_uri()}"), soft_wrap=True)
 
 
-def _print_summary(console: Console, told: Story, found: Mapping[str, Any]) -> None:
+def _print_summary(console: Console, told: Story, found: Mapping[str, Any], last: Look) -> None:
     console.print(Rule("the story", style="dim"))
     for phase in told.phases:
         console.print(
@@ -206,7 +206,7 @@ def _print_summary(console: Console, told: Story, found: Mapping[str, Any]) -> N
     console.print(Rule("what came of it", style="dim"))
     console.print(Text(", ".join(f"{found[name]:,} {name.replace('_', ' ')}" for name in ("events", "joined", "dead_letters", "windows"))))
     console.print(_table("found", _by_subject(found["findings"])))
-    console.print(_table("alerts", [{name: row[name] for name in ("cause", "state", "message")} for row in found["alerts"]]))
+    console.print(_table("alerts", [{name: row[name] for name in ("cause", "state", "message")} for row in last.alerts]))
     console.print(
         _table("retrain requests", [{name: row[name] for name in ("id", "state", "message")} for row in found["retrain_requests"]])
     )
@@ -266,7 +266,7 @@ def _shown(value: Any) -> str:
         return f"{value:.3g}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):00.000Z$", r"\1 \2", str(value))
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):00.000Z$", r"\1 \2", printable(str(value)))
 
 
 def _serve(console: Console, stack: LocalStack, teller: Teller, *, show: bool) -> None:

@@ -1,0 +1,125 @@
+"""`driftline demo`, as a stranger would run it: a process of its own, no network, no settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driftline.story import story
+
+EVENTS = 20_000
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    stdout: str
+    stderr: str
+
+    @property
+    def found(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.stdout)
+        return found
+
+
+def demo(folder: Path, *arguments: str) -> Run:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
+    command = [sys.executable, "-m", "driftline", "demo", "--events", str(EVENTS), *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
+    return Run(folder, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return demo(tmp_path_factory.mktemp("full"), "--json", "--store", "store")
+
+
+@pytest.fixture(scope="module")
+def fault(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return demo(tmp_path_factory.mktemp("fault"), "--scenario", "fault", "--report", "page.html")
+
+
+def test_standard_output_is_one_json_object(full: Run) -> None:
+    assert set(full.found) == {"events", "joined", "dead_letters", "windows", "findings", "alerts", "retrain_requests"}
+
+
+def test_every_event_and_every_label_is_counted_once(full: Run) -> None:
+    told = story(7, "full", EVENTS)
+    assert (full.found["events"], full.found["joined"], full.found["dead_letters"]) == (told.predictions, told.outcomes, 0)
+
+
+def test_covariate_drift_is_found_where_and_when_it_begins(full: Run) -> None:
+    drifted = [row for row in full.found["findings"] if row["test"] == "psi"]
+    assert "region=eu" not in {row["segment"] for row in drifted}
+    assert {row["feature"] for row in drifted if row["segment"] == "region=us"} >= {"monthly_charge", "usage"}
+    assert min(row["window"] for row in drifted) == ["2026-01-05T04:00:00.000Z", "2026-01-05T04:30:00.000Z"]
+
+
+def test_concept_drift_is_found_when_it_begins(full: Run) -> None:
+    fell = [row["window"][0] for row in full.found["findings"] if row["feature"] == "accuracy" and not row["segment"]]
+    assert fell[0] == "2026-01-05T07:00:00.000Z"
+
+
+def test_both_drifts_raise_an_alert_and_ask_for_a_training(full: Run) -> None:
+    assert {row["cause"] for row in full.found["alerts"] if row["state"] != "retracted"} >= {"data drift", "concept drift"}
+    assert {row["cause"] for row in full.found["retrain_requests"] if row["state"] == "requested"} == {"data drift", "concept drift"}
+
+
+def test_the_same_seed_gives_the_same_figures(full: Run, tmp_path: Path) -> None:
+    again = demo(tmp_path, "--json").found
+    assert {name: again[name] for name in ("events", "joined", "dead_letters", "windows", "findings")} == {
+        name: full.found[name] for name in ("events", "joined", "dead_letters", "windows", "findings")
+    }
+    assert [row["incident"] for row in again["alerts"]] == [row["incident"] for row in full.found["alerts"]]
+    assert [row["id"] for row in again["retrain_requests"]] == [row["id"] for row in full.found["retrain_requests"]]
+
+
+def test_the_report_is_beside_it_and_shows_the_story(full: Run) -> None:
+    page = (full.folder / "driftline-report.html").read_text("utf-8")
+    assert "monthly_charge" in page
+    assert "data drift" in page
+    assert page.count("<svg") > 5
+
+
+def test_the_store_is_kept_for_questions(full: Run) -> None:
+    command = [sys.executable, "-m", "driftline", "sql", "--json", "SELECT count() AS n FROM v_alerts WHERE state != 'retracted'"]
+    environment = {**os.environ, "DRIFTLINE_CLICKHOUSE": f"chdb://{full.folder / 'store'}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == [{"n": len(full.found["alerts"])}]
+
+
+def test_a_store_that_was_used_is_refused(full: Run) -> None:
+    command = [sys.executable, "-m", "driftline", "demo", "--store", str(full.folder / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "give --store a new directory" in done.stderr
+
+
+def test_a_calm_story_raises_no_alert(tmp_path: Path) -> None:
+    found = demo(tmp_path, "--scenario", "none", "--json").found
+    assert (found["events"], found["findings"], found["alerts"], found["retrain_requests"]) == (EVENTS, [], [], [])
+
+
+def test_without_a_terminal_there_are_plain_lines(fault: Run) -> None:
+    assert "\x1b" not in fault.stdout
+    assert "usage drifts in all predictions, window 05:00–05:30" in fault.stdout
+    assert "income: missing_rate" in fault.stdout
+    assert (fault.folder / "page.html").exists()
+
+
+def test_a_data_fault_asks_for_no_training(fault: Run) -> None:
+    assert "data fault" in fault.stdout
+    assert "retrain requests: none" in fault.stdout
+
+
+def test_three_queries_come_with_their_answers(fault: Run) -> None:
+    assert fault.stdout.count("SELECT ") >= 3
+    assert "05 Jan 09:00" in fault.stdout
