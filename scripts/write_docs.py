@@ -27,10 +27,11 @@ from driftline.streams.policy import evidence_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 START = 1_764_576_000_000  # 1 December 2025, 08:00 UTC
-FIELD = re.compile(r"    (\w+): ([^#=]+?)(?: = .*?)?(?:  # (.*))?\n")
+FIELD = re.compile(r"    (\w+): ([^#\n]+?)(?: = [^#\n]*?)?(?:  # (.*))?\n")
 
 #: Types as JSON calls them.
 SPOKEN = [
+    (r"Annotated\[(.*), Meta\(.*?\)\]", r"\1"),
     (r"\b(Id|Name|Text|str)\b", "string"), (r"\bint\b", "integer"), (r"\bfloat\b", "number"),
     (r"\bAnswer\b", "number, string or boolean"), (r"\bFeatureValue\b", "number, string, boolean, list of numbers or null"),
     (r"\bCause\b", "string"), (r"dict\[string, (.*?)\]", r"object of \1"), (r"list\[(.*?)\]", r"list of \1"),

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import dropwhile
 from typing import Literal
 
 import msgspec
@@ -174,13 +175,14 @@ def apply(ledger: Ledger, evidence: Iterable[Evidence], model: Model) -> tuple[L
 def _say(ledger: Ledger, before: Published | None, now: Published, again: Iterable[tuple[int, int]]) -> list[Event]:
     """What is new about an incident; everything, where windows whose change made us speak before have come again.
 
-    An event whose figures were revised comes again under its id, so that what is stored of it ends as the figures do.
+    An event whose figures were revised comes again under its id, so that what is stored of it ends as the figures do. What followed
+    it comes again too: the last event about an incident is always its state.
     """
     repeat = before is not None and any(start < before.told_end and end > before.told_start for start, end in again)
     if now == before and not repeat:
         return []
     said = {event.id: event.value for event in events_of(ledger, before)} if before and not repeat else {}
-    return [event for event in events_of(ledger, now) if said.get(event.id) != event.value]
+    return list(dropwhile(lambda event: said.get(event.id) == event.value, events_of(ledger, now)))
 
 
 def _told(item: Published, start: int, end: int) -> Published:

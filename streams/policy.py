@@ -70,6 +70,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True):
     window_end: int
     revision: int
     judged: bool
+    is_final: bool
     n: int
     n_labelled: int
     reference: str
@@ -94,6 +95,7 @@ def evidence_of(results: Verdicts | Results) -> dict[Version, list[Evidence]]:
         item = Evidence(
             *(kind, segment, start, end, revision),
             judged=any(row.verdict in JUDGED for row in rows),
+            is_final=any(row.is_final for row in rows),
             n=max(row.n for row in rows),
             n_labelled=max(row.n_labelled if isinstance(row, PerformanceResult) else 0 for row in rows),
             reference=rows[0].reference,
@@ -133,6 +135,7 @@ def join(known: Evidence, new: Evidence) -> Evidence:
     return replace(
         new,
         judged=known.judged or new.judged,
+        is_final=known.is_final or new.is_final,
         n=max(known.n, new.n),
         n_labelled=max(known.n_labelled, new.n_labelled),
         findings=strongest(findings.values()),

@@ -183,6 +183,12 @@ def test_a_revision_that_still_says_drift_sends_the_same_events_with_the_revised
     assert [event.payload for event in again] != [event.payload for event in first]
 
 
+def test_revised_figures_of_a_resolved_incident_leave_its_end_the_last_word() -> None:
+    story = Story()
+    story.picture("D..")
+    assert story.tell(hour(0, "D", revision=2, effect=0.4))[-1] == f"{RESOLVED} data drift 0-3"
+
+
 def test_the_same_results_again_send_the_same_events_again() -> None:
     story = Story()
     story.tell(hour(0, "D"))
@@ -301,8 +307,11 @@ def test_windows_whose_labels_are_still_to_come_are_not_settled_however_old() ->
 
 
 def provisional(record: Results) -> Results:
-    rows = (record.drift_results, record.performance_results, record.quality_results)
-    return Results(*[[replace(row, is_final=False) for row in table] for table in rows])
+    return Results(
+        [replace(row, is_final=False) for row in record.drift_results],
+        [replace(row, is_final=False) for row in record.performance_results],
+        [replace(row, is_final=False) for row in record.quality_results],
+    )
 
 
 def test_state_of_a_newer_release_is_refused_with_the_fix() -> None:

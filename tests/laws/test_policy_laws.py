@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from driftline.schemas.alerts import ALERT_OPENED, ALERT_RESOLVED, RETRAIN_REQUESTED
 from driftline.schemas.config import Model, Policy, Window
 from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult, Results, Verdict
-from driftline.streams.ledger import Event, Ledger, apply
+from driftline.streams.ledger import Event, Ledger, apply, events_of
 from driftline.streams.policy import Base, Evidence, Incident, evidence_of, fold, join, steps_of
 
 LENGTH = 60
@@ -21,17 +21,21 @@ VERSION = ("churn", "7")
 
 @dataclass
 class Receiver:
-    """A receiver as the documentation asks for: it drops ids it has seen, and the last event about a thing is what it believes."""
+    """A receiver: the last event about a thing is what it believes. A `careful` one drops ids it has seen; a store does not."""
 
+    careful: bool = True
     seen: set[str] = field(default_factory=set)
     alerts: dict[str, str] = field(default_factory=dict)
     cases: dict[str, str] = field(default_factory=dict)
+    last: dict[str, Event] = field(default_factory=dict)  # alerts
 
     def take(self, events: list[Event]) -> None:
         for event in events:
-            if event.id not in self.seen:
+            if not self.careful or event.id not in self.seen:
                 self.seen.add(event.id)
                 (self.alerts if event.topic == "alerts" else self.cases)[event.payload.incident] = event.type
+                if event.topic == "alerts":
+                    self.last[event.payload.incident] = event
 
     def beliefs(self) -> tuple[set[str], set[str], set[str]]:
         """Incidents that are open, that are over, and that ask for a retrain."""
@@ -55,7 +59,9 @@ def results(table: str, segment: str, window: int, revision: int, verdict: Verdi
         )  # fmt: skip
         return Results(performance_results=[metric])
     feature = "(error)" if table == "error" else "age"
-    drift = DriftResult(*about, feature, "psi", 0.5, 0.0, 0.1, 0.5, 0.2, 900, 800, verdict, "", "r", "p", True, 1.0, revision)
+    drift = DriftResult(
+        *about, feature, "psi", 0.5 + revision, 0.0, 0.1, 0.5 + revision, 0.2, 900, 800, verdict, "", "r", "p", True, 1.0, revision
+    )
     return Results(drift_results=[drift])
 
 
@@ -119,20 +125,23 @@ def expected(incidents: dict[str, Incident]) -> tuple[set[str], set[str], set[st
 def test_any_order_and_any_number_of_deliveries_ends_in_the_same_beliefs(data: st.DataObject, world: list[Evidence], model: Model) -> None:
     again = data.draw(st.lists(st.sampled_from(world), max_size=10)) if world else []
     delivered = data.draw(st.permutations(world + again))
-    ledger, receiver = Ledger(*VERSION), Receiver()
+    ledger, receiver = Ledger(*VERSION), Receiver(data.draw(st.booleans()))
     for chunk in data.draw(chunked(delivered)):
         ledger, events = apply(ledger, chunk, model)
         receiver.take(events)
     incidents = truth(world, model)
     assert receiver.beliefs() == expected(incidents)
     assert {name: item.incident for name, item in ledger.published.items() if not item.retracted} == incidents
+    if not receiver.careful:
+        last = [[event for event in events_of(ledger, item) if event.topic == "alerts"][-1] for item in ledger.published.values()]
+        assert receiver.last == {event.payload.incident: event for event in last}
 
 
 @given(st.data(), worlds(), models)
 def test_a_crash_anywhere_between_folding_and_sending_loses_nothing(data: st.DataObject, world: list[Evidence], model: Model) -> None:
     model = data.draw(st.sampled_from([model, forgetful(model)]))
     chunks = data.draw(chunked(world))
-    ledger, receiver, at = Ledger(*VERSION), Receiver(), 0
+    ledger, receiver, at = Ledger(*VERSION), Receiver(data.draw(st.booleans())), 0
     for _ in range(data.draw(st.integers(0, 4))):  # crashes: each loses the events of its last chunks, with or without their state
         upto = data.draw(st.integers(at, len(chunks)))
         for i in range(at, upto):
