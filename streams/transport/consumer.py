@@ -149,8 +149,6 @@ class LaneConsumer(driver.Consumer):
         fetched, _ = await self._wait_next_records(timeout)
         if not isinstance(fetched, Fetched):  # nothing was asked for
             return
-        for tp in fetched:
-            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
         delivered: Counter[TP] = Counter()
         closed: set[TP] = set()
         for tp, record in self.scheduler.iterate(fetched):
@@ -159,6 +157,8 @@ class LaneConsumer(driver.Consumer):
             if tp in closed or not self._deliverable(tp, fetched.positions[tp]):
                 closed.add(tp)
                 continue
+            if not delivered[tp]:
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             delivered[tp] += 1
             yield tp, self._to_message(tp, record)
         undelivered = {tp: _first(records[delivered[tp]]) for tp, records in fetched.items() if delivered[tp] < len(records)}
