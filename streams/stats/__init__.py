@@ -4,58 +4,105 @@ from driftline.streams.stats.adwin import Adwin, AdwinState
 from driftline.streams.stats.anderson_darling import anderson_darling
 from driftline.streams.stats.auc import Auc, auc_from_scores
 from driftline.streams.stats.benjamini_hochberg import benjamini_hochberg
+from driftline.streams.stats.bocpd import Bocpd, BocpdState
+from driftline.streams.stats.change_point import ChangePoint, batches_of, change_point
 from driftline.streams.stats.chi_square import ChiSquare, chi_square
 from driftline.streams.stats.confusion import Confusion, accuracy, f1, precision, recall
 from driftline.streams.stats.cramer_von_mises import cramer_von_mises
 from driftline.streams.stats.cramers_v import cramers_v
-from driftline.streams.stats.detector import Batch, Signal
+from driftline.streams.stats.cusum import Cusum, CusumState
+from driftline.streams.stats.ddm import Ddm, DdmState
+from driftline.streams.stats.detector import Batch, Level, Signal
+from driftline.streams.stats.detectors import DETECTORS, Detector
 from driftline.streams.stats.drift_evidence import DriftEvidence, EvidenceState
+from driftline.streams.stats.e_detector import EDetector, EDetectorState
+from driftline.streams.stats.ecdd import Ecdd, EcddState
+from driftline.streams.stats.eddm import Eddm, EddmState
 from driftline.streams.stats.edges import bin_buckets, bin_counts, numeric_edges, weighted_edges
 from driftline.streams.stats.energy import energy
 from driftline.streams.stats.errors import mae, rmse
 from driftline.streams.stats.estimate import UNKNOWN, Estimate, wilson
 from driftline.streams.stats.g_test import g_test
+from driftline.streams.stats.hddm_a import HddmA, HddmAState
+from driftline.streams.stats.hddm_w import HddmW, HddmWState
 from driftline.streams.stats.hellinger import hellinger
 from driftline.streams.stats.jensen_shannon import jensen_shannon
 from driftline.streams.stats.kl import kl
 from driftline.streams.stats.ks import ks, ks_pvalue
+from driftline.streams.stats.kswin import Kswin, KswinState
 from driftline.streams.stats.l_infinity import l_infinity
 from driftline.streams.stats.mean_shift import Shift, mean_shift
 from driftline.streams.stats.moments import Moments, bin_positions, moments_of_bins
+from driftline.streams.stats.page_hinkley import PageHinkley, PageHinkleyState
 from driftline.streams.stats.pooled_null import PooledNull
 from driftline.streams.stats.psi import psi
+from driftline.streams.stats.rddm import Rddm, RddmState
 from driftline.streams.stats.registry import TESTS, DriftTest, Measured, null_quantile
+from driftline.streams.stats.shewhart import Shewhart, ShewhartState
 from driftline.streams.stats.smooth_test import SmoothTest, score_basis, shared_between_blocks
+from driftline.streams.stats.stepd import Stepd, StepdState
 from driftline.streams.stats.total_variation import total_variation
 from driftline.streams.stats.variance_shift import levene, variance_ratio
 from driftline.streams.stats.wasserstein import wasserstein, wasserstein_normalised
 
 __all__ = [
+    "DETECTORS",
     "TESTS",
     "UNKNOWN",
     "Adwin",
     "AdwinState",
     "Auc",
     "Batch",
+    "Bocpd",
+    "BocpdState",
+    "ChangePoint",
     "ChiSquare",
     "Confusion",
+    "Cusum",
+    "CusumState",
+    "Ddm",
+    "DdmState",
+    "Detector",
     "DriftEvidence",
     "DriftTest",
+    "EDetector",
+    "EDetectorState",
+    "Ecdd",
+    "EcddState",
+    "Eddm",
+    "EddmState",
     "Estimate",
     "EvidenceState",
+    "HddmA",
+    "HddmAState",
+    "HddmW",
+    "HddmWState",
+    "Kswin",
+    "KswinState",
+    "Level",
     "Measured",
     "Moments",
+    "PageHinkley",
+    "PageHinkleyState",
     "PooledNull",
+    "Rddm",
+    "RddmState",
+    "Shewhart",
+    "ShewhartState",
     "Shift",
     "Signal",
     "SmoothTest",
+    "Stepd",
+    "StepdState",
     "accuracy",
     "anderson_darling",
     "auc_from_scores",
+    "batches_of",
     "benjamini_hochberg",
     "bin_buckets",
     "bin_counts",
     "bin_positions",
+    "change_point",
     "chi_square",
     "cramer_von_mises",
     "cramers_v",

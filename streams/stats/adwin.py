@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from driftline.streams.stats.detector import Batch, Signal, StoredState, signal_between
+from driftline.streams.stats.detector import Batch, Level, Signal, StoredState, signal_between
 
 Row = tuple[Batch, ...]
 
@@ -83,10 +83,10 @@ class Adwin:
         if grown.seen // self.clock == state.seen // self.clock or grown.n <= self.grace_period:
             return grown, None
         # Evidence against "one mean throughout", for each place the window can be cut at; above 1 it is a change.
-        evidence, before = max(self._cuts(grown), default=(0.0, (0, 0.0)))
+        evidence, before = max(self._cuts(grown), default=(0.0, Level()))
         if evidence <= 1:
             return grown, None
-        return self.start(), signal_between(before, (grown.n - before[0], grown.total - before[1]))
+        return self.start(), signal_between(before, Level(grown.n, grown.total / grown.n).since(before))
 
     def _grow(self, state: AdwinState, element: Batch) -> AdwinState:
         rows, i = [(*state.rows[0], element), *state.rows[1:]], 0
@@ -99,8 +99,8 @@ class Adwin:
         whole = _merge(Batch(state.n, state.total, state.m2), element)
         return AdwinState(state.seen + element.n, *whole, tuple(rows))
 
-    def _cuts(self, state: AdwinState) -> Iterator[tuple[float, tuple[int, float]]]:
-        """For each cut: how far apart the means of both parts are, in units of what chance allows, and the older part's rows and sum."""
+    def _cuts(self, state: AdwinState) -> Iterator[tuple[float, Level]]:
+        """For each cut: how far apart the means of both parts are, in units of what chance allows, and the older part."""
         log_term = math.log(2 * math.log(state.n) / self.delta) if state.n > 1 else 0.0
         spread = 2 * max(0.0, state.m2 / state.n) * log_term
         n_old, total_old = 0, 0.0
@@ -112,7 +112,7 @@ class Adwin:
             if n_old >= self.min_window_length:
                 recip = 1 / (n_old - self.min_window_length + 1) + 1 / (n_new - self.min_window_length + 1)
                 allowed = math.sqrt(spread * recip) + 2 / 3 * log_term * recip
-                yield abs(total_old / n_old - total_new / n_new) / allowed, (n_old, total_old)
+                yield abs(total_old / n_old - total_new / n_new) / allowed, Level(n_old, total_old / n_old)
 
 
 def _oldest_first(state: AdwinState) -> Iterator[Batch]:

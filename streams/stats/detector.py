@@ -43,13 +43,46 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A change: where the mean went, and the rows on either side of it. It began about `n_after` rows before the last one seen."""
+    """A change: where the mean went, and the values on either side of it.
+
+    It began about `n_after` values before the last one seen, by the detector's own account, which is rough for those that compare with
+    the best level so far; `change_point` tells it better where the batches are still at hand.
+    """
 
     direction: Literal["up", "down"]
     mean_before: float
     mean_after: float
     n_before: int
     n_after: int
+
+
+class Level(NamedTuple):
+    """How many values, and their mean."""
+
+    n: int = 0
+    mean: float = 0.0
+
+    def add(self, batch: Batch) -> Level:
+        """With the values of a batch.
+
+        >>> Level(3, 1.0).add(Batch(1, 5.0))
+        Level(n=4, mean=2.0)
+        """
+        n = self.n + batch.n
+        return Level(n, self.mean + batch.n * (batch.total / batch.n - self.mean) / n)
+
+    def since(self, earlier: Level) -> Level:
+        """Without the values of an earlier level; that of nothing when none came since.
+
+        >>> Level(4, 2.0).since(Level(3, 1.0))
+        Level(n=1, mean=5.0)
+        """
+        n = self.n - earlier.n
+        return Level(n, (self.n * self.mean - earlier.n * earlier.mean) / n) if n else NOTHING
+
+
+#: The level of no values at all.
+NOTHING = Level()
 
 
 class StoredState:
@@ -72,6 +105,9 @@ class StoredState:
 
 
 def signal_between(before: tuple[int, float], after: tuple[int, float]) -> Signal:
-    """The signal for a change from (rows, sum) to (rows, sum)."""
-    mean_before, mean_after = before[1] / before[0], after[1] / after[0]
-    return Signal("up" if mean_after > mean_before else "down", mean_before, mean_after, before[0], after[0])
+    """The signal for a change from one level to another.
+
+    >>> signal_between(Level(100, 0.1), Level(20, 0.4)).direction
+    'up'
+    """
+    return Signal("up" if after[1] > before[1] else "down", before[1], after[1], before[0], after[0])

@@ -1,4 +1,4 @@
-"""The same alarm indices as river's detectors, on streams recorded by `benchmarks/parity/river_drift.py`."""
+"""The same alarm indices as river's and frouros' detectors, on streams recorded by `benchmarks/parity/detectors.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from driftline.streams import stats
 from driftline.streams.stats import Batch
 
-RECORDED = json.loads((Path(__file__).parent / "river_drift.json").read_text())["rows"]
+HERE = Path(__file__).parent
+RECORDED = [row for library in ("river", "frouros") for row in json.loads((HERE / f"parity_{library}.json").read_text())["rows"]]
 
 
 def stream(seed: int, kind: str, length: int) -> list[float]:
@@ -25,7 +26,7 @@ def stream(seed: int, kind: str, length: int) -> list[float]:
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=lambda case: f"{case['detector']}-{case['parameters']}-{case['kind']}-{case['seed']}")
-def test_signals_come_at_the_same_rows_as_river(case: dict[str, Any]) -> None:
+def test_signals_come_at_the_same_values_as_the_librarys(case: dict[str, Any]) -> None:
     detector = getattr(stats, case["detector"])(**case["parameters"])
     state, found = detector.start(), []
     for i, value in enumerate(stream(case["seed"], case["kind"], case["length"])):
