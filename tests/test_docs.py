@@ -81,3 +81,13 @@ def test_the_receiver_gets_every_request_once_and_skips_what_it_does_not_know(em
     received = run_python("policy.md")["requests"](embedded_broker.bootstrap)
     assert [next(received), next(received)] == [(request.type, request.payload), (withdrawn.type, request.payload)]
     received.close()
+
+
+def test_the_architecture_names_every_module_of_the_core_and_no_file_that_is_not_there() -> None:
+    root = write_docs.DOCS.parent
+    page = (root / "ARCHITECTURE.md").read_text("utf-8")
+    for path in re.findall(r"`((?:streams|schemas|sinks|src|docs|tests|scripts)/[\w/.-]*)`", page):
+        assert (root / path).exists(), path
+    for package in ("schemas", "streams", "streams/agents", "streams/transport"):
+        for module in (root / package).glob("[a-z]*.py"):
+            assert re.search(rf"`([\w/]*/)?{module.stem}(\.py)?`", page), module
