@@ -106,6 +106,8 @@ class Ingest:
                 self._events[chunk.partition].append(event)
             elif isinstance(verdict, SeekBack):
                 await self._seek_back(event.message.tp, verdict.position)
+            else:
+                event.ack()  # seen before, or not ours: an event kept open would hold back every later commit
             if time.monotonic() - self._flushed_s > self._w.flush_s:
                 await self.flush()
 
