@@ -194,20 +194,23 @@ class LocalStack:
 
     def _wait_until(self, ready: Callable[[], bool], timeout_s: float, code: str) -> None:
         deadline = time.monotonic() + timeout_s
-        while True:
-            if self.worker.crashed is not None:
-                raise DriftlineError(
-                    "worker_crashed", f"the worker stopped: {self.worker.crashed}", "see the error above it; nothing was lost, run it again"
-                ) from self.worker.crashed
-            if ready():
-                return
+        while not self._ask(ready):
             if time.monotonic() > deadline:
+                at = self.worker.progress()
                 raise DriftlineError(
-                    code,
-                    f"the worker was not done after {timeout_s:.0f} s, at {self.worker.progress()}",
-                    "look at its log, or allow more time",
+                    code, f"the worker was not done after {timeout_s:.0f} s, at {at}", "look at its log, or allow more time"
                 )
             time.sleep(_LOOK_S)
+
+    def _ask(self, question: Callable[[], bool]) -> bool:
+        """The worker's answer; what ended it, where it has ended."""
+        try:
+            return question()
+        except DriftlineError:
+            raise
+        except Exception as error:
+            fix = "see the log above; what is on Kafka is still there, so it can be run again"
+            raise DriftlineError("worker_crashed", f"the worker ended: {error!r}", fix) from error
 
 
 def _blocks(records: Iterable[Publishable]) -> Iterator[list[Publishable]]:

@@ -1,0 +1,100 @@
+"""`driftline reference`, as a person calls it: build to a file, publish, show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from driftline import cli, registry
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.reference import Lifecycle, Reference, decode_entry
+from driftline.streams.transport.embedded import EmbeddedBroker
+
+ROWS = pd.DataFrame({"id": [1, 2, 3], "age": [31, 45, 27], "plan": ["pro", "[bold]", "pro"], "says": [1, 0, 1], "truth": [1, 0, 0]})
+BUILD = ("build", "--model", "churn", "--version", "7", "--prediction", "says", "--label", "truth", "--exclude", "id")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "training.csv"
+    ROWS.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def topic(embedded_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The `models` topic of the environment that commands see."""
+    monkeypatch.setenv("DRIFTLINE_KAFKA", embedded_broker.bootstrap)
+    monkeypatch.delenv("DRIFTLINE_PREFIX", raising=False)
+    embedded_broker.create_topic("driftline.models", 1)
+    return "driftline.models"
+
+
+def call(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["reference", *map(str, arguments)])
+    return int(caught.value.code or 0)
+
+
+def test_a_dry_run_prints_the_profile_and_needs_no_kafka(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*BUILD, data, "--dry-run") == 0
+    made = decode_entry(capsys.readouterr().out.encode())
+    assert isinstance(made, Reference)
+    assert (made.model, made.version, made.rows, list(made.features)) == ("churn", "7", 3, ["age", "plan", "(prediction)"])
+
+
+def test_a_profile_can_be_written_to_a_file(data: Path, tmp_path: Path) -> None:
+    assert call(*BUILD, data, "--out", tmp_path / "made.json") == 0
+    assert isinstance(decode_entry((tmp_path / "made.json").read_bytes()), Reference)
+
+
+def test_the_model_s_own_file_decides_the_task_and_the_features(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "churn.toml").write_text('model = "churn"\ntask = "regression"\n[features]\nage = "categorical"\n')
+    monkeypatch.setenv("DRIFTLINE_MODELS", str(tmp_path))
+    assert call(*BUILD, data, "--dry-run") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert {name: profile["type"] for name, profile in made["features"].items()} == {"age": "categorical", "(prediction)": "numeric"}
+    assert made["performance"]["metrics"].keys() == {"mae", "rmse"}
+
+
+def test_what_was_published_is_shown(data: Path, topic: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*BUILD, data, "--effective-from", "2026-01-05T00:00:00Z") == 0
+    assert "on driftline.models" in capsys.readouterr().err
+    assert call("show", "--model", "churn", "--json") == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["version"], shown["effective_from"]) == ("7", 1_767_571_200_000)
+    assert call("show", "--model", "churn", "--version", "7") == 0
+    assert "[bold]" in capsys.readouterr().out
+
+
+def test_a_model_without_a_reference_is_told_how_to_make_one(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("show", "--model", "churn") == 1
+    assert "driftline reference build" in capsys.readouterr().err
+
+
+def test_a_time_without_an_offset_is_refused_with_the_fix(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*BUILD, data, "--effective-from", "2026-01-05") == 2
+    assert "2026-01-05T00:00:00Z" in capsys.readouterr().err
+
+
+def test_a_column_that_is_not_there_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*BUILD, data, "--score", "chance") == 2
+    assert "'chance'" in capsys.readouterr().err
+
+
+def test_of_entries_with_one_key_the_last_is_read(embedded_broker: EmbeddedBroker) -> None:
+    embedded_broker.create_topic("m", 1)
+    client = {"bootstrap.servers": embedded_broker.bootstrap}
+    deployed = Lifecycle("churn", "7", "version.deployed", 5)
+    registry.publish(client, "m", [Reference("churn", "7", {}, 1), deployed, Reference("churn", "7", {}, 2)])
+    assert registry.read(client, "m") == [deployed, Reference("churn", "7", {}, 2)]
+
+
+def test_a_topic_that_is_missing_names_the_command_that_makes_it(embedded_broker: EmbeddedBroker) -> None:
+    with pytest.raises(DriftlineError, match="driftline topics"):
+        registry.read({"bootstrap.servers": embedded_broker.bootstrap}, "absent")
