@@ -17,6 +17,7 @@ from driftline.schemas.results import DriftResult, PerformanceResult, QualityRes
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.streams import ledger
 from driftline.streams.agents.decide import Ledgers
+from driftline.streams.agents.evaluate import pieces
 from driftline.streams.ledger import Event, Ledger, apply
 from driftline.streams.policy import evidence_of, findings_of
 
@@ -342,3 +343,16 @@ def test_the_shell_keeps_versions_apart_and_comes_back_from_its_table() -> None:
 def test_records_without_verdicts_are_passed_over() -> None:
     record = Results(references=[References("churn", "7", "ref", "training", 0, 900, "{}", 1)])
     assert Ledgers({}).handle([encode_results(record)]) == ([], [])
+
+
+def test_evaluate_sends_all_verdicts_on_one_window_in_one_record() -> None:
+    results = Results()
+    for i in range(6):
+        for n in range(90):
+            one = hour(i, "DF", segment=f"n={n}")
+            results.drift_results += one.drift_results
+            results.quality_results += one.quality_results
+    records = list(pieces(results))
+    windows = [{row.window_start for row in (*record.drift_results, *record.quality_results)} for record in records]
+    assert len(records) > 1
+    assert sum(len(starts) for starts in windows) == len(set().union(*windows)) == 6
