@@ -8,12 +8,15 @@ from driftline.streams.stats.bocpd import Bocpd, BocpdState
 from driftline.streams.stats.change_point import ChangePoint, batches_of, change_point
 from driftline.streams.stats.chi_square import ChiSquare, chi_square
 from driftline.streams.stats.confusion import Confusion, accuracy, f1, precision, recall
+from driftline.streams.stats.correlation_change import CorrelationChange, correlation_change, correlations
 from driftline.streams.stats.cramer_von_mises import cramer_von_mises
 from driftline.streams.stats.cramers_v import cramers_v
+from driftline.streams.stats.cross_moments import CrossMoments, merge_all
 from driftline.streams.stats.cusum import Cusum, CusumState
 from driftline.streams.stats.ddm import Ddm, DdmState
 from driftline.streams.stats.detector import Batch, Level, Signal
 from driftline.streams.stats.detectors import DETECTORS, Detector
+from driftline.streams.stats.domain_classifier import DomainAuc, domain_classifier
 from driftline.streams.stats.drift_evidence import DriftEvidence, EvidenceState
 from driftline.streams.stats.e_detector import EDetector, EDetectorState
 from driftline.streams.stats.ecdd import Ecdd, EcddState
@@ -32,8 +35,10 @@ from driftline.streams.stats.ks import ks, ks_pvalue
 from driftline.streams.stats.kswin import Kswin, KswinState
 from driftline.streams.stats.l_infinity import l_infinity
 from driftline.streams.stats.mean_shift import Shift, mean_shift
+from driftline.streams.stats.mmd import RandomFeatures, mmd
 from driftline.streams.stats.moments import Moments, bin_positions, moments_of_bins
 from driftline.streams.stats.page_hinkley import PageHinkley, PageHinkleyState
+from driftline.streams.stats.pca_reconstruction import PcaReconstruction
 from driftline.streams.stats.pooled_null import PooledNull
 from driftline.streams.stats.psi import psi
 from driftline.streams.stats.rddm import Rddm, RddmState
@@ -58,11 +63,14 @@ __all__ = [
     "ChangePoint",
     "ChiSquare",
     "Confusion",
+    "CorrelationChange",
+    "CrossMoments",
     "Cusum",
     "CusumState",
     "Ddm",
     "DdmState",
     "Detector",
+    "DomainAuc",
     "DriftEvidence",
     "DriftTest",
     "EDetector",
@@ -84,7 +92,9 @@ __all__ = [
     "Moments",
     "PageHinkley",
     "PageHinkleyState",
+    "PcaReconstruction",
     "PooledNull",
+    "RandomFeatures",
     "Rddm",
     "RddmState",
     "Shewhart",
@@ -104,8 +114,11 @@ __all__ = [
     "bin_positions",
     "change_point",
     "chi_square",
+    "correlation_change",
+    "correlations",
     "cramer_von_mises",
     "cramers_v",
+    "domain_classifier",
     "energy",
     "f1",
     "g_test",
@@ -118,6 +131,8 @@ __all__ = [
     "levene",
     "mae",
     "mean_shift",
+    "merge_all",
+    "mmd",
     "moments_of_bins",
     "null_quantile",
     "numeric_edges",

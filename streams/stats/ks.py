@@ -44,7 +44,7 @@ def ks(reference: ArrayLike, current: ArrayLike) -> Floats:
 def ks_pvalue(distance: ArrayLike, n_reference: ArrayLike, n_current: ArrayLike) -> Floats:
     """Probability of a Kolmogorov–Smirnov distance this large or larger when nothing drifted.
 
-    Kolmogorov's limit. Against the exact value it is never too small by more than a fiftieth of itself, and from 20 rows a side on too
+    Kolmogorov's limit. Against the exact value it is never too small by more than a thirtieth of itself, and from 20 rows a side on too
     large by 0.05 at most where it is below 0.2, and by 0.09 elsewhere (1000 rows a side: 0.01). It is also careful about values that
     repeat or share bins, because then the distance has fewer places to be large at. NaN gives NaN.
 
