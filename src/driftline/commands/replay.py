@@ -71,9 +71,11 @@ def _print(found: dict[str, Any]) -> None:
     if found["findings"]:
         console.print(_by_feature(found["findings"]))
     for alert in found["alerts"]:
-        console.print(f"alert ({alert['cause']}, {alert['severity']}, {alert['state']}): {alert['message']}", highlight=False, markup=False)
+        since, until = (moment[:16].replace("T", " ") for moment in alert["window"])
+        about = f"{alert['model']} {alert['version']}: {alert['cause']} in {since} to {until} UTC"
+        console.print(f"alert ({alert['severity']}, {alert['state']}): {about}", highlight=False, markup=False)
     for case in found["retrain_requests"]:
-        console.print(f"retrain ({case['cause']}, {case['state']}): {case['message']}", highlight=False, markup=False)
+        console.print(f"retrain ({case['state']}): {case['message']}", highlight=False, markup=False)
 
 
 _COUNTED = {"events": "predictions", "joined": "with a label", "dead_letters": "dead letters", "windows": "windows"}
@@ -81,20 +83,20 @@ _COUNTED = {"events": "predictions", "joined": "with a label", "dead_letters": "
 
 def _by_feature(findings: list[dict[str, Any]]) -> Table:
     """Findings of one feature or metric in one row: by which tests, in how many windows, the first of them, how large."""
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table("model", "feature or metric", "found by", "windows", "first", "value")
+    table = Table("model", "feature or metric", "found by", "windows", Column("first", no_wrap=True), "value")
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for finding in findings:
         about = " ".join(filter(None, (finding["model"], finding["version"], finding["segment"])))
         groups.setdefault((about, finding["feature"]), []).append(finding)
-    for about, group in groups.items():
+    for names, group in groups.items():
         tests, windows = dict.fromkeys(f["test"] for f in group), {tuple(f["window"]) for f in group}
         effects = [f["effect"] for f in group if f["effect"] is not None]
         values = [f["value"] for f in group if f["value"] is not None]
         size = f"PSI up to {max(effects):.3g}" if effects else f"{min(values):.3g} … {max(values):.3g}" if values else ""
-        row = (*about, ", ".join(tests), str(len(windows)), min(windows)[0][:16].replace("T", " "), size)
+        row = (*names, ", ".join(tests), str(len(windows)), min(windows)[0][:16].replace("T", " "), size)
         table.add_row(*map(Text, row))  # a name may look like markup
     return table
 
