@@ -168,9 +168,9 @@ def _phases(scenario: str) -> tuple[Phase, ...]:
 
     full = scenario == "full"
     known = {
-        "covariate": phase("covariate", 0.4 if full else 0.5, "customers in the US change: higher charges, more usage, more basic plans"),
-        "concept": phase("concept", 0.7 if full else 0.5, "a competitor appears: the loyal leave now, and support calls mean little"),
-        "fault": phase("fault", 0.5, "a release breaks the inputs: usage arrives in MB instead of GB, half of the incomes are gone"),
+        "covariate": phase("covariate", 0.15 if full else 0.3, "customers in the US change: higher charges, more usage, more basic plans"),
+        "concept": phase("concept", 0.55 if full else 0.3, "a competitor appears: the loyal leave now, and support calls mean little"),
+        "fault": phase("fault", 0.3, "a release breaks the inputs: usage arrives in MB instead of GB, half of the incomes are gone"),
     }
     chosen = ("covariate", "concept") if full else () if scenario == "none" else (scenario,)
     return (phase("calm", 0.0, "the world is as it was in training"), *(known[name] for name in chosen))

@@ -60,12 +60,12 @@ def test_covariate_drift_is_found_where_and_when_it_begins(full: Run) -> None:
     drifted = [row for row in full.found["findings"] if row["test"] == "psi"]
     assert "region=eu" not in {row["segment"] for row in drifted}
     assert {row["feature"] for row in drifted if row["segment"] == "region=us"} >= {"monthly_charge", "usage"}
-    assert min(row["window"] for row in drifted) == ["2026-01-05T04:00:00.000Z", "2026-01-05T04:30:00.000Z"]
+    assert min(row["window"] for row in drifted) == ["2026-01-05T01:30:00.000Z", "2026-01-05T02:00:00.000Z"]
 
 
 def test_concept_drift_is_found_when_it_begins(full: Run) -> None:
     fell = [row["window"][0] for row in full.found["findings"] if row["feature"] == "accuracy" and not row["segment"]]
-    assert fell[0] == "2026-01-05T07:00:00.000Z"
+    assert fell[0] == "2026-01-05T05:30:00.000Z"
 
 
 def test_both_drifts_raise_an_alert_and_ask_for_a_training(full: Run) -> None:
@@ -110,7 +110,7 @@ def test_a_calm_story_raises_no_alert(tmp_path: Path) -> None:
 
 def test_without_a_terminal_there_are_plain_lines(fault: Run) -> None:
     assert "\x1b" not in fault.stdout
-    assert "usage drifts in all predictions, window 05:00–05:30" in fault.stdout
+    assert "usage drifts in all predictions, window 03:00–03:30" in fault.stdout
     assert "income: missing_rate" in fault.stdout
     assert (fault.folder / "page.html").exists()
 

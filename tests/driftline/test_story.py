@@ -99,7 +99,7 @@ def test_a_fault_changes_a_unit_and_loses_values() -> None:
 def test_the_full_story_is_calm_then_covariate_then_concept() -> None:
     told = story()
     assert [phase.name for phase in told.phases] == ["calm", "covariate", "concept"]
-    assert [told.phase_at(ts).name for ts in (0, START_MS, START_MS + LENGTH_MS // 2, START_MS + 2 * LENGTH_MS)] == [
+    assert [told.phase_at(ts).name for ts in (0, START_MS, START_MS + LENGTH_MS // 3, START_MS + 2 * LENGTH_MS)] == [
         "calm", "calm", "covariate", "concept",
     ]  # fmt: skip
 
