@@ -17,6 +17,7 @@ from driftline.schemas.config import Model
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.ledger import Event, Ledger, apply
 from driftline.streams.policy import Evidence, Verdicts, Version, evidence_of
+from driftline.streams.transport.contiguity import Succession
 
 _decoder = msgspec.msgpack.Decoder(Verdicts)
 
@@ -62,6 +63,7 @@ class Decide:
     def __init__(self, wiring: Wiring) -> None:
         self._w = wiring
         self._ledgers: dict[int, Ledgers] = {}
+        self._succession = Succession()
         self.done: dict[TP, int] = {}
 
     async def start(self, assigned: Iterable[TP]) -> None:
@@ -69,7 +71,7 @@ class Decide:
         self._ledgers = {tp.partition: Ledgers(self._w.registry.configured) for tp in assigned if tp.topic == self._w.topics.results}
         for number, ledgers in self._ledgers.items():
             ledgers.load(self._w.decide_state.of(number))
-        self.done = {}
+        self.done, self._succession = {}, Succession()
 
     async def run(self, stream: Any) -> None:
         """Decide chunk by chunk; the chunk is acknowledged when the next one is asked for."""
@@ -78,6 +80,7 @@ class Decide:
             ledgers = self._ledgers.get(chunk.partition)
             if ledgers is None:
                 continue
+            self._succession.follow(chunk)
             said, state = ledgers.handle(chunk.values())
             names = {"alerts": self._w.topics.alerts, "retrain": self._w.topics.retrain}
             await asyncio.gather(*[await self._w.send(names[e.topic], chunk.partition, e.key, e.value, e.headers) for e in said])

@@ -17,6 +17,7 @@ from driftline.schemas.reference import encode_entry, entry_key
 from driftline.schemas.results import Results, encode_results
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.evaluation import Evaluation
+from driftline.streams.transport.contiguity import Succession
 
 ROWS = 1_000  # rows in one record; a record stays far below the broker's limit
 VERDICTS = ("drift_results", "performance_results", "quality_results")
@@ -32,6 +33,7 @@ class Evaluate:
         self._events: dict[int, list[Any]] = {}
         self._ends: dict[int, int] = {}
         self.done: dict[TP, int] = {}
+        self._succession = Succession()
         self._evaluated_s = 0.0
         self._evaluating = asyncio.Lock()
 
@@ -41,7 +43,7 @@ class Evaluate:
             mine = sorted(tp.partition for tp in assigned if tp.topic == self._w.topics.panes)
             self._evaluations = {k: Evaluation(self._w.registry, self._w.partitions, dict(self._w.evaluate_state.of(k))) for k in mine}
             self._events = {k: [] for k in mine}
-            self._ends, self.done = {}, {}
+            self._ends, self.done, self._succession = {}, {}, Succession()
 
     async def run(self, stream: Any) -> None:
         """Take in chunks; evaluate at most every `flush_s` seconds, however many come."""
@@ -49,7 +51,9 @@ class Evaluate:
             chunk = event.value
             evaluation = self._evaluations.get(chunk.partition)
             if evaluation is None:
+                event.ack()
                 continue
+            self._succession.follow(chunk)
             for i in range(len(chunk)):
                 evaluation.take(chunk.key(i), chunk.value(i))
             self._events[chunk.partition].append(event)

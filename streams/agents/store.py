@@ -16,6 +16,7 @@ from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.rows import Rows, dead_letter_rows, event_rows, result_rows
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.transport.chunk import Chunk
+from driftline.streams.transport.contiguity import Succession
 
 
 class Store:
@@ -23,15 +24,17 @@ class Store:
 
     def __init__(self, wiring: Wiring, sink: ClickHouse) -> None:
         self._w, self._sink = wiring, sink
+        self._succession = Succession()
         self.done: dict[TP, int] = {}
 
     async def start(self, assigned: Iterable[TP]) -> None:
-        """Nothing is kept between chunks, so there is nothing to begin with."""
-        self.done = {}
+        """Nothing is kept between chunks but where they ended."""
+        self.done, self._succession = {}, Succession()
 
     async def run(self, stream: Any) -> None:
         """Store chunk by chunk. While the store is away this waits, and the lane holds its partitions back."""
         async for event in stream.events():
+            self._succession.follow(event.value)
             await store(event.value, self._sink, self._w.topics)
             self.done[event.message.tp] = event.value.end
 

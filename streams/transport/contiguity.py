@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from driftline.schemas.errors import DriftlineError
 from driftline.streams.transport.chunk import Chunk
 
 Partition = tuple[str, int]
@@ -97,3 +98,32 @@ class Contiguity:
             return Skip()
         self._sought_s[partition] = now_s
         return SeekBack(expected)
+
+
+@dataclass(slots=True)
+class Succession:
+    """For partitions that are read from the committed offset: after the first chunk nothing may be missing.
+
+    >>> from driftline.streams.transport.chunk import chunk_of
+    >>> succession = Succession()
+    >>> succession.follow(chunk_of("t", 0, 3, 5, []))
+    >>> succession.follow(chunk_of("t", 0, 4, 9, []))  # read again: harmless
+    >>> succession.follow(chunk_of("t", 0, 12, 20, []))
+    Traceback (most recent call last):
+    driftline.schemas.errors.DriftlineError: [data_loss_gap] t-0: offsets 9 to 11 were never delivered
+      fix: start the worker again, it begins at what was committed; if they are gone from the broker, keep records for longer
+    """
+
+    _ends: dict[Partition, int] = field(default_factory=dict)
+
+    def follow(self, chunk: Chunk) -> None:
+        """Note a chunk; raises `DriftlineError` where records before it are missing."""
+        partition = (chunk.topic, chunk.partition)
+        end = self._ends.get(partition, chunk.first)
+        if chunk.first > end:
+            raise DriftlineError(
+                "data_loss_gap",
+                f"{chunk.topic}-{chunk.partition}: offsets {end} to {chunk.first - 1} were never delivered",
+                "start the worker again, it begins at what was committed; if they are gone from the broker, keep records for longer",
+            )
+        self._ends[partition] = max(end, chunk.end)
