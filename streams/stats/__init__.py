@@ -3,8 +3,10 @@
 from driftline.streams.stats.adwin import Adwin, AdwinState
 from driftline.streams.stats.anderson_darling import anderson_darling
 from driftline.streams.stats.auc import Auc, auc_from_scores
+from driftline.streams.stats.averages import averaged, kappa, mcc, mean_cost
 from driftline.streams.stats.benjamini_hochberg import benjamini_hochberg
 from driftline.streams.stats.bocpd import Bocpd, BocpdState
+from driftline.streams.stats.calibration import Brier, brier, ece, log_loss, reliability, score_positions
 from driftline.streams.stats.change_point import ChangePoint, batches_of, change_point
 from driftline.streams.stats.chi_square import ChiSquare, chi_square
 from driftline.streams.stats.confusion import Confusion, accuracy, f1, precision, recall
@@ -23,8 +25,8 @@ from driftline.streams.stats.ecdd import Ecdd, EcddState
 from driftline.streams.stats.eddm import Eddm, EddmState
 from driftline.streams.stats.edges import bin_buckets, bin_counts, numeric_edges, weighted_edges
 from driftline.streams.stats.energy import energy
-from driftline.streams.stats.errors import mae, rmse
-from driftline.streams.stats.estimate import UNKNOWN, Estimate, wilson
+from driftline.streams.stats.errors import mae, percentage_error, quantile_loss, r2, rmse
+from driftline.streams.stats.estimate import UNKNOWN, Estimate, mean_of_sums, resampled, wilson
 from driftline.streams.stats.g_test import g_test
 from driftline.streams.stats.hddm_a import HddmA, HddmAState
 from driftline.streams.stats.hddm_w import HddmW, HddmWState
@@ -41,6 +43,8 @@ from driftline.streams.stats.page_hinkley import PageHinkley, PageHinkleyState
 from driftline.streams.stats.pca_reconstruction import PcaReconstruction
 from driftline.streams.stats.pooled_null import PooledNull
 from driftline.streams.stats.psi import psi
+from driftline.streams.stats.ranked_scores import average_precision, lift
+from driftline.streams.stats.ranking import average_precision_at, hit, ndcg, reciprocal_rank
 from driftline.streams.stats.rddm import Rddm, RddmState
 from driftline.streams.stats.registry import TESTS, DriftTest, Measured, null_quantile
 from driftline.streams.stats.shewhart import Shewhart, ShewhartState
@@ -60,6 +64,7 @@ __all__ = [
     "Batch",
     "Bocpd",
     "BocpdState",
+    "Brier",
     "ChangePoint",
     "ChiSquare",
     "Confusion",
@@ -107,11 +112,15 @@ __all__ = [
     "accuracy",
     "anderson_darling",
     "auc_from_scores",
+    "average_precision",
+    "average_precision_at",
+    "averaged",
     "batches_of",
     "benjamini_hochberg",
     "bin_buckets",
     "bin_counts",
     "bin_positions",
+    "brier",
     "change_point",
     "chi_square",
     "correlation_change",
@@ -119,28 +128,44 @@ __all__ = [
     "cramer_von_mises",
     "cramers_v",
     "domain_classifier",
+    "ece",
     "energy",
     "f1",
     "g_test",
     "hellinger",
+    "hit",
     "jensen_shannon",
+    "kappa",
     "kl",
     "ks",
     "ks_pvalue",
     "l_infinity",
     "levene",
+    "lift",
+    "log_loss",
     "mae",
+    "mcc",
+    "mean_cost",
+    "mean_of_sums",
     "mean_shift",
     "merge_all",
     "mmd",
     "moments_of_bins",
+    "ndcg",
     "null_quantile",
     "numeric_edges",
+    "percentage_error",
     "precision",
     "psi",
+    "quantile_loss",
+    "r2",
     "recall",
+    "reciprocal_rank",
+    "reliability",
+    "resampled",
     "rmse",
     "score_basis",
+    "score_positions",
     "shared_between_blocks",
     "total_variation",
     "variance_ratio",

@@ -1,12 +1,15 @@
-"""Mean absolute and root mean squared error from sums that merge."""
+"""Regression: MAE, RMSE, R² and quantile loss from sums that merge."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import chdtri
 
-from driftline.streams.stats.estimate import UNKNOWN, Estimate, normal_score
+from driftline.streams.stats.counts import Floats
+from driftline.streams.stats.estimate import UNKNOWN, Estimate, mean_of_sums
 
 
 def mae(n: int, sum_abs: float, sum_sq: float, confidence: float = 0.95) -> Estimate:
@@ -18,14 +21,8 @@ def mae(n: int, sum_abs: float, sum_sq: float, confidence: float = 0.95) -> Esti
     >>> tuple(round(part, 3) for part in mae(100, 80.0, 100.0))
     (0.8, 0.682, 0.918)
     """
-    if n <= 0:
-        return UNKNOWN
-    mean = sum_abs / n
-    if n == 1:
-        return Estimate(mean, 0.0, math.inf)
-    variance = max(0.0, sum_sq - sum_abs * mean) / (n - 1)
-    half = normal_score(confidence) * math.sqrt(variance / n)
-    return Estimate(mean, max(0.0, mean - half), mean + half)
+    estimate = mean_of_sums(n, sum_abs, sum_sq, confidence)
+    return estimate if estimate is UNKNOWN else estimate._replace(lower=max(0.0, estimate.lower))
 
 
 def rmse(n: int, sum_sq: float, confidence: float = 0.95) -> Estimate:
@@ -41,3 +38,42 @@ def rmse(n: int, sum_sq: float, confidence: float = 0.95) -> Estimate:
         return UNKNOWN
     tail = (1 - confidence) / 2
     return Estimate(math.sqrt(sum_sq / n), math.sqrt(sum_sq / chdtri(n, tail)), math.sqrt(sum_sq / chdtri(n, 1 - tail)))
+
+
+def r2(n: int, sum_sq: float, label_m2: float, confidence: float = 0.95) -> Estimate:
+    """Coefficient of determination, `1 - Σe² / Σ(y - mean)²`, from the errors' squares and the labels' sum of squared deviations.
+
+    At most 1, negative for a model worse than the mean. The interval is that of `rmse`, the labels' variance taken as known. UNKNOWN
+    where all labels are equal.
+
+    >>> tuple(round(part, 3) for part in r2(100, 25.0, 100.0))
+    (0.75, 0.663, 0.807)
+    """
+    if n <= 0 or label_m2 <= 0:
+        return UNKNOWN
+    error = rmse(n, sum_sq, confidence)
+    return Estimate(*(1 - n * part**2 / label_m2 for part in (error.value, error.upper, error.lower)))
+
+
+def quantile_loss(prediction: ArrayLike, label: ArrayLike, quantile: float) -> Floats:
+    """Pinball loss of each row for a predicted quantile: `quantile * (y - p)` where y is above p, else `(1 - quantile) * (p - y)`.
+
+    From 0 up, in the units of the target; 0.5 gives half the absolute error. Sum it and its squares, and `mean_of_sums` gives the mean.
+
+    >>> quantile_loss([1.0, 1.0], [2.0, 0.0], 0.9).round(3).tolist()
+    [0.9, 0.1]
+    """
+    apart = np.asarray(label, dtype=np.float64) - np.asarray(prediction, dtype=np.float64)
+    return np.asarray(np.maximum(quantile * apart, (quantile - 1) * apart))
+
+
+def percentage_error(prediction: ArrayLike, label: ArrayLike) -> Floats:
+    """Absolute error of each row as a share of its label; NaN where the label is 0: leave such rows out of the sums.
+
+    The mean (`mean_of_sums`) is MAPE. It says little where labels come near 0.
+
+    >>> percentage_error([110.0, 5.0], [100.0, 0.0]).tolist()
+    [0.1, nan]
+    """
+    y, p = np.asarray(label, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
+    return np.asarray(np.divide(np.abs(p - y), np.abs(y), out=np.full(np.broadcast(p, y).shape, np.nan), where=y != 0))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 
@@ -61,3 +64,38 @@ def share(successes: float, n: float, confidence: float = 0.95) -> Estimate:
     (0.8, 0.49, 0.943)
     """
     return Estimate(successes / n, *wilson(successes, n, confidence)) if n > 0 else UNKNOWN
+
+
+def mean_of_sums(n: int, total: float, total_sq: float, confidence: float = 0.95) -> Estimate:
+    """Mean of `n` values from their sum and sum of squares, with the normal interval; meant for 30 rows and more.
+
+    One row gives an interval without bounds.
+
+    >>> tuple(round(part, 3) for part in mean_of_sums(100, 80.0, 100.0))
+    (0.8, 0.682, 0.918)
+    """
+    if n <= 0:
+        return UNKNOWN
+    mean = total / n
+    if n == 1:
+        return Estimate(mean, -math.inf, math.inf)
+    half = normal_score(confidence) * math.sqrt(max(0.0, total_sq - total * mean) / (n - 1) / n)
+    return Estimate(mean, mean - half, mean + half)
+
+
+def resampled(figure: Callable[[NDArray[np.int64]], float], counts: ArrayLike, confidence: float = 0.95, draws: int = 200) -> Estimate:
+    """A figure of a table of counts, with the interval of its values when the rows are drawn again (percentile bootstrap, fixed seed).
+
+    Draws for which the figure is NaN are left out. NaN or no rows: UNKNOWN.
+
+    >>> resampled(lambda counts: counts[0] / counts.sum(), [30, 70])
+    Estimate(value=0.3, lower=0.22, upper=0.4)
+    """
+    table = np.asarray(counts, dtype=np.int64)
+    n = int(table.sum())
+    value = float(figure(table)) if n else math.nan
+    if math.isnan(value):
+        return UNKNOWN
+    drawn = np.random.default_rng(n).multinomial(n, table.ravel() / n, draws).reshape(draws, *table.shape)
+    low, high = np.nanquantile([figure(each) for each in drawn] + [value], [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(value, min(value, float(low)), max(value, float(high)))

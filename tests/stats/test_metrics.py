@@ -7,11 +7,38 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from driftline.streams.stats import UNKNOWN, Estimate, accuracy, auc_from_scores, f1, mae, precision, recall, rmse
+from driftline.streams.stats import (
+    UNKNOWN,
+    Estimate,
+    accuracy,
+    auc_from_scores,
+    average_precision,
+    average_precision_at,
+    averaged,
+    brier,
+    ece,
+    f1,
+    hit,
+    kappa,
+    lift,
+    log_loss,
+    mae,
+    mcc,
+    mean_cost,
+    ndcg,
+    percentage_error,
+    precision,
+    quantile_loss,
+    r2,
+    recall,
+    reciprocal_rank,
+    rmse,
+    score_positions,
+)
 
 labels = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=100)
 
@@ -82,3 +109,78 @@ def test_the_intervals_of_mae_and_rmse_hold_the_truth_19_times_in_20_for_normal_
 def test_no_rows_give_no_figure() -> None:
     assert accuracy({}) is mae(0, 0.0, 0.0) is rmse(0, 0.0) is UNKNOWN
     assert mae(1, 3.0, 9.0) == Estimate(3.0, 0.0, math.inf)
+
+
+@given(labels)
+@settings(max_examples=40)
+def test_multiclass_figures_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    confusion = Counter(pairs)
+    predicted, actual = zip(*pairs, strict=True)
+    for average in ("macro", "micro", "weighted"):
+        expected = metrics.precision_recall_fscore_support(actual, predicted, average=average, zero_division=0)
+        for name, value in zip(("precision", "recall", "f1"), expected, strict=False):
+            assert averaged(confusion, name, average).value == pytest.approx(value)
+    assert mcc(confusion).value == pytest.approx(metrics.matthews_corrcoef(actual, predicted), abs=1e-9)
+    if len(set(actual) | set(predicted)) > 1:
+        assert kappa(confusion).value == pytest.approx(metrics.cohen_kappa_score(actual, predicted), abs=1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=20, max_size=20), st.integers(1, 5))
+@settings(max_examples=40)
+def test_score_figures_are_those_of_scikit_learn_on_the_binned_scores(bins: list[tuple[int, int]], scale: int) -> None:
+    negative, positive = (np.array(column) * scale for column in zip(*bins, strict=True))
+    if not negative.any() or not positive.any():
+        return
+    truth = np.repeat([0, 1], [negative.sum(), positive.sum()])
+    scores = np.concatenate([np.repeat(score_positions(20), negative), np.repeat(score_positions(20), positive)])
+    parts = brier(negative, positive)
+    assert parts.score.value == pytest.approx(metrics.brier_score_loss(truth, scores))
+    assert parts.reliability - parts.resolution + parts.uncertainty == pytest.approx(parts.score.value)
+    assert log_loss(negative, positive).value == pytest.approx(metrics.log_loss(truth, scores))
+    assert average_precision(negative, positive).value == pytest.approx(metrics.average_precision_score(truth, scores))
+    for estimate in (parts.score, log_loss(negative, positive), average_precision(negative, positive), ece(negative, positive)):
+        assert estimate.lower <= estimate.value <= estimate.upper
+    assert 0 <= lift(negative, positive, 0.2) <= 5 + 1e-9
+    assert lift(negative, positive, 1.0) == pytest.approx(1)
+
+
+def test_a_calibrated_model_has_a_small_calibration_error_and_a_distorted_one_a_large_one() -> None:
+    rng = np.random.default_rng(8)
+    score = rng.random(20_000)
+    for truth, low, high in [(score, 0.0, 0.02), (score**2, 0.1, 0.25)]:
+        outcome = rng.random(20_000) < truth
+        hists = [np.bincount((score[outcome == side] * 256).astype(int), minlength=256) for side in (False, True)]
+        assert low <= ece(*hists).value <= high
+
+
+@given(st.lists(st.floats(0, 5), min_size=2, max_size=12), st.integers(1, 12), st.integers(0, 1000))
+def test_ranking_figures_are_those_of_scikit_learn_and_1_for_the_best_order(relevances: list[float], k: int, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(relevances)).tolist()
+    relevance = dict(enumerate(relevances))
+    if max(relevances) <= 1e-6:
+        return
+    scores = np.zeros(len(relevances))
+    scores[order] = np.arange(len(order), 0, -1)
+    assert ndcg(order, relevance, k) == pytest.approx(metrics.ndcg_score([relevances], [scores], k=k))
+    best = sorted(relevance, key=lambda item: -relevance[item])
+    for figure in (ndcg, average_precision_at, reciprocal_rank, hit):
+        assert 0 <= figure(order, relevance, k) <= 1
+        assert figure(best, relevance, k) == pytest.approx(1)
+
+
+@given(st.lists(st.tuples(st.floats(-100, 100), st.floats(-100, 100)), min_size=2, max_size=50), st.floats(0.05, 0.95))
+def test_regression_figures_are_those_of_scikit_learn(rows: list[tuple[float, float]], quantile: float) -> None:
+    prediction, label = (np.array(column) for column in zip(*rows, strict=True))
+    e = prediction - label
+    m2 = float(((label - label.mean()) ** 2).sum())
+    if m2 > 1e-6:
+        assert r2(e.size, float(e @ e), m2).value == pytest.approx(metrics.r2_score(label, prediction), rel=1e-6)
+    assert quantile_loss(prediction, label, quantile).mean() == pytest.approx(metrics.mean_pinball_loss(label, prediction, alpha=quantile))
+    if (np.abs(label) > 1e-6).all():
+        assert percentage_error(prediction, label).mean() == pytest.approx(metrics.mean_absolute_percentage_error(label, prediction))
+
+
+def test_costs_are_weighed_by_the_user() -> None:
+    estimate = mean_cost({("0", "1"): 10, ("1", "0"): 30, ("1", "1"): 60}, {("0", "1"): 100.0, ("1", "0"): 1.0, ("1", "1"): -5.0})
+    assert estimate.value == pytest.approx((1000 + 30 - 300) / 100)
+    assert estimate.lower < estimate.value < estimate.upper
