@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from driftline import Publisher
 from driftline.story import story
 
 EVENTS = 20_000
@@ -123,3 +126,23 @@ def test_a_data_fault_asks_for_no_training(fault: Run) -> None:
 def test_three_queries_come_with_their_answers(fault: Run) -> None:
     assert fault.stdout.count("SELECT ") >= 3
     assert "05 Jan 09:00" in fault.stdout
+
+
+def test_the_report_can_be_made_again_from_the_store(full: Run, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "driftline", "report", "--model", "churn", "--out", str(tmp_path / "again.html")]
+    environment = {**os.environ, "DRIFTLINE_CLICKHOUSE": f"chdb://{full.folder / 'store'}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == str(tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text("utf-8") == (full.folder / "driftline-report.html").read_text("utf-8")
+
+
+def test_a_demo_that_serves_takes_events_of_others_until_it_is_interrupted(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "driftline", "demo", "--events", "500", "--serve"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        address = next(found[1] for shown in process.stdout if (found := re.search(r'still running.*Publisher\("([^"]+)"', shown)))
+        with Publisher(address, model="churn", version="1") as publisher:
+            publisher.predicted({"tenure": 12, "plan": "pro"}, prediction=1, score=0.8)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert (process.returncode, publisher.published) == (0, 1)

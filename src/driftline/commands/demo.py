@@ -75,7 +75,7 @@ def run(
     log = _quiet()
     told = story(seed, scenario, events)
     try:
-        with _stack(told, store) as stack, suppress(KeyboardInterrupt):
+        with _stack(told, store) as stack:
             teller = Teller(stack, told, console, called)
             teller.tell(show=not as_json)
             _conclude(console, told, stack.sink, report, as_json=as_json)
@@ -273,6 +273,7 @@ def _serve(console: Console, stack: LocalStack, teller: Teller, *, show: bool) -
     """Go on until somebody presses Ctrl-C."""
     example = f'Publisher("{stack.kafka}", model="churn", version="1").predicted({{"tenure": 12, "plan": "pro"}}, prediction=1, score=0.8)'
     console.print(Text(f"still running; Ctrl-C ends it. For events of your own: {example}"), soft_wrap=True)
-    if show:
-        teller.watch(lambda: True)
-    threading.Event().wait()
+    with suppress(KeyboardInterrupt):
+        if show:
+            teller.watch(lambda: True)
+        threading.Event().wait()
