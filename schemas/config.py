@@ -59,6 +59,7 @@ class Model(msgspec.Struct, frozen=True):
     model: Name
     task: Task = "binary"
     positive: Name = "1"  # the class counted as positive in a binary task
+    classes: tuple[Name, ...] = ()  # the classes there are; others are dead-lettered; empty: any
     features: dict[Name, FeatureType] = {}  # empty: taken from the reference, or seen in the events
     segments: tuple[Name, ...] = ()  # names in `segments` of the events, each watched on its own beside the whole
     windows: tuple[Window, ...] = (Window(),)

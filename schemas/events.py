@@ -7,8 +7,9 @@ Architecture invariant: `decode_prediction` and `decode_outcome` are the only ju
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,15 +17,21 @@ from msgspec import Meta
 from driftline.schemas.errors import Rejected
 
 MAX_FEATURES = 2_000
+MAX_SEGMENTS = 100
 MAX_VALUE_BYTES = 1_048_576
+MAX_DEPTH = 32  # objects and lists within each other, also in fields that are not known here
 YEAR_2000_MS = 946_684_800_000
+YEAR_2100_MS = 4_102_444_800_000
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Text = Annotated[str, Meta(max_length=4_096)]
 Vector = Annotated[list[float], Meta(max_length=4_096)]
 FeatureValue = float | Text | bool | Vector | None
-Answer = float | Text | bool  # a class or a number
+Number = Annotated[float, Meta(ge=-1e150, le=1e150)]  # sums of its square stay finite
+Answer = Number | Text | bool  # a class or a number
+Features = Annotated[dict[Name, FeatureValue], Meta(max_length=MAX_FEATURES)]
+Segments = Annotated[dict[Name, Text], Meta(max_length=MAX_SEGMENTS)]
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):
@@ -35,10 +42,10 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     version: Name
     ts: int | str  # event time: milliseconds since the epoch, or RFC 3339 with an offset
     prediction: Answer  # a class, or a number
-    features: dict[Name, FeatureValue] = {}  # at most 2 000
+    features: Features = {}  # at most 2 000
     score: float | None = None  # probability of the positive class, in [0, 1]
     scores: dict[Text, float] | None = None  # probability by class; sums to 1 ± 1e-6
-    segments: dict[Name, Text] = {}  # groups it belongs to, by name
+    segments: Segments = {}  # groups it belongs to, by name; at most 100
     role: Literal["champion", "challenger", "shadow", "canary"] = "champion"
     latency_ms: float | None = None  # milliseconds the answer took
     trace: Text | None = None  # W3C trace parent
@@ -54,32 +61,33 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     kind: Literal["final", "provisional", "correction", "retraction"] = "final"  # the last by `ts` counts
 
 
+Event = TypeVar("Event", Prediction, Outcome)
+
+_BRACKET, _BACKSLASH, _DEL = b"[\\\x7f"  # as integers, which `in` finds six times as fast
+
 _prediction = msgspec.json.Decoder(Prediction)
 _outcome = msgspec.json.Decoder(Outcome)
-_NON_FINITE = re.compile(rb"[:\[,]\s*-?(NaN|Infinity|inf|nan)\b")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LEAP = re.compile(r"(T\d\d:\d\d):60")
 
 
 def decode_prediction(value: bytes | None) -> Prediction | Rejected:
-    """The prediction in a message, or why there is none.
+    """The prediction in a message, or why there is none. Of a key that comes twice in an object, the last counts.
 
     >>> decode_prediction(b'{"id": "a", "model": "m", "version": "1", "ts": 1732170000000, "prediction": 1}').prediction
     1.0
     >>> decode_prediction(b'{"id": "a", "model": "m", "version": "1", "prediction": 1}')
     Rejected(code='missing_field', message='Object missing required field `ts`')
     """
-    try:
-        event = _prediction.decode(value or b"")
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return _why(value or b"", error)
-    if len(event.features) > MAX_FEATURES:
-        return Rejected("too_many_features", f"{len(event.features)} features; at most {MAX_FEATURES} are allowed")
+    event = _decode(_prediction, value or b"")
+    if isinstance(event, Rejected):
+        return event
     if event.score is not None and not 0.0 <= event.score <= 1.0:
         return Rejected("bad_probability", f"score is {event.score!r}; it must lie in [0, 1]")
     if event.scores is not None and (min(event.scores.values(), default=0) < 0 or abs(sum(event.scores.values()) - 1) > 1e-6):
         return Rejected("bad_probability", "scores must not be negative and must sum to 1 within 1e-6")
-    return _bad_name(event.id, event.model, event.version, *event.segments) or event
+    if _may_have_control_characters(value):
+        names = (event.id, event.model, event.version, event.prediction, *event.features, *event.segments, *event.segments.values())
+        return _bad_text((*names, *(event.scores or ())), event.features.values()) or event
+    return event
 
 
 def decode_outcome(value: bytes | None) -> Outcome | Rejected:
@@ -88,52 +96,28 @@ def decode_outcome(value: bytes | None) -> Outcome | Rejected:
     >>> decode_outcome(b'{"id": "a", "model": "m", "ts": 1732256400000, "label": true}').label
     True
     """
-    try:
-        event = _outcome.decode(value or b"")
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return _why(value or b"", error)
+    event = _decode(_outcome, value or b"")
+    if isinstance(event, Rejected):
+        return event
     if event.label is None and event.kind != "retraction":
         return Rejected("missing_field", "an outcome needs `label`, unless its kind is retraction")
-    return _bad_name(event.id, event.model) or event
+    if _may_have_control_characters(value):
+        return _bad_text((event.id, event.model, event.label)) or event
+    return event
 
 
-def _bad_name(*names: str) -> Rejected | None:
-    for name in names:
-        if not name.isprintable() and _CONTROL.search(name):
-            return Rejected("bad_name", f"{name[:60]!r} has a control character in it")
-    return None
-
-
-def _why(value: bytes, error: Exception) -> Rejected:
-    """The stable code for a decoder's complaint."""
-    text = str(error)
-    if not value:
-        return Rejected("empty", "the message has no value")
-    if value[:1] == b"\0":
-        return Rejected("wire_format", "the value starts with byte 0: a schema-registry message; publish plain JSON")
-    if isinstance(error, msgspec.ValidationError):
-        return _why_invalid(text)
-    if isinstance(error, RecursionError):
-        return Rejected("malformed", "the JSON is nested too deeply")
-    if isinstance(error, UnicodeDecodeError) or value[:2] in {b"\xff\xfe", b"\xfe\xff"} or not _is_utf8(value):
-        return Rejected("encoding", "the value is not UTF-8")
-    if _NON_FINITE.search(value) or "out of range" in text:
-        return Rejected("non_finite", "a number is NaN, infinite or out of the range of a 64-bit float")
-    return Rejected("malformed", text[:300])
-
-
-def _why_invalid(text: str) -> Rejected:
-    if "missing required field" in text:
-        return Rejected("missing_field", text)
-    if "out of range" in text:
-        return Rejected("non_finite", text)
-    if text.startswith("Expected `object`") and " - at " not in text:
-        return Rejected("not_object", "the value must be one JSON object")
-    if "length" in text:
-        return Rejected("out_of_bounds", text)
-    if "Invalid enum value" in text:
-        return Rejected("unknown_field_value", text)
-    return Rejected("wrong_type", text)
+def _decode(decoder: msgspec.json.Decoder[Event], value: bytes) -> Event | Rejected:
+    """What the types allow, in UTF-8, not too long and not nested too deeply. The checks are ordered by what they cost."""
+    if len(value) > MAX_VALUE_BYTES or not (value.isascii() or _is_utf8(value)):
+        return _why_unreadable(value)
+    if value.count(b"{") + (value.count(b"[") if _BRACKET in value else 0) > MAX_DEPTH and _too_deep(value):
+        return Rejected("too_deep", f"objects and lists are nested more than {MAX_DEPTH} levels deep")
+    try:
+        return decoder.decode(value)
+    except msgspec.ValidationError as error:
+        return _why_invalid(value, str(error))
+    except msgspec.DecodeError as error:
+        return _why_unreadable(value, str(error))
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -144,27 +128,134 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_ROUND = bytes.maketrans(b"{}", b"[]")
+_PLAIN = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _too_deep(value: bytes) -> bool:
+    """Whether brackets are left after the innermost ones were taken away `MAX_DEPTH` times."""
+    shape = _STRING.sub(b"", value).translate(_ROUND, _PLAIN)
+    for _ in range(MAX_DEPTH):
+        shape = shape.replace(b"[]", b"")
+    return b"[]" in shape or shape.count(b"[") > MAX_DEPTH
+
+
+def _may_have_control_characters(value: bytes | None) -> bool:
+    r"""JSON escapes them, all but DEL.
+
+    >>> _may_have_control_characters(b'{"id": "a\\u0000"}'), _may_have_control_characters(b'{"id": "a"}')
+    (True, False)
+    """
+    return value is not None and (_BACKSLASH in value or _DEL in value)
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _bad_text(names: Iterable[Any], categories: Iterable[Any] = ()) -> Rejected | None:
+    """Ids, names and classes are one line of text; a category may be several, but without NUL."""
+    for text in names:
+        if isinstance(text, str) and _CONTROL.search(text):
+            return Rejected("bad_name", f"{text[:60]!r} has a control character in it")
+    for text in categories:
+        if isinstance(text, str) and "\0" in text:
+            return Rejected("bad_name", f"the category {text[:60]!r} has the character NUL in it")
+    return None
+
+
+_NON_FINITE = re.compile(rb"[:\[,]\s*-?(NaN|Infinity|inf|nan)\b")
+
+#: How a value looks that cannot be read as JSON, and what is then said of it; the first that fits.
+_UNREADABLE: tuple[tuple[Callable[[bytes], object], Rejected], ...] = (
+    (lambda v: not v, Rejected("empty", "the message has no value")),
+    (lambda v: len(v) > MAX_VALUE_BYTES, Rejected("out_of_bounds", f"the value is longer than {MAX_VALUE_BYTES} bytes")),
+    (re.compile(rb"\xff\xfe|\xfe\xff|\0\{|\{\0").match, Rejected("encoding", "the value is UTF-16 or UTF-32; publish UTF-8")),
+    (re.compile(rb"\xef\xbb\xbf").match, Rejected("encoding", "the value begins with a byte order mark; publish UTF-8 without one")),
+    (
+        re.compile(rb"\0").match,
+        Rejected("wire_format", "the value starts with byte 0, as a schema registry's serializer writes it; publish plain JSON"),
+    ),
+    (re.compile(rb"\xff{4}").match, Rejected("wire_format", "the value is an Arrow stream; publish one JSON object a message")),
+    (lambda v: not _is_utf8(v), Rejected("encoding", "the value is not UTF-8")),
+    (_NON_FINITE.search, Rejected("non_finite", "a number is NaN or infinite")),
+)
+
+
+def _why_unreadable(value: bytes, text: str = "") -> Rejected:
+    """The stable code for a value that is not JSON."""
+    return next((why for fits, why in _UNREADABLE if fits(value)), None) or Rejected("malformed", text[:300])
+
+
+#: How msgspec's complaint about a value of the wrong shape begins, and the code for it; the first that fits.
+_INVALID = (
+    ("Invalid enum value", "unknown_field_value"),
+    ("Object missing required field", "missing_field"),
+    ("Integer value out of range", "int_range"),
+    ("Number out of range", "non_finite"),
+    (f"Expected `object` of length <= {MAX_FEATURES} - at `$.features`", "too_many_features"),
+    ("Expected `str` of length", "out_of_bounds"),
+    ("Expected `array` of length", "out_of_bounds"),
+    ("Expected `object` of length", "out_of_bounds"),
+    ("Expected `float` >=", "out_of_bounds"),
+    ("Expected `float` <=", "out_of_bounds"),
+)
+
+
+def _why_invalid(value: bytes, text: str) -> Rejected:
+    """The stable code for JSON that is no such event."""
+    if text.startswith("Expected `object`") and " - at " not in text:
+        return Rejected("not_object", "the value must be one JSON object")
+    code = next((code for beginning, code in _INVALID if text.startswith(beginning)), "wrong_type")
+    if code == "missing_field" and b'"specversion"' in value:
+        return Rejected("unknown_type", "the value is a CloudEvent; publish what is in its `data` as the value")
+    if code == "wrong_type" and text.endswith("`$.ts`"):
+        text += ": write integer milliseconds since the epoch, or RFC 3339 with an offset"
+    return Rejected(code, text[:300])
+
+
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+_UNITS = (
+    ("seconds", "multiply by 1000", 1_000, 1),
+    ("microseconds", "divide by 1000", 1, 1_000),
+    ("nanoseconds", "divide by 1000000", 1, 10**6),
+)
+
+
 def parse_time(ts: int | str) -> int | Rejected:
-    """Milliseconds since the epoch of an event's `ts`: integer milliseconds, or RFC 3339 with an offset.
+    """Milliseconds since the epoch of an event's `ts`: integer milliseconds, or RFC 3339 with an offset. A leap second is the one before.
 
     >>> parse_time("2024-11-21T07:20:00+01:00"), parse_time(1732170000000)
     (1732170000000, 1732170000000)
     >>> parse_time(1732170000).message
-    '1732170000 lies before the year 2000; it looks like seconds: multiply by 1000'
+    '1732170000 is not within the years 2000 to 2100 as milliseconds; it looks like seconds: multiply by 1000'
     """
     if isinstance(ts, int):
-        if ts >= YEAR_2000_MS:
-            return ts
-        hint = "; it looks like seconds: multiply by 1000" if ts * 1000 >= YEAR_2000_MS else ""
-        return Rejected("bad_timestamp", f"{ts} lies before the year 2000{hint}")
+        return ts if YEAR_2000_MS <= ts < YEAR_2100_MS else _bad_number(ts)
+    match = _RFC_3339.fullmatch(ts)
+    if match is None:
+        return Rejected("bad_timestamp", f"{ts[:60]!r} is not a time; write integer milliseconds or RFC 3339 with an offset")
+    day, minute, second, fraction, offset = match.groups()
+    if offset is None:
+        return Rejected("bad_timestamp", f"{ts!r} has no offset from UTC; write for instance {ts}Z")
     try:
-        moment = datetime.fromisoformat(_LEAP.sub(r"\1:59", ts))
-    except ValueError:
-        return Rejected("bad_timestamp", f"{ts[:60]!r} is not a time; use integer milliseconds or RFC 3339 with an offset")
-    if moment.tzinfo is None:
-        return Rejected("bad_timestamp", f"{ts[:60]!r} has no offset; write for instance {ts[:60]}Z")
-    milliseconds = round(moment.astimezone(UTC).timestamp() * 1000)
-    return milliseconds if milliseconds >= YEAR_2000_MS else Rejected("bad_timestamp", f"{ts[:60]!r} lies before the year 2000")
+        moment = datetime.fromisoformat(f"{day}T{minute}:{'59' if second == '60' else second}{fraction or ''}{offset.upper()}")
+        milliseconds = round((moment - _EPOCH) / _MILLISECOND)
+    except (ValueError, OverflowError):
+        return Rejected("bad_timestamp", f"{ts!r} is no such day, time or offset")
+    return (
+        milliseconds
+        if YEAR_2000_MS <= milliseconds < YEAR_2100_MS
+        else Rejected("bad_timestamp", f"{ts!r} is not within the years 2000 to 2100")
+    )
+
+
+def _bad_number(ts: int) -> Rejected:
+    if not -(2**63) <= ts < 2**63:
+        return Rejected("int_range", "`ts` does not fit into 64 bits; write milliseconds since the epoch")
+    hints = (f"; it looks like {unit}: {fix}" for unit, fix, times, parts in _UNITS if YEAR_2000_MS <= ts * times // parts < YEAR_2100_MS)
+    return Rejected("bad_timestamp", f"{ts} is not within the years 2000 to 2100 as milliseconds{next(hints, '')}")
 
 
 def text_of(value: float | str | bool) -> str:

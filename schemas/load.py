@@ -69,6 +69,9 @@ def model_from(source: Source, at: Key = ()) -> Model:
         if window.every_ms > window.length_ms:
             fix = "make `every` at most `length`"
             raise source.error((*here, "every"), "windows that begin further apart than they are long leave gaps", fix)
+    if model.classes and model.positive not in model.classes and model.task == "binary":
+        fix = f"name the positive class: one of {', '.join(model.classes)}"
+        raise source.error((*at, "classes"), f"the positive class {model.positive!r} is none of them", fix)
     return model
 
 

@@ -19,6 +19,7 @@ class Marker(msgspec.Struct, array_like=True, frozen=True):
     panes: list[tuple[str, str, str, int, int, int]]  # model, version, segment, start, fence of predictions, of outcomes
     floors: dict[str, tuple[int, int, int, int]]
     counters: dict[str, int]
+    breakers: dict[str, tuple[int, list[int]]] = {}  # by topic: records seen, and which of the last ones were dead letters
 
 
 class Progress(msgspec.Struct, array_like=True, frozen=True):
@@ -34,6 +35,7 @@ class Progress(msgspec.Struct, array_like=True, frozen=True):
     quiet: list[str]
     caught_up: bool
     counters: dict[str, int]
+    paused: list[str] = []  # topics, "predictions" or "outcomes", that wait because too many of their records are dead letters
 
 
 def progress_key(partition: int) -> bytes:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected
 from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction, parse_time, text_of
 from driftline.schemas.progress import CODEC, Marker, Progress, encode
+from driftline.streams.breaker import Breaker
 from driftline.streams.columns import hash_ids
 from driftline.streams.join import NEVER, Floor, Int64, Join, LabelEffects, OutcomeRows, PredictionRows
 from driftline.streams.layout import PREDICTION, SCORE, Layout
@@ -39,6 +40,8 @@ from driftline.streams.panes import (
 )
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk
+
+Event = TypeVar("Event", Prediction, Outcome)
 
 OPEN_PANES = 4_000  # decoded panes kept in memory between flushes; the rest are snapshots
 
@@ -133,6 +136,7 @@ class Partition:
         self._dirty: set[PaneKey] = set()
         self._pending: dict[PaneKey, list[LabelRows]] = {}
         self.counters = Counter(marker.counters if marker else {})
+        self._breakers = {topic: Breaker(*(marker.breakers.get(topic, ()) if marker else ())) for topic in Fence._fields}
         self.met: set[str] = set()  # models of the records since somebody emptied it
         self._fences = {key: self._effective_fence(key) for key in self._listed.keys() | stored.keys()}
         self._highest = Fence(
@@ -185,69 +189,70 @@ class Partition:
 
         Raises `Incomplete`, having changed nothing, where it cannot be said yet whether a model is known.
         """
-        counted = self._start.predictions
-        by_model: dict[str, list[tuple[int, Prediction, int]]] = {}
-        dead, ignored = [], 0
-        timestamps = chunk.timestamp.tolist()
-        offsets = chunk.offset.tolist()
         values = chunk.values()
-        for i, value in enumerate(values):
-            if value is None:
-                ignored += offsets[i] >= counted
-                continue
-            event = decode_prediction(value)
-            checked = event if isinstance(event, Rejected) else self._check(event, event.prediction, timestamps[i])
-            if isinstance(checked, Rejected):
-                dead.append(DeadLetter(i, checked))
-            elif not isinstance(event, Rejected):
-                by_model.setdefault(event.model, []).append((i, event, checked))
-        self.counters["ignored"] += ignored
+        by_model, dead = self._read(chunk, values, decode_prediction, self._start.predictions)
         for name, rows in by_model.items():
             dead += self._add_model_predictions(name, rows, chunk, values)
         self.positions = self.positions._replace(predictions=chunk.end)
-        return self._count_dead(dead, chunk, counted)
+        return self._count_dead(dead, chunk, "predictions")
 
     def add_outcomes(self, chunk: Chunk) -> list[DeadLetter]:
         """Take in a chunk that begins at `positions.outcomes`; raises `Incomplete` like `add_predictions`."""
-        counted = self._start.outcomes
-        by_model: dict[str, list[tuple[int, Outcome, int]]] = {}
+        by_model, dead = self._read(chunk, chunk.values(), decode_outcome, self._start.outcomes)
+        for name, rows in by_model.items():
+            self._add_model_outcomes(name, rows, chunk)
+        self.positions = self.positions._replace(outcomes=chunk.end)
+        return self._count_dead(dead, chunk, "outcomes")
+
+    def _read(
+        self, chunk: Chunk, values: Sequence[bytes | None], decode: Callable[[bytes], Event | Rejected], counted: int
+    ) -> tuple[dict[str, list[tuple[int, Event, int]]], list[DeadLetter]]:
+        """The usable events of a chunk by model, each with its number in the chunk and its time; and the dead letters."""
+        by_model: dict[str, list[tuple[int, Event, int]]] = {}
         dead, ignored = [], 0
-        timestamps = chunk.timestamp.tolist()
-        offsets = chunk.offset.tolist()
-        for i, value in enumerate(chunk.values()):
+        rows = zip(values, chunk.keys(), chunk.timestamp.tolist(), chunk.offset.tolist(), strict=True)
+        for i, (value, key, timestamp, offset) in enumerate(rows):
             if value is None:
-                ignored += offsets[i] >= counted
+                ignored += offset >= counted
                 continue
-            event = decode_outcome(value)
-            checked = event if isinstance(event, Rejected) else self._check(event, event.label, timestamps[i])
+            event = decode(value)
+            checked = event if isinstance(event, Rejected) else self._check(event, key, timestamp)
             if isinstance(checked, Rejected):
                 dead.append(DeadLetter(i, checked))
             elif not isinstance(event, Rejected):
                 by_model.setdefault(event.model, []).append((i, event, checked))
         self.counters["ignored"] += ignored
-        for name, rows in by_model.items():
-            self._add_model_outcomes(name, rows, chunk)
-        self.positions = self.positions._replace(outcomes=chunk.end)
-        return self._count_dead(dead, chunk, counted)
+        return by_model, dead
 
-    def _check(self, event: Prediction | Outcome, answer: Any, timestamp: int) -> int | Rejected:
+    def _check(self, event: Prediction | Outcome, key: bytes | None, timestamp: int) -> int | Rejected:
         """The event's time in milliseconds, if the event can be used."""
         if not self._registry.knows(event.model, timestamp):
             return Rejected("unknown_model", f"model {event.model!r} has no configuration file and no reference; add one of them")
         model = self._registry.model(event.model)
-        if model.task == "regression" and not isinstance(answer, float) and answer is not None:
-            return Rejected("task_mismatch", f"model {event.model!r} is a regression; {str(answer)[:60]!r} is not a number")
+        misfit = _misfit(event.prediction if isinstance(event, Prediction) else event.label, model)
+        if misfit:
+            return misfit
         ts = parse_time(event.ts)
-        if isinstance(ts, int) and ts > timestamp + model.skew_ms:
+        if isinstance(ts, Rejected):
+            return ts
+        if ts > timestamp + model.skew_ms:
             return Rejected("future", f"the event time {ts} lies {ts - timestamp} ms after the record's Kafka time stamp {timestamp}")
-        return ts
+        return ts if key == event.id.encode() else _wrong_key(event.id, key)
 
-    def _count_dead(self, dead: list[DeadLetter], chunk: Chunk, counted: int) -> list[DeadLetter]:
+    def _count_dead(self, dead: list[DeadLetter], chunk: Chunk, topic: Literal["predictions", "outcomes"]) -> list[DeadLetter]:
         """Dead letters that were not told before the marker, in order."""
-        new = [letter for letter in dead if chunk.offset[letter.index] >= counted]
+        first = int(np.searchsorted(chunk.offset, getattr(self._start, topic)))
+        new = sorted((letter for letter in dead if letter.index >= first), key=lambda letter: letter.index)
+        consumed = max(len(chunk) - first, 0)
         self.counters["dead_letters"] += len(new)
-        self.counters["consumed"] += int((chunk.offset >= counted).sum())
-        return sorted(new, key=lambda letter: letter.index)
+        self.counters["consumed"] += consumed
+        self._breakers[topic].add(consumed, (letter.index - first for letter in new))
+        return new
+
+    @property
+    def tripped(self) -> list[str]:
+        """Topics, "predictions" or "outcomes", of which too many of the last records were dead letters."""
+        return [topic for topic, breaker in self._breakers.items() if breaker.tripped]
 
     def _shard(self, name: str) -> _Shard:
         self.met.add(name)
@@ -463,13 +468,38 @@ class Partition:
             floor = shard.join.floor
             floors[name] = (floor.predictions, floor.predictions_newest, floor.outcomes, floor.outcomes_newest)
         panes = [(*key, *fence) for key, fence in self._listed.items()]
-        return Marker(CODEC, (*self.positions,), panes, floors, dict(self.counters))
+        breakers = {topic: breaker.state for topic, breaker in self._breakers.items()}
+        return Marker(CODEC, (*self.positions,), panes, floors, dict(self.counters), breakers)
 
-    def progress(self, quiet: Mapping[str, bool], caught_up: bool) -> Progress:
-        """How far the partition has come; `quiet` by model and `caught_up` are the shell's to know."""
+    def progress(self, quiet: Mapping[str, bool], caught_up: bool, paused: Sequence[str] = ()) -> Progress:
+        """How far the partition has come; `quiet` by model, `caught_up` and the `paused` topics are the shell's to know."""
         newest = {name: (shard.join.newest_prediction, shard.join.newest_outcome) for name, shard in self._shards.items()}
         silent = sorted(name for name in newest if quiet.get(name))
-        return Progress(self.number, (*self.positions,), newest, silent, caught_up, dict(self.counters))
+        return Progress(self.number, (*self.positions,), newest, silent, caught_up, dict(self.counters), [*paused])
+
+
+def _wrong_key(id: str, key: bytes | None) -> Rejected:
+    """A prediction and its outcomes meet where their keys send them: to one partition only if all of them are keyed by the id."""
+    if key is None:
+        return Rejected("no_key", f"the record has no key; publish it with the key {id[:60]!r}, its id")
+    return Rejected("wrong_key", f"the record's key is {key[:60]!r}; publish it with the key {id[:60]!r}, its id, as UTF-8")
+
+
+def _misfit(answer: float | str | bool | None, model: Model) -> Rejected | None:
+    """What is wrong with a prediction or label for the model's task; None stands for a label taken back."""
+    if answer is None:
+        return None
+    shown, number = f"{str(answer)[:60]!r}", isinstance(answer, float)
+    if model.task == "regression":
+        return None if number else Rejected("task_mismatch", f"model {model.model!r} is a regression; {shown} is not a number")
+    if model.classes:
+        known = text_of(answer) in model.classes
+        return None if known else Rejected("unknown_class", f"{shown} is none of the classes in the file of model {model.model!r}")
+    if model.task == "binary" and number and not float(answer).is_integer():
+        return Rejected(
+            "task_mismatch", f"model {model.model!r} is binary; {shown} is no class: put a probability into `score`, or set `task`"
+        )
+    return None
 
 
 def _segments(event: Prediction, model: Model) -> tuple[str, ...]:

@@ -60,6 +60,11 @@ class Chunk:
         start = int(self.value_start[i])
         return None if start < 0 else self.data[start : int(self.value_end[i])]
 
+    def keys(self) -> list[bytes | None]:
+        """All keys, in order."""
+        data = self.data
+        return [None if s < 0 else data[s:e] for s, e in zip(self.key_start.tolist(), self.key_end.tolist(), strict=True)]
+
     def values(self) -> list[bytes | None]:
         """All values, in order."""
         data = self.data

@@ -56,8 +56,8 @@ def messages_of(rng: random.Random, number: int, known: Registry, n: int) -> lis
                 "score": rng.random(), "features": {"x": rng.random(), "c": rng.choice("ab")}, "segments": {"region": rng.choice("ef")},
             }  # fmt: skip
             outcome = {"id": f"{number}-{rng.randrange(p + 1)}", "model": "m", "ts": now + rng.randrange(2_000), "label": rng.randrange(2)}
-            predictions.append((p, T0 + 10**9, b"k", json.dumps(event).encode(), ()))
-            outcomes.append((o, T0 + 10**9, b"k", json.dumps(outcome).encode(), ()))
+            predictions.append((p, T0 + 10**9, identity.encode(), json.dumps(event).encode(), ()))
+            outcomes.append((o, T0 + 10**9, str(outcome["id"]).encode(), json.dumps(outcome).encode(), ()))
             p, o = p + 1, o + 1
         partition.add_predictions(chunk_of("p", number, p - n, p, predictions))
         partition.add_outcomes(chunk_of("o", number, o - n, o, outcomes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from typing import Any
 
@@ -63,12 +64,18 @@ def random_topics(rng: random.Random, n: int) -> tuple[list[bytes | None], list[
     return predictions, outcomes
 
 
+def key_of(value: bytes | None) -> bytes:
+    """What a service gives a message as its key: the id of its event."""
+    found = re.search(rb'"id": "(.*?)"', value or b"")
+    return found[1] if found else b"k"
+
+
 def chunks(rng: random.Random, topic: str, values: list[bytes | None], start: int, end: int) -> list[Chunk]:
     """The records of `[start, end)` cut at random; their Kafka time is far ahead, so none is from the future."""
     out = []
     while start < end:
         stop = min(end, start + rng.choice([1, 2, 5, 50]))
-        out.append(chunk_of(topic, 0, start, stop, [(i, T0 + 10**9, b"k", values[i], ()) for i in range(start, stop)]))
+        out.append(chunk_of(topic, 0, start, stop, [(i, T0 + 10**9, key_of(values[i]), values[i], ()) for i in range(start, stop)]))
         start = stop
     return out
 
