@@ -7,8 +7,21 @@ from driftline.streams.stats.averages import averaged, kappa, mcc, mean_cost
 from driftline.streams.stats.benjamini_hochberg import benjamini_hochberg
 from driftline.streams.stats.bocpd import Bocpd, BocpdState
 from driftline.streams.stats.calibration import Brier, brier, ece, log_loss, reliability, score_positions
+from driftline.streams.stats.cbpe import (
+    ExpectedConfusion,
+    accuracy_of,
+    estimated,
+    estimated_accuracy,
+    expected_classes,
+    expected_confusion,
+    f1_of,
+    precision_of,
+    recall_of,
+    specificity_of,
+)
 from driftline.streams.stats.change_point import ChangePoint, batches_of, change_point
 from driftline.streams.stats.chi_square import ChiSquare, chi_square
+from driftline.streams.stats.combined import Sums, combined
 from driftline.streams.stats.confusion import Confusion, accuracy, f1, precision, recall
 from driftline.streams.stats.correlation_change import CorrelationChange, correlation_change, correlations
 from driftline.streams.stats.cramer_von_mises import cramer_von_mises
@@ -18,6 +31,7 @@ from driftline.streams.stats.cusum import Cusum, CusumState
 from driftline.streams.stats.ddm import Ddm, DdmState
 from driftline.streams.stats.detector import Batch, Level, Signal
 from driftline.streams.stats.detectors import DETECTORS, Detector
+from driftline.streams.stats.dle import LossModel
 from driftline.streams.stats.domain_classifier import DomainAuc, domain_classifier
 from driftline.streams.stats.drift_evidence import DriftEvidence, EvidenceState
 from driftline.streams.stats.e_detector import EDetector, EDetectorState
@@ -36,6 +50,7 @@ from driftline.streams.stats.kl import kl
 from driftline.streams.stats.ks import ks, ks_pvalue
 from driftline.streams.stats.kswin import Kswin, KswinState
 from driftline.streams.stats.l_infinity import l_infinity
+from driftline.streams.stats.maturity import DelayCurve
 from driftline.streams.stats.mean_shift import Shift, mean_shift
 from driftline.streams.stats.mmd import RandomFeatures, mmd
 from driftline.streams.stats.moments import Moments, bin_positions, moments_of_bins
@@ -47,6 +62,7 @@ from driftline.streams.stats.ranked_scores import average_precision, lift
 from driftline.streams.stats.ranking import average_precision_at, hit, ndcg, reciprocal_rank
 from driftline.streams.stats.rddm import Rddm, RddmState
 from driftline.streams.stats.registry import TESTS, DriftTest, Measured, null_quantile
+from driftline.streams.stats.score_calibration import ScoreCalibration
 from driftline.streams.stats.shewhart import Shewhart, ShewhartState
 from driftline.streams.stats.smooth_test import SmoothTest, score_basis, shared_between_blocks
 from driftline.streams.stats.stepd import Stepd, StepdState
@@ -74,6 +90,7 @@ __all__ = [
     "CusumState",
     "Ddm",
     "DdmState",
+    "DelayCurve",
     "Detector",
     "DomainAuc",
     "DriftEvidence",
@@ -86,6 +103,7 @@ __all__ = [
     "EddmState",
     "Estimate",
     "EvidenceState",
+    "ExpectedConfusion",
     "HddmA",
     "HddmAState",
     "HddmW",
@@ -93,6 +111,7 @@ __all__ = [
     "Kswin",
     "KswinState",
     "Level",
+    "LossModel",
     "Measured",
     "Moments",
     "PageHinkley",
@@ -102,6 +121,7 @@ __all__ = [
     "RandomFeatures",
     "Rddm",
     "RddmState",
+    "ScoreCalibration",
     "Shewhart",
     "ShewhartState",
     "Shift",
@@ -109,7 +129,9 @@ __all__ = [
     "SmoothTest",
     "Stepd",
     "StepdState",
+    "Sums",
     "accuracy",
+    "accuracy_of",
     "anderson_darling",
     "auc_from_scores",
     "average_precision",
@@ -123,6 +145,7 @@ __all__ = [
     "brier",
     "change_point",
     "chi_square",
+    "combined",
     "correlation_change",
     "correlations",
     "cramer_von_mises",
@@ -130,7 +153,12 @@ __all__ = [
     "domain_classifier",
     "ece",
     "energy",
+    "estimated",
+    "estimated_accuracy",
+    "expected_classes",
+    "expected_confusion",
     "f1",
+    "f1_of",
     "g_test",
     "hellinger",
     "hit",
@@ -156,10 +184,12 @@ __all__ = [
     "numeric_edges",
     "percentage_error",
     "precision",
+    "precision_of",
     "psi",
     "quantile_loss",
     "r2",
     "recall",
+    "recall_of",
     "reciprocal_rank",
     "reliability",
     "resampled",
@@ -167,6 +197,7 @@ __all__ = [
     "score_basis",
     "score_positions",
     "shared_between_blocks",
+    "specificity_of",
     "total_variation",
     "variance_ratio",
     "wasserstein",

@@ -1,0 +1,135 @@
+"""Performance without labels: what calibrated scores say of their own errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from driftline.streams.stats.counts import Floats
+from driftline.streams.stats.estimate import UNKNOWN, Estimate, normal_score
+from driftline.streams.stats.score_calibration import ScoreCalibration
+
+
+class ExpectedConfusion(NamedTuple):
+    """Expected rows of each kind, with the variance their labels would still add."""
+
+    true_positive: float
+    false_positive: float
+    false_negative: float
+    true_negative: float
+    positive_variance: float
+    negative_variance: float
+
+    @property
+    def n(self) -> float:
+        """All rows."""
+        return self.true_positive + self.false_positive + self.false_negative + self.true_negative
+
+
+def expected_confusion(calibration: ScoreCalibration, predicted_negative: ArrayLike, predicted_positive: ArrayLike) -> ExpectedConfusion:
+    """What the confusion of a window would be on average over its unknown labels.
+
+    Parameters
+    ----------
+    calibration
+        From labelled rows of the reference.
+    predicted_negative, predicted_positive
+        All rows of the window by score, shape (bins,), apart by the class that was predicted: the threshold need not be known.
+
+    References
+    ----------
+    Confidence-based performance estimation (CBPE) as in NannyML. It is right as long as the chance of a positive at a given score is what
+    it was: under covariate shift, not under concept drift. The gap to the realised figure is then itself a finding.
+
+    Examples
+    --------
+    >>> calibration = ScoreCalibration((0.1, 0.9))
+    >>> [round(rows, 3) for rows in expected_confusion(calibration, [80, 0], [0, 20])[:4]]
+    [18.0, 2.0, 8.0, 72.0]
+    """
+    chance = calibration.chances()
+    low, high = np.asarray(predicted_negative, dtype=np.float64), np.asarray(predicted_positive, dtype=np.float64)
+    unsure = chance * (1 - chance)
+    return ExpectedConfusion(
+        float(high @ chance), float(high @ (1 - chance)), float(low @ chance), float(low @ (1 - chance)),
+        float(high @ unsure), float(low @ unsure),
+    )  # fmt: skip
+
+
+def estimated(expected: ExpectedConfusion, figure: Callable[[float, float, float, float], float], confidence: float = 0.95) -> Estimate:
+    """A figure of (true positives, false positives, false negatives, true negatives), estimated without labels.
+
+    The interval is the spread that the unknown labels leave (the delta method over both kinds of predictions), not the error of the
+    calibration itself.
+
+    >>> round(estimated(ExpectedConfusion(18.0, 2.0, 8.0, 72.0, 1.8, 7.2), accuracy_of).value, 3)
+    0.9
+    """
+    if expected.n == 0:
+        return UNKNOWN
+    tp, fp, fn, tn = expected[:4]
+    value = figure(tp, fp, fn, tn)
+    if math.isnan(value):
+        return UNKNOWN
+    # One more positive among the predicted positives turns a false positive into a true one, and so for the negatives.
+    step = 0.5 * min(1.0, max(1e-6, min(tp, fp, fn, tn)))
+    by_positive = (figure(tp + step, fp - step, fn, tn) - figure(tp - step, fp + step, fn, tn)) / (2 * step)
+    by_negative = (figure(tp, fp, fn + step, tn - step) - figure(tp, fp, fn - step, tn + step)) / (2 * step)
+    half = normal_score(confidence) * math.sqrt(by_positive**2 * expected.positive_variance + by_negative**2 * expected.negative_variance)
+    half = half if math.isfinite(half) else 0.0
+    return Estimate(value, value - half, value + half)
+
+
+def accuracy_of(tp: float, fp: float, fn: float, tn: float) -> float:
+    """Share of right predictions."""
+    return (tp + tn) / (tp + fp + fn + tn)
+
+
+def precision_of(tp: float, fp: float, fn: float, tn: float) -> float:
+    """Share of predicted positives that are; NaN without any."""
+    return tp / (tp + fp) if tp + fp > 0 else math.nan
+
+
+def recall_of(tp: float, fp: float, fn: float, tn: float) -> float:
+    """Share of positives that are predicted; NaN without any."""
+    return tp / (tp + fn) if tp + fn > 0 else math.nan
+
+
+def specificity_of(tp: float, fp: float, fn: float, tn: float) -> float:
+    """Share of negatives that are predicted; NaN without any."""
+    return tn / (tn + fp) if tn + fp > 0 else math.nan
+
+
+def f1_of(tp: float, fp: float, fn: float, tn: float) -> float:
+    """Harmonic mean of precision and recall; NaN where nothing is positive."""
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn > 0 else math.nan
+
+
+def expected_classes(calibration: ScoreCalibration, scores: ArrayLike) -> tuple[Floats, Floats]:
+    """Expected rows of the negative and of the positive class by score: what `auc_from_scores` and `brier` take, without labels.
+
+    >>> [each.tolist() for each in expected_classes(ScoreCalibration((0.25, 0.75)), [40, 80])]
+    [[30.0, 20.0], [10.0, 60.0]]
+    """
+    rows, chance = np.asarray(scores, dtype=np.float64), calibration.chances()
+    return rows * (1 - chance), rows * chance
+
+
+def estimated_accuracy(calibration: ScoreCalibration, confidences: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Accuracy of any number of classes, from the histogram of the predicted class's score.
+
+    `calibration` is fitted on "the prediction was wrong" and "was right" by that score: the multiclass form of the estimate.
+
+    >>> round(estimated_accuracy(ScoreCalibration((0.4, 0.8)), [10, 30]).value, 3)
+    0.7
+    """
+    rows, chance = np.asarray(confidences, dtype=np.float64), calibration.chances()
+    n = float(rows.sum())
+    if n == 0:
+        return UNKNOWN
+    value, half = float(rows @ chance) / n, normal_score(confidence) * math.sqrt(float(rows @ (chance * (1 - chance)))) / n
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half))
