@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ class Layout:
     def _place_categories(self, f: int, values: Sequence[Any], novel: list[tuple[int, int, str]]) -> Int64:
         codes, missing, error = self._codes[f], int(self.bins[f]), int(self.bins[f]) + 1
         try:
-            place = np.fromiter((codes.get(v, -1) for v in values), np.int64, len(values))
+            place = np.array(list(map(codes.get, values, repeat(-1))), np.int64)
         except TypeError:  # a list cannot be a category
             place = np.full(len(values), -1)
         for i in np.flatnonzero(place < 0).tolist():

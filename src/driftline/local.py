@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: The embedded broker cuts a partition's head at 5 MiB, read or not. All that a block brings about on any one topic stays below that:
 #: panes and results of a model share a partition, and take up to about three times the bytes of their events.
-BLOCK_BYTES: Final = 1536 * 1024
+BLOCK_BYTES: Final = 1024 * 1024
 FLUSH_S: Final = 0.1  # a block waits for several flushes
 STALLED_S: Final = 120.0
 _LOOK_S: Final = 0.005
@@ -216,7 +216,7 @@ class LocalStack:
 def _blocks(records: Iterable[Publishable]) -> Iterator[list[Publishable]]:
     """The records in lists of at most about `BLOCK_BYTES`.
 
-    >>> [len(block) for block in _blocks([Record("predictions", b"a", b"x" * 900_000)] * 3)]
+    >>> [len(block) for block in _blocks([Record("predictions", b"a", b"x" * 600_000)] * 3)]
     [2, 1]
     """
     block: list[Publishable] = []
