@@ -102,8 +102,9 @@ class Ingest:
             chunk: Chunk = event.value
             verdict = self._contiguity.judge(chunk, time.monotonic())
             if isinstance(verdict, Apply):
+                events = self._events[chunk.partition]
                 await self._apply(verdict.chunk)
-                self._events[chunk.partition].append(event)
+                events.append(event)  # of the assignment it was applied under, though another may have come meanwhile
             elif isinstance(verdict, SeekBack):
                 await self._seek_back(event.message.tp, verdict.position)
             else:
@@ -112,8 +113,9 @@ class Ingest:
                 await self.flush()
 
     async def _seek_back(self, tp: TP, position: int) -> None:
+        partition = self._partitions[tp.partition]
         start = await self._w.consumer.seek_back(tp, position)
-        if start <= position:
+        if start <= position or self._partitions.get(tp.partition) is not partition:
             return
         log.error(
             "data_loss_gap: %s-%s: offsets %s to %s are gone from the broker before they were read; going on from %s",
@@ -121,10 +123,10 @@ class Ingest:
         )  # fmt: skip
         self._contiguity.move((tp.topic, tp.partition), start)
         where = "predictions" if tp.topic == self._w.topics.predictions else "outcomes"
-        self._partitions[tp.partition].skip_to(**{where: start})
+        partition.skip_to(**{where: start})
 
     async def _apply(self, chunk: Chunk) -> None:
-        partition = self._partitions[chunk.partition]
+        partition, dead = self._partitions[chunk.partition], self._dead[chunk.partition]
         add = partition.add_predictions if chunk.topic == self._w.topics.predictions else partition.add_outcomes
         while True:
             try:
@@ -136,7 +138,7 @@ class Ingest:
         self._met_s |= {(chunk.partition, model): now for model in partition.met}
         partition.met.clear()
         for letter in letters:
-            self._dead[chunk.partition].append(await self._send_dead(chunk, letter))
+            dead.append(await self._send_dead(chunk, letter))
 
     async def _send_dead(self, chunk: Chunk, letter: DeadLetter) -> Any:
         i = letter.index
