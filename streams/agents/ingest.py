@@ -137,17 +137,18 @@ class Ingest:
         now = time.monotonic()
         self._met_s |= {(chunk.partition, model): now for model in partition.met}
         partition.met.clear()
-        for letter in letters:
-            dead.append(await self._send_dead(chunk, letter))
+        # No await since `add`: a flush in between would write a marker that is past letters nobody has sent.
+        dead += [asyncio.ensure_future(self._send_dead(chunk, letter)) for letter in letters]
 
-    async def _send_dead(self, chunk: Chunk, letter: DeadLetter) -> Any:
+    async def _send_dead(self, chunk: Chunk, letter: DeadLetter) -> None:
+        """Returns when the broker has the letter."""
         i = letter.index
         about = {
             "code": letter.why.code, "message": letter.why.message, "topic": chunk.topic, "partition": chunk.partition,
             "offset": int(chunk.offset[i]), "time": int(chunk.timestamp[i]),
         }  # fmt: skip
         headers = [*chunk.headers[i], *((f"driftline.error.{name}", str(value).encode()) for name, value in about.items())]
-        return await self._w.send(self._w.topics.dead_letters, chunk.partition, chunk.key(i), chunk.value(i), headers)
+        await (await self._w.send(self._w.topics.dead_letters, chunk.partition, chunk.key(i), chunk.value(i), headers))
 
     async def tick(self) -> None:
         """Flush when it is time, though nothing comes in."""
