@@ -219,11 +219,14 @@ def test_a_dead_letter_of_a_record_without_a_time_stamp_is_no_error() -> None:
     assert row.time == -1  # type: ignore[attr-defined]
 
 
+def test_an_event_that_is_not_ours_gives_no_row() -> None:
+    value, headers = event("com.example.retrain.accepted", alert())
+    assert rows_of(chunk_of(TOPICS.retrain, 0, 0, 2, [(0, 0, b"k", value, headers), (1, 0, b"k", b"hello", ())]), TOPICS) == {}
+
+
 UNREADABLE = {
     "a result that is no MessagePack": (TOPICS.results, b"{", b"", ()),
     "a result of another shape": (TOPICS.results, msgspec.msgpack.encode({"drift_results": [[1]]}), b"", ()),
-    "an event without attributes": (TOPICS.alerts, msgspec.json.encode(alert()), b"", ()),
-    "an event of an unknown type": (TOPICS.alerts, *event("driftline.alert.painted.v1", alert())),
     "an event with the value of another": (TOPICS.retrain, *event(RETRAIN_REQUESTED, alert())),
     "an event with a time of no zone": (
         TOPICS.alerts,
