@@ -5,12 +5,13 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint con
 VIEW := .cache/typing/driftline
 CODE := schemas sinks src streams tests scripts examples benchmarks
 
-.PHONY: help demo test check bench kafka clean
+.PHONY: help demo test check bench soak kafka clean
 help:
 	@echo "make demo    watch driftline find drift, here, now: nothing to configure"
 	@echo "make test    every test; those that need real Kafka start one (Java 17 and Maven)"
 	@echo "make check   style, types, import rules, the compose file"
 	@echo "make bench   how fast it is on this machine"
+	@echo "make soak    kill workers on real Kafka, then count everything again: ROUNDS=20 SEED=1"
 	@echo "make kafka   a real Kafka on localhost:9092, in the foreground"
 	@echo "make clean   remove everything that these commands made"
 
