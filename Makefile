@@ -31,7 +31,14 @@ check: .venv/.dev $(VIEW)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 bench: .venv/.dev
-	@set -e; for script in benchmarks/*.py; do echo "· $$script"; $(BIN)/python $$script; done
+	$(BIN)/python benchmarks/lane.py
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/publisher.py
+
+# ROUNDS= and SEED= as you like; the seed is printed.
+soak: .venv/.dev
+	@$(BIN)/python scripts/kafka_node.py fetch
+	$(BIN)/python scripts/soak.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 kafka: .venv/.dev
 	$(BIN)/python scripts/kafka_node.py run
