@@ -31,9 +31,7 @@ check: .venv/.dev $(VIEW)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 bench: .venv/.dev
-	$(BIN)/python benchmarks/lane.py
-	$(BIN)/python benchmarks/ingest.py
-	$(BIN)/python benchmarks/publisher.py
+	@set -e; for script in benchmarks/*.py; do echo "· $$script"; $(BIN)/python $$script; done
 
 # ROUNDS= and SEED= as you like; the seed is printed.
 soak: .venv/.dev
