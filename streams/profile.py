@@ -20,7 +20,7 @@ from driftline.schemas.errors import DriftlineError
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
 from driftline.streams.layout import PREDICTION, SCORE
-from driftline.streams.panes import SCORE_BINS, LabelRows, empty_pane
+from driftline.streams.panes import SCORE_BINS, LabelRows, Pane, empty_pane
 from driftline.streams.performance import metrics
 from driftline.streams.stats import bin_counts, numeric_edges
 
@@ -147,17 +147,33 @@ def _numeric(values: NDArray[np.float64], edges: NDArray[np.float64]) -> Numeric
     """Infinite values count as missing: no event can carry one."""
     present = values[np.isfinite(values)]
     n = len(present)
-    mean = math.fsum(present) / n if n else 0.0
+    mean = _mean(present)
     return NumericProfile(
         edges=[float(edge) for edge in edges],
         counts=[int(count) for count in bin_counts(present, edges)],
         n=n,
         missing=len(values) - n,
         mean=mean,
-        m2=math.fsum((present - mean) ** 2),
+        m2=_squares(present - mean),
         minimum=float(present.min()) if n else None,
         maximum=float(present.max()) if n else None,
     )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    try:
+        return math.fsum(values) / max(len(values), 1)
+    except OverflowError:
+        return math.fsum(values / len(values))
+
+
+def _squares(values: NDArray[np.float64]) -> float:
+    """The sum of squares, or the largest finite number: a profile travels as JSON, which has no infinity."""
+    try:
+        with np.errstate(over="ignore"):
+            return min(math.fsum(np.square(values)), sys.float_info.max)
+    except OverflowError:
+        return sys.float_info.max
 
 
 def class_names(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -166,11 +182,11 @@ def class_names(column: pd.Series[Any]) -> pd.Series[Any]:
     >>> class_names(pd.Series([1.0, 2.5, None])).tolist()
     ['1', '2.5', None]
     """
-    named = [None if missing else text_of(_plain(value)) for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]
+    named = [None if missing else text_of(plain(value)) for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]
     return pd.Series(named, column.index, dtype=object)
 
 
-def _plain(value: Any) -> float | str | bool:
+def plain(value: Any) -> float | str | bool:
     """A Python value of the JSON kind that an event would carry."""
     value = value.item() if isinstance(value, np.generic) else value
     return value if isinstance(value, str | bool | int | float) else str(value)
@@ -188,6 +204,13 @@ def _categorical(column: pd.Series[Any]) -> CategoricalProfile:
 
 def _performance(prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any], model: Model) -> PerformanceProfile:
     """Counted in a pane, so that a window of the same rows has the same figures."""
+    pane = empty_pane(None)
+    fold_labels(pane, prediction, score, label, model)
+    return PerformanceProfile(pane.n_labelled, {name: e.value for name, e in metrics(model, pane).items() if math.isfinite(e.value)})
+
+
+def fold_labels(pane: Pane, prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any], model: Model) -> None:
+    """Fold the rows that have both a prediction and a label into a pane, as the stream does once the labels have come."""
     known = (prediction.notna() & label.notna()).to_numpy()
     answers = [prediction[known], label[known]]
     n, classes = int(known.sum()), None
@@ -197,9 +220,7 @@ def _performance(prediction: pd.Series[Any], score: pd.Series[Any] | None, label
         codes, names = pd.factorize(pd.concat([class_names(column) for column in answers]), sort=True)
         classes, (predicted, actual) = names.tolist(), codes.astype(np.float64).reshape(2, n)
     bins = np.full(n, -1) if score is None else _score_bins(_probabilities(score[known]))
-    pane = empty_pane(None)
     pane.add_labels(LabelRows(np.ones(n, np.int64), predicted, actual, bins, np.zeros(n, np.int64)), classes, model.positive)
-    return PerformanceProfile(n, {name: e.value for name, e in metrics(model, pane).items() if math.isfinite(e.value)})
 
 
 def _score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -126,7 +126,7 @@ class Bar(NamedTuple):
     width: float
     reference: float
     window: float
-    title: str
+    shares: tuple[str, str]
     label: str
 
 
@@ -175,13 +175,20 @@ def render(store: Store, model: str | None = None) -> str:
             "the store has no results" + (f" of model {model!r}" if model else ""),
             "publish events and let a worker judge a window first; `driftline demo` shows how",
         )
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    board = {"LEFT": LEFT, "RIGHT": LEFT + PLOT, "WIDTH": LEFT + PLOT + RIGHT, "LINE": LINE_HEIGHT, "BARS": (BAR_WIDTH, BAR_HEIGHT)}
+    return template("report.html.j2").render(versions=versions, board=board, dead_letters=_dead_letters(store))
+
+
+def template(name: str) -> jinja2.Template:
+    """A template of this package. It escapes whatever it is given, and knows how this project writes numbers and moments."""
+    loader = jinja2.FunctionLoader(lambda name: files("driftline").joinpath(name).read_text("utf-8"))
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
+    )  # fmt: skip
     environment.filters["thousands"] = lambda n: f"{int(n):,}".replace(",", " ")
     environment.filters["number"] = _number
     environment.filters["moment"] = lambda t: f"{t:%Y-%m-%d %H:%M}"
-    template = environment.from_string(files("driftline").joinpath("report.html.j2").read_text("utf-8"))
-    board = {"LEFT": LEFT, "RIGHT": LEFT + PLOT, "WIDTH": LEFT + PLOT + RIGHT, "LINE": LINE_HEIGHT, "BARS": (BAR_WIDTH, BAR_HEIGHT)}
-    return template.render(versions=versions, board=board, dead_letters=_dead_letters(store))
+    return environment.get_template(name)
 
 
 # -- what is asked of the store
@@ -470,8 +477,8 @@ def _picture(store: Store, ask: Row, axis: Axis, cell: Row, references: Mapping[
     (found,) = _ask(store, sql, ask | window)
     if profile is None or not found["events"]:
         return None
-    bars = _bars(profile, found)
-    if not bars:
+    drawn = bars(profile, found["counts"], dict(found["named"]))
+    if not drawn:
         return None
     return Picture(
         cell["feature"],
@@ -479,21 +486,22 @@ def _picture(store: Store, ask: Row, axis: Axis, cell: Row, references: Mapping[
         axis.label(begin),
         _number(cell["shift"]),
         bool(cell["flags"]),
-        bars,
+        drawn,
         (profile.n + profile.missing, found["events"]),
         (_share(profile.missing, profile.n + profile.missing), _share(found["absent"], found["events"])),
     )
 
 
-def _bars(profile: Profile, found: Row) -> list[Bar]:
+def bars(profile: Profile, counts: Sequence[int], named: dict[str, int]) -> list[Bar]:
+    """A window beside its reference: `counts` of a numeric feature's bins, or the rows of each category, `named`."""
     if isinstance(profile, CategoricalProfile):
-        return _category_bars(profile, dict(found["named"]))
-    if len(found["counts"]) != len(profile.counts):
+        return _category_bars(profile, named)
+    if len(counts) != len(profile.counts):
         return []  # panes of another grid
     groups = _grid(profile)
     return _draw(
         [label for label, _ in groups],
-        *([float(w @ counts) for _, w in groups] for counts in (np.array(profile.counts), np.array(found["counts"]))),
+        *([float(w @ side) for _, w in groups] for side in (np.array(profile.counts), np.array(counts))),
     )
 
 
@@ -544,7 +552,7 @@ def _draw(labels: Sequence[str], reference: Sequence[float], window: Sequence[fl
             round(width, 2),
             round(a / top * BAR_HEIGHT, 2),
             round(b / top * BAR_HEIGHT, 2),
-            f"{label}: reference {a:.1%}, window {b:.1%}",
+            (f"{a:.1%}", f"{b:.1%}"),
             label,
         )
         for i, (label, a, b) in enumerate(zip(labels, *(side.tolist() for side in shares), strict=True))
