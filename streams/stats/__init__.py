@@ -41,6 +41,7 @@ from driftline.streams.stats.edges import bin_buckets, bin_counts, numeric_edges
 from driftline.streams.stats.energy import energy
 from driftline.streams.stats.errors import mae, percentage_error, quantile_loss, r2, rmse
 from driftline.streams.stats.estimate import UNKNOWN, Estimate, mean_of_sums, resampled, wilson
+from driftline.streams.stats.faults import Fault, category_rename, null_spike, stuck_value, unit_change
 from driftline.streams.stats.g_test import g_test
 from driftline.streams.stats.hddm_a import HddmA, HddmAState
 from driftline.streams.stats.hddm_w import HddmW, HddmWState
@@ -55,6 +56,7 @@ from driftline.streams.stats.mean_shift import Shift, mean_shift
 from driftline.streams.stats.mmd import RandomFeatures, mmd
 from driftline.streams.stats.moments import Moments, bin_positions, moments_of_bins
 from driftline.streams.stats.page_hinkley import PageHinkley, PageHinkleyState
+from driftline.streams.stats.paired_test import Comparison, PairedState, PairedTest
 from driftline.streams.stats.pca_reconstruction import PcaReconstruction
 from driftline.streams.stats.pooled_null import PooledNull
 from driftline.streams.stats.psi import psi
@@ -83,6 +85,7 @@ __all__ = [
     "Brier",
     "ChangePoint",
     "ChiSquare",
+    "Comparison",
     "Confusion",
     "CorrelationChange",
     "CrossMoments",
@@ -104,6 +107,7 @@ __all__ = [
     "Estimate",
     "EvidenceState",
     "ExpectedConfusion",
+    "Fault",
     "HddmA",
     "HddmAState",
     "HddmW",
@@ -116,6 +120,8 @@ __all__ = [
     "Moments",
     "PageHinkley",
     "PageHinkleyState",
+    "PairedState",
+    "PairedTest",
     "PcaReconstruction",
     "PooledNull",
     "RandomFeatures",
@@ -143,6 +149,7 @@ __all__ = [
     "bin_counts",
     "bin_positions",
     "brier",
+    "category_rename",
     "change_point",
     "chi_square",
     "combined",
@@ -181,6 +188,7 @@ __all__ = [
     "moments_of_bins",
     "ndcg",
     "null_quantile",
+    "null_spike",
     "numeric_edges",
     "percentage_error",
     "precision",
@@ -198,7 +206,9 @@ __all__ = [
     "score_positions",
     "shared_between_blocks",
     "specificity_of",
+    "stuck_value",
     "total_variation",
+    "unit_change",
     "variance_ratio",
     "wasserstein",
     "wasserstein_normalised",

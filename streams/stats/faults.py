@@ -1,0 +1,172 @@
+"""Faults of the data that look like drift and are not: another unit, a sign, a stuck value, missing values, a renamed category.
+
+Each is named with its parameter and recognised from a window's sums and counts, so it can be told before any drift test is believed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from scipy.special import bdtrc, chdtrc
+
+from driftline.streams.stats.moments import Moments
+
+#: What a feature's values may have been multiplied by (and what was added), and what that usually means.
+CONVERSIONS: tuple[tuple[float, float, str], ...] = (
+    (-1.0, 0.0, "the sign was turned"),
+    (1000.0, 0.0, "thousandths for units (grams for kilograms, milliseconds for seconds)"),
+    (0.001, 0.0, "thousands for units (kilograms for grams, seconds for milliseconds)"),
+    (100.0, 0.0, "hundredths for units (per cent for shares, cents for a currency)"),
+    (0.01, 0.0, "hundreds for units (shares for per cent)"),
+    (10.0, 0.0, "a shifted decimal point"),
+    (0.1, 0.0, "a shifted decimal point"),
+    (1e6, 0.0, "millionths for units"),
+    (1e-6, 0.0, "millions for units"),
+    (60.0, 0.0, "seconds for minutes, or minutes for hours"),
+    (1 / 60, 0.0, "minutes for seconds, or hours for minutes"),
+    (3600.0, 0.0, "seconds for hours"),
+    (1 / 3600, 0.0, "hours for seconds"),
+    (0.45359237, 0.0, "kilograms for pounds"),
+    (1 / 0.45359237, 0.0, "pounds for kilograms"),
+    (1.609344, 0.0, "kilometres for miles"),
+    (1 / 1.609344, 0.0, "miles for kilometres"),
+    (2.54, 0.0, "centimetres for inches"),
+    (1 / 2.54, 0.0, "inches for centimetres"),
+    (0.3048, 0.0, "metres for feet"),
+    (1 / 0.3048, 0.0, "feet for metres"),
+    (1.8, 32.0, "Fahrenheit for Celsius"),
+    (1 / 1.8, -32 / 1.8, "Celsius for Fahrenheit"),
+    (1.0, 273.15, "kelvin for Celsius"),
+    (1.0, -273.15, "Celsius for kelvin"),
+)
+
+
+class Fault(NamedTuple):
+    """What happened to a feature, in words and figures; `parameters` are those of the kind."""
+
+    kind: Literal["unit_change", "sign_flip", "stuck_value", "null_spike", "category_rename"]
+    message: str
+    parameters: dict[str, float | str]
+
+
+def unit_change(reference: Moments, current: Moments, kurtosis: float = 9.0) -> Fault | None:
+    """A known conversion of the reference that fits the window far better than the reference itself.
+
+    Mean and standard deviation must both be where the conversion puts them, within what chance allows for their sizes and a kurtosis
+    (9: much heavier than normal, 3), and must not be where they were.
+
+    Parameters
+    ----------
+    reference, current
+        Exact moments; at least 30 rows a side and some spread, else None.
+
+    Returns
+    -------
+    Fault or None
+        `scale` and `offset` of `value = scale * true + offset`. Two conversions that fit are told apart by which fits better; a feature
+        with little spread can fit one by chance when it drifts, which is why the whole window must have moved by 10 standard errors.
+
+    Examples
+    --------
+    >>> kilograms, pounds = Moments(5000, 70.0, 5000 * 15.0**2), Moments(800, 70.4 / 0.4536, 800 * (14.8 / 0.4536) ** 2)
+    >>> unit_change(kilograms, pounds).message
+    '× 2.205 fits: pounds for kilograms?'
+    """
+    if min(reference.n, current.n) < 30 or min(reference.m2, current.m2) <= 0:
+        return None
+    if _misfit(reference, current, 1.0, 0.0, kurtosis) < 100:
+        return None
+    misfit, scale, offset, meaning = min((_misfit(reference, current, s, o, kurtosis), s, o, what) for s, o, what in CONVERSIONS)
+    # Two squared standard scores: mean and spread.
+    if chdtrc(2, misfit) < 0.001:
+        return None
+    fitted = f"× {scale:.4g}" + (f" {'+' if offset > 0 else '−'} {abs(offset):.4g}" if offset else "")
+    kind: Literal["sign_flip", "unit_change"] = "sign_flip" if scale < 0 else "unit_change"
+    return Fault(kind, f"{fitted} fits: {meaning}?", {"scale": scale, "offset": offset})
+
+
+def _misfit(reference: Moments, current: Moments, scale: float, offset: float, kurtosis: float) -> float:
+    """Squared standard scores of mean and log standard deviation, were the window the reference times `scale` plus `offset`."""
+    spread, wide = abs(scale) * math.sqrt(reference.variance), math.sqrt(current.variance)
+    chance = 1 / reference.n + 1 / current.n
+    of_mean = (current.mean - scale * reference.mean - offset) ** 2 / (max(spread, wide) ** 2 * chance)
+    of_spread = math.log(wide / spread) ** 2 / ((kurtosis - 1) / 4 * chance)
+    return of_mean + of_spread
+
+
+def stuck_value(reference: Moments, current: Moments, minimum: float, maximum: float, least: int = 20) -> Fault | None:
+    """A feature that varied and now has one value only, in `least` rows or more.
+
+    >>> stuck_value(Moments(1000, 5.0, 900.0), Moments(50, 7.0, 0.0), 7.0, 7.0).message
+    'all 50 values are 7'
+    """
+    if reference.m2 <= 0 or current.n < least or minimum != maximum:
+        return None
+    return Fault("stuck_value", f"all {int(current.n)} values are {minimum:.6g}", {"value": minimum})
+
+
+def null_spike(missing_reference: int, n_reference: int, missing: int, n: int, rise: float = 0.1) -> Fault | None:
+    """A share of missing values that rose by `rise` or more, and by more than chance (one in a million) makes of the reference's share.
+
+    >>> null_spike(10, 1000, 40, 100).message
+    '40.0 % missing, 1.0 % in the reference'
+    """
+    if min(n_reference, n) == 0:
+        return None
+    before, now = missing_reference / n_reference, missing / n
+    # A share of 0 in the reference is known only to within its own rows.
+    expected = (missing_reference + 1) / (n_reference + 2)
+    if now - before < rise or bdtrc(missing - 1, n, expected) > 1e-6:
+        return None
+    return Fault(
+        "null_spike", f"{100 * now:.1f} % missing, {100 * before:.1f} % in the reference", {"share": now, "reference_share": before}
+    )
+
+
+def category_rename(reference: Mapping[str, int], current: Mapping[str, int], least_share: float = 0.01) -> list[Fault]:
+    """Categories that vanished while a new one took over their share, one to one.
+
+    Parameters
+    ----------
+    reference, current
+        Rows by category.
+    least_share
+        Categories rarer than this in the reference may vanish by chance.
+
+    Returns
+    -------
+    list of Fault
+        `old`, `new` and both shares; matched from the largest on, where shares differ by no more than 4 standard errors. Several
+        categories of like shares that are renamed at once may be matched wrongly among themselves.
+
+    Examples
+    --------
+    >>> faults = category_rename({"basic": 600, "pro": 400}, {"Basic": 290, "pro": 210})
+    >>> [fault.message for fault in faults]
+    ["'basic' is gone and 'Basic' has its share (58.0 %, 60.0 % before)"]
+    """
+    n, m = sum(reference.values()), sum(current.values())
+    if min(n, m) == 0:
+        return []
+    gone = {name: rows / n for name, rows in reference.items() if not current.get(name) and rows / n >= least_share}
+    # So common a category would not be missing by chance.
+    gone = {name: share for name, share in gone.items() if (1 - share) ** m < 1e-6}
+    new = {name: rows / m for name, rows in current.items() if rows and not reference.get(name)}
+    faults = []
+    for old, share in sorted(gone.items(), key=lambda item: (-item[1], item[0])):
+        error = math.sqrt(share * (1 - share) * (1 / n + 1 / m))
+        near = [(abs(now - share), name) for name, now in new.items() if abs(now - share) <= 4 * error]
+        # The same letters in another case or spacing go first.
+        near.sort(key=lambda pair: (_plain(pair[1]) != _plain(old), pair))
+        if near:
+            name = near[0][1]
+            now = new.pop(name)
+            message = f"{old!r} is gone and {name!r} has its share ({100 * now:.1f} %, {100 * share:.1f} % before)"
+            faults.append(Fault("category_rename", message, {"old": old, "new": name, "share": now, "reference_share": share}))
+    return faults
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -1,0 +1,70 @@
+"""Data faults are named with their parameter, and drift is not taken for one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from driftline.streams.stats import Moments, category_rename, null_spike, stuck_value, unit_change
+from driftline.streams.stats.faults import CONVERSIONS
+
+
+def moments(values: NDArray[np.float64]) -> Moments:
+    return Moments(values.size, float(values.mean()), float(values.var() * values.size))
+
+
+def draw(rng: np.random.Generator, kind: str, n: int) -> NDArray[np.float64]:
+    return {"normal": rng.normal(70, 15, n), "lognormal": rng.lognormal(3, 0.6, n), "uniform": rng.uniform(5, 40, n)}[kind]
+
+
+@pytest.mark.parametrize("kind", ["normal", "lognormal", "uniform"])
+@pytest.mark.parametrize(
+    ("scale", "offset", "meaning"), CONVERSIONS, ids=[f"{scale:.4g}x+{offset:.4g}" for scale, offset, _ in CONVERSIONS]
+)
+def test_every_conversion_is_recognised_by_its_factor(kind: str, scale: float, offset: float, meaning: str) -> None:
+    rng = np.random.default_rng(1)
+    fault = unit_change(moments(draw(rng, kind, 5000)), moments(scale * draw(rng, kind, 800) + offset))
+    assert fault is not None
+    assert fault.parameters == pytest.approx({"scale": scale, "offset": offset})
+    assert fault.kind == ("sign_flip" if scale < 0 else "unit_change")
+    assert meaning in fault.message
+
+
+@given(st.floats(-3, 3), st.floats(0.5, 2.0), st.integers(30, 5000), st.integers(0, 100))
+@settings(max_examples=60)
+def test_a_drift_of_a_few_standard_deviations_is_no_conversion(shift: float, spread: float, n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    before, after = rng.normal(100, 10, 5000), rng.normal(100 + 10 * shift, 10 * spread, n)
+    assert unit_change(moments(before), moments(after)) is None
+
+
+def test_a_feature_that_stopped_varying_is_stuck_but_a_constant_one_is_not() -> None:
+    assert stuck_value(Moments(100, 1.0, 50.0), Moments(40, 3.0, 0.0), 3.0, 3.0) is not None
+    assert stuck_value(Moments(100, 3.0, 0.0), Moments(40, 3.0, 0.0), 3.0, 3.0) is None
+    assert stuck_value(Moments(100, 1.0, 50.0), Moments(5, 3.0, 0.0), 3.0, 3.0) is None
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_missing_values_are_a_spike_only_when_they_rose_by_more_than_chance(before: int, now: int) -> None:
+    fault = null_spike(before * 10, 1000, now, 100)
+    if now - before < 10:
+        assert fault is None
+    if now >= before + 40:
+        assert fault is not None
+        assert fault.parameters["share"] == now / 100
+
+
+def test_renamed_categories_are_matched_by_their_share_and_first_by_their_letters() -> None:
+    reference = {"basic": 300, "pro plan": 310, "trial": 390}
+    faults = category_rename(reference, {"Pro-Plan": 300, "BASIC": 310, "trial": 390})
+    assert {(fault.parameters["old"], fault.parameters["new"]) for fault in faults} == {("basic", "BASIC"), ("pro plan", "Pro-Plan")}
+
+
+def test_a_category_that_vanished_without_an_heir_or_by_chance_is_not_renamed() -> None:
+    assert category_rename({"a": 500, "b": 500}, {"a": 400}) == []
+    assert category_rename({"a": 500, "b": 500}, {"a": 350, "c": 50}) == []
+    assert category_rename({"a": 970, "b": 30}, {"a": 29, "c": 1}) == []
+    assert category_rename({}, {"a": 1}) == []
