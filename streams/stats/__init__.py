@@ -29,6 +29,7 @@ from driftline.streams.stats.cramers_v import cramers_v
 from driftline.streams.stats.cross_moments import CrossMoments, merge_all
 from driftline.streams.stats.cusum import Cusum, CusumState
 from driftline.streams.stats.ddm import Ddm, DdmState
+from driftline.streams.stats.decomposition import Share, mean_change, psi_by_bin
 from driftline.streams.stats.detector import Batch, Level, Signal
 from driftline.streams.stats.detectors import DETECTORS, Detector
 from driftline.streams.stats.dle import LossModel
@@ -41,6 +42,7 @@ from driftline.streams.stats.edges import bin_buckets, bin_counts, numeric_edges
 from driftline.streams.stats.energy import energy
 from driftline.streams.stats.errors import mae, percentage_error, quantile_loss, r2, rmse
 from driftline.streams.stats.estimate import UNKNOWN, Estimate, mean_of_sums, resampled, wilson
+from driftline.streams.stats.fairness import Fairness, GroupRates, fairness
 from driftline.streams.stats.faults import Fault, category_rename, null_spike, stuck_value, unit_change
 from driftline.streams.stats.g_test import g_test
 from driftline.streams.stats.hddm_a import HddmA, HddmAState
@@ -107,7 +109,9 @@ __all__ = [
     "Estimate",
     "EvidenceState",
     "ExpectedConfusion",
+    "Fairness",
     "Fault",
+    "GroupRates",
     "HddmA",
     "HddmAState",
     "HddmW",
@@ -128,6 +132,7 @@ __all__ = [
     "Rddm",
     "RddmState",
     "ScoreCalibration",
+    "Share",
     "Shewhart",
     "ShewhartState",
     "Shift",
@@ -166,6 +171,7 @@ __all__ = [
     "expected_confusion",
     "f1",
     "f1_of",
+    "fairness",
     "g_test",
     "hellinger",
     "hit",
@@ -180,6 +186,7 @@ __all__ = [
     "log_loss",
     "mae",
     "mcc",
+    "mean_change",
     "mean_cost",
     "mean_of_sums",
     "mean_shift",
@@ -194,6 +201,7 @@ __all__ = [
     "precision",
     "precision_of",
     "psi",
+    "psi_by_bin",
     "quantile_loss",
     "r2",
     "recall",
