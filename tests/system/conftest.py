@@ -73,7 +73,7 @@ class Site:
     def __post_init__(self) -> None:
         self.client = {"bootstrap.servers": self.bootstrap, **self.client}
         models = self.directory / "models"
-        models.mkdir(parents=True)
+        models.mkdir()
         (models / "soak.toml").write_text(CONFIGURATION)
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")},
@@ -181,14 +181,14 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     server.stop()
 
 
-@pytest.fixture
-def make_site(gateway: Gateway, tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Makes sites on any Kafka."""
+@pytest.fixture(scope="module")
+def make_site(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
+    """Makes sites on any Kafka; their processes end with the module."""
     with ExitStack() as stack:
 
         def make(bootstrap: str, **options: Any) -> Site:
             prefix = f"t{uuid4().hex[:10]}"
-            site = Site(bootstrap, Topics(prefix), **{"dsn": gateway.dsn(prefix), "directory": tmp_path / prefix, **options})
+            site = Site(bootstrap, Topics(prefix), **{"dsn": gateway.dsn(prefix), "directory": tmp_path_factory.mktemp(prefix), **options})
             stack.callback(site.close)
             return site
 
