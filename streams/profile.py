@@ -7,6 +7,7 @@ the same counts.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection
 from typing import Any
 
