@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,7 @@ def river_run(name: str) -> Run:
 
 
 def frouros_run(name: str, reset: bool = True) -> Run:
-    from frouros.detectors.concept_drift import streaming
-
+    streaming = import_module("frouros.detectors.concept_drift.streaming")
     make, config = getattr(streaming, name), getattr(streaming, f"{name}Config")
 
     def run(parameters: dict[str, Any], values: Iterable[float]) -> list[int]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
-Items = Sequence[Hashable]
-Relevance = Mapping[Hashable, float]
+Item = TypeVar("Item", bound=Hashable)
 
 
-def ndcg(ranked: Items, relevance: Relevance, k: int | None = None) -> float:
+def ndcg(ranked: Sequence[Item], relevance: Mapping[Item, float], k: int | None = None) -> float:
     """Normalised discounted cumulative gain of the first `k` items: `sum(rel / log2(1 + rank))`, over that of the best order.
 
     In [0, 1]; items without a relevance have 0. NaN when nothing is relevant. Linear gain; for 2**rel - 1 give it as the relevance.
@@ -25,7 +25,7 @@ def ndcg(ranked: Items, relevance: Relevance, k: int | None = None) -> float:
     return _gain([relevance.get(item, 0.0) for item in ranked[:k]]) / best if best > 0 else math.nan
 
 
-def average_precision_at(ranked: Items, relevance: Relevance, k: int | None = None) -> float:
+def average_precision_at(ranked: Sequence[Item], relevance: Mapping[Item, float], k: int | None = None) -> float:
     """Mean over the relevant items of the precision at their rank, those not among the first `k` counting 0. MAP is its mean.
 
     In [0, 1]; NaN when nothing is relevant. Divided by the lesser of k and the number of relevant items.
@@ -42,7 +42,7 @@ def average_precision_at(ranked: Items, relevance: Relevance, k: int | None = No
     return total / min(relevant, k or relevant) if relevant else math.nan
 
 
-def reciprocal_rank(ranked: Items, relevance: Relevance, k: int | None = None) -> float:
+def reciprocal_rank(ranked: Sequence[Item], relevance: Mapping[Item, float], k: int | None = None) -> float:
     """One over the rank of the first relevant item, 0 if it is not among the first `k`. MRR is its mean. NaN when nothing is relevant.
 
     >>> reciprocal_rank(["a", "b"], {"b": 1.0})
@@ -53,7 +53,7 @@ def reciprocal_rank(ranked: Items, relevance: Relevance, k: int | None = None) -
     return next((1 / rank for rank, item in enumerate(ranked[:k], 1) if relevance.get(item, 0.0) > 0), 0.0)
 
 
-def hit(ranked: Items, relevance: Relevance, k: int) -> float:
+def hit(ranked: Sequence[Item], relevance: Mapping[Item, float], k: int) -> float:
     """1 if any of the first `k` items is relevant, else 0; NaN when nothing is. The hit rate is its mean.
 
     >>> hit(["a", "b", "c"], {"c": 1.0}, 2), hit(["a", "b", "c"], {"c": 1.0}, 3)

@@ -17,7 +17,8 @@ def test_a_batch_without_values_changes_nothing() -> None:
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=50), max_size=60))
 def test_the_window_holds_exactly_the_values_it_was_given(batches: list[list[float]]) -> None:
-    state, seen = Adwin(delta=1e-12).start(), []
+    state = Adwin(delta=1e-12).start()
+    seen: list[float] = []
     for values in batches:
         state, signal = Adwin(delta=1e-12).update(state, Batch.of(values))
         seen = [] if signal else [*seen, *values]

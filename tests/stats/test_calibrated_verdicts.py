@@ -129,7 +129,8 @@ def test_with_no_drift_evidence_reaches_a_threshold_no_sooner_than_it_says_on_av
 def test_a_lasting_shift_too_small_for_one_window_is_found_over_many() -> None:
     rng, evidence = np.random.default_rng(7), DriftEvidence()
     test = SmoothTest.fit(blocks_of(rng.normal(size=200_000), 500))
-    state, p = evidence.start(), []
+    state = evidence.start()
+    p: list[float] = []
     while len(p) < 300:
         window = bin_counts(rng.normal(0.04, 1, 500), EDGES)
         p.append(test.p_value(window))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_the_interval_of_the_auc_holds_the_true_area_19_times_in_20(separation: 
     for _ in range(400):
         low, high = (np.bincount(np.searchsorted(edges, rng.normal(at, 1, n)), minlength=256) for at in (0, separation))
         result = auc_from_scores(low, high)
-        inside += result.lower <= ndtr(separation / math.sqrt(2)) <= result.upper
+        inside += bool(result.lower <= ndtr(separation / math.sqrt(2)) <= result.upper)
     assert 0.915 <= inside / 400 <= 0.985
 
 
@@ -116,10 +117,11 @@ def test_no_rows_give_no_figure() -> None:
 def test_multiclass_figures_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
     confusion = Counter(pairs)
     predicted, actual = zip(*pairs, strict=True)
-    for average in ("macro", "micro", "weighted"):
+    averages: tuple[Literal["macro", "micro", "weighted"], ...] = ("macro", "micro", "weighted")
+    for average in averages:
         expected = metrics.precision_recall_fscore_support(actual, predicted, average=average, zero_division=0)
-        for name, value in zip(("precision", "recall", "f1"), expected, strict=False):
-            assert averaged(confusion, name, average).value == pytest.approx(value)
+        ours = [averaged(confusion, "precision", average), averaged(confusion, "recall", average), averaged(confusion, "f1", average)]
+        assert [estimate.value for estimate in ours] == pytest.approx(expected[:3])
     assert mcc(confusion).value == pytest.approx(metrics.matthews_corrcoef(actual, predicted), abs=1e-9)
     if len(set(actual) | set(predicted)) > 1:
         assert kappa(confusion).value == pytest.approx(metrics.cohen_kappa_score(actual, predicted), abs=1e-9)
@@ -149,8 +151,8 @@ def test_a_calibrated_model_has_a_small_calibration_error_and_a_distorted_one_a_
     score = rng.random(20_000)
     for truth, low, high in [(score, 0.0, 0.02), (score**2, 0.1, 0.25)]:
         outcome = rng.random(20_000) < truth
-        hists = [np.bincount((score[outcome == side] * 256).astype(int), minlength=256) for side in (False, True)]
-        assert low <= ece(*hists).value <= high
+        negative, positive = (np.bincount((score[outcome == side] * 256).astype(int), minlength=256) for side in (False, True))
+        assert low <= ece(negative, positive).value <= high
 
 
 @given(st.lists(st.floats(0, 5), min_size=2, max_size=12), st.integers(1, 12), st.integers(0, 1000))

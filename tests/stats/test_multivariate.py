@@ -27,7 +27,7 @@ MIX = np.array([[1.0, 0, 0, 0], [0.8, 0.6, 0, 0], [0.5, 0.2, 0.8, 0], [0, 0, 0, 
 
 def rows(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     """Four features of which three go together."""
-    return rng.normal(size=(n, K)) @ MIX.T
+    return np.asarray(rng.normal(size=(n, K)) @ MIX.T)
 
 
 def shuffled(rng: np.random.Generator, n: int) -> NDArray[np.float64]:

@@ -6,14 +6,17 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from driftline.streams.stats import Batch, PairedState, PairedTest
 
 
-def losses(rng: np.random.Generator, n: int, champion: float, challenger: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def losses(rng: np.random.Generator, n: int, champion: float, challenger: float) -> NDArray[np.float64]:
     """Differences of two models' errors on the same rows, which often err together."""
     hard = rng.random(n)
-    return ((hard + rng.uniform(-0.1, 0.1, n)) < champion).astype(float) - ((hard + rng.uniform(-0.1, 0.1, n)) < challenger).astype(float)
+    return np.asarray(
+        ((hard + rng.uniform(-0.1, 0.1, n)) < champion).astype(float) - ((hard + rng.uniform(-0.1, 0.1, n)) < challenger).astype(float)
+    )
 
 
 @pytest.mark.parametrize("size", [1, 50])
