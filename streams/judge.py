@@ -147,13 +147,19 @@ def _reference_counts(profile: Profile) -> Int64:
 
 
 def quality(window: Judged) -> list[QualityResult]:
-    """Missing values, values of a wrong type and unseen categories, as shares of the window's rows."""
-    layout, n = window.layout, window.pane.n
-    if layout is None or not n:
+    """Missing values, values of a wrong type and unseen categories, as shares of the window's rows.
+
+    Rows in panes of another reference are not counted by this one, so they are no part of the whole either.
+    """
+    layout = window.layout
+    if layout is None:
         return []
     rows = []
     for f, (name, profile) in enumerate(zip(layout.names, layout.profiles, strict=True)):
         bins, missing, errors = layout.stretch(window.pane.counts, f)
+        n = int(bins.sum()) + missing + errors
+        if not n:
+            continue
         before = profile.missing / max(profile.n + profile.missing, 1)
         policy = window.model.policy
         checks = [
@@ -264,11 +270,15 @@ def feature_rows(key: PaneKey, model: Model, layout: Layout | None, pane: Pane, 
 
 
 def _moments(n: int, total: float, squares: float, centre: float = 0.0, scale: float = 1.0) -> dict[str, Any]:
-    """Mean and population variance from the sums of (x − centre) / scale and of its square."""
+    """Mean and population variance from the sums of (x − centre) / scale and of its square; None beyond what a float holds.
+
+    >>> _moments(2, 2e200, float("inf"))
+    {'mean': 1e+200, 'variance': None}
+    """
     if not n:
         return {"mean": None, "variance": None}
     mean = total / n
-    return {"mean": _number(centre + scale * mean), "variance": _number(scale**2 * max(squares / n - mean**2, 0.0))}
+    return {"mean": _number(centre + scale * mean), "variance": _number(scale * scale * max(squares / n - mean * mean, 0.0))}
 
 
 def performance_row(key: PaneKey, model: Model, pane: Pane, revision: int) -> PerformancePane:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import sys
+
 import numpy as np
 
 from driftline.schemas.config import Model
@@ -37,7 +40,11 @@ def _numeric(sketch: Sketch) -> NumericProfile:
     n = int(counts.sum())
     edges = weighted_edges(lower, upper, counts) if n else np.array([0.0])
     mean = sketch.total / n if n else 0.0
-    m2 = max(sketch.squares - n * mean**2, 0.0)
+    m2 = max(sketch.squares - n * mean * mean, 0.0)
+    if not math.isfinite(m2):  # the sums overflow; what travels as JSON must be finite
+        with np.errstate(over="ignore"):
+            mean = float(lower @ (counts / n))
+            m2 = min(float(counts @ np.square(lower - mean)), sys.float_info.max)
     return NumericProfile(
         edges.tolist(), bin_buckets(lower, counts, edges).tolist(), n, sketch.missing, mean, m2, sketch.minimum, sketch.maximum
     )

@@ -1,7 +1,8 @@
 """Sketches that need no reference: what a pane keeps of a feature while the reference is still being learned.
 
 Numeric values fall into buckets fixed by sign, exponent and the seven leading bits of the mantissa (1 % wide at most). Texts are
-kept exactly while few, and beyond `TEXTS` as a bottom-k sample by hash. Both merge by addition, in any order, to the same bits.
+kept exactly while few, and beyond `TEXTS` as a bottom-k sample by hash. Counts merge by addition, in any order, to the same bits; sums of
+values to within rounding.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ def sketch_of(numbers: Float64, texts: Sequence[str], missing: int, type_errors:
     if len(numbers):
         buckets, counts = np.unique(bucket_of(numbers), return_counts=True)
         sketch.buckets, sketch.counts = buckets.tolist(), counts.tolist()
-        sketch.total, sketch.squares = float(numbers.sum()), float(np.square(numbers).sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            sketch.total, sketch.squares = float(numbers.sum()), float(np.square(numbers).sum())
         sketch.minimum, sketch.maximum = float(numbers.min()), float(numbers.max())
     return sketch
 
