@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -91,7 +92,8 @@ def decode_entry(value: bytes) -> Entry:
 def entry_key(entry: Entry) -> bytes:
     """The record's key. It differs for every entry, so compaction keeps the history that a replay needs.
 
-    >>> entry_key(Lifecycle("churn", "7", "version.deployed", 5))
-    b'churn/7/lifecycle/5'
+    >>> entry_key(Lifecycle("churn", "7/b", "version.deployed", 5))
+    b'churn/7%2Fb/version.deployed/5'
     """
-    return f"{entry.model}/{entry.version}/{'reference' if isinstance(entry, Reference) else 'lifecycle'}/{entry.effective_from}".encode()
+    kind = "reference" if isinstance(entry, Reference) else entry.event
+    return f"{quote(entry.model, safe='')}/{quote(entry.version, safe='')}/{kind}/{entry.effective_from}".encode()
