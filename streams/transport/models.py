@@ -30,6 +30,7 @@ class ModelsReader:
     def __init__(self, topic: str, registry: Registry, connection: Mapping[str, Any]) -> None:
         self._partition = TopicPartition(topic, 0)
         self._registry = registry
+        registry.complete_until = 0  # nothing is read yet
         self._consumer = AIOKafkaConsumer(**connection, group_id=None, auto_offset_reset="earliest", enable_auto_commit=False)
         self._lock = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
@@ -51,7 +52,7 @@ class ModelsReader:
         await self._consumer.stop()
 
     async def catch_up(self, timestamp: int) -> None:
-        """Read to the present end. Afterwards the registry has every entry older than a record of `timestamp` that is already there."""
+        """Read to the present end. Afterwards the registry is complete for every record up to `timestamp` that a source topic has."""
         async with self._lock:
             asked = int(time.time() * 1000)
             end = (await self._consumer.end_offsets([self._partition]))[self._partition]
