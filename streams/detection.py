@@ -25,22 +25,25 @@ class Step:
 
 @dataclass
 class Detection:
-    """A detector and its steps since `base`, the state before the oldest pane that may still be revised."""
+    """A detector, its `base`, the state after all panes that start before `since`, and its steps from there on."""
 
     detector: Adwin
     base: AdwinState
+    since: int = -(2**62)
     steps: list[Step] = field(default_factory=list)
 
     def read(self, panes: list[tuple[int, Losses]], changed_from: int) -> list[Step]:
         """Read the closed panes that start at `changed_from` or later again, and those not read yet; returns their steps.
 
-        `panes` are all closed panes since the base, in order.
+        `panes` are all closed panes since the base, in order. Those the base knows may be among them, told again after a crash: they
+        are passed over.
         """
         at = bisect_left(self.steps, changed_from, key=lambda step: step.start)
         del self.steps[at:]
         state = self.steps[-1].state if self.steps else self.base
         new = []
-        for start, losses in panes[bisect_left(panes, self.steps[-1].start + 1 if self.steps else -(2**62), key=lambda pane: pane[0]) :]:
+        unread = self.steps[-1].start + 1 if self.steps else self.since
+        for start, losses in panes[bisect_left(panes, unread, key=lambda pane: pane[0]) :]:
             signal = None
             if losses.n > 0:
                 mean = losses.total / losses.n
@@ -55,3 +58,13 @@ class Detection:
         if at:
             self.base = self.steps[at - 1].state
             del self.steps[:at]
+        self.since = max(self.since, before)
+
+    def to_bytes(self) -> bytes:
+        """What a new owner begins with: the base and how far it reaches."""
+        return self.since.to_bytes(8, signed=True) + self.base.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, detector: Adwin, data: bytes) -> Detection:
+        """The inverse of `to_bytes`."""
+        return cls(detector, AdwinState.from_bytes(data[8:]), int.from_bytes(data[:8], signed=True))

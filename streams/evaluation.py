@@ -27,7 +27,7 @@ from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
 from driftline.streams.panes import Losses, Pane, PaneKey, decode_key, decode_pane, empty_pane, fence_of, rebin
 from driftline.streams.registry import Registry
-from driftline.streams.stats import Adwin, AdwinState
+from driftline.streams.stats import Adwin
 from driftline.streams.watermark import Watermark, watermark
 from driftline.streams.windows import panes_of, windows_of
 
@@ -99,7 +99,7 @@ class Evaluation:
             self._index(key)
         for key in [k for k in self._stored if k.startswith(b"detector/")]:
             model, version = _detector_names(key)
-            self._detections[model, version] = Detection(self._detector(model), AdwinState.from_bytes(self._stored[key]))
+            self._detections[model, version] = Detection.from_bytes(self._detector(model), self._stored[key])
 
     def _index(self, key: bytes) -> None:
         pane, partition = decode_key(key)
@@ -291,7 +291,7 @@ class Evaluation:
             if old and not series.segment:
                 detection = self._detections.setdefault((model.model, series.version), self._new_detection(model.model))
                 detection.settle(before)
-                out.state[_detector_key(model.model, series.version)] = detection.base.to_bytes()
+                out.state[_detector_key(model.model, series.version)] = detection.to_bytes()
 
     def _detector(self, model: str) -> Adwin:
         return Adwin(delta=self._registry.model(model).policy.adwin_delta)
@@ -304,7 +304,8 @@ class Evaluation:
         """A pane merged over its source partitions, in the terms of the reference in force, and its revision."""
         kept = self._merged.get(key)
         if kept is None:
-            snapshots = [self._stored[k] for k in self._parts[Series(*key[:3])][key.start].values()]
+            # In the order of partitions, not of arrival: sums of floats must come out alike after a crash.
+            snapshots = [self._stored[k] for _, k in sorted(self._parts[Series(*key[:3])][key.start].items())]
             decoded = [decode_pane(snapshot) for snapshot in snapshots]
             layout = self._registry.layout(key.model, key.version, key.start)
             pane = _sum((pane for pane, _ in decoded), layout)

@@ -130,7 +130,8 @@ def run(rng: random.Random, messages: list[Message], learned: bool, crashes: boo
 
 
 def interleaved(rng: random.Random, parts: list[list[Message]]) -> list[Message]:
-    """Partitions in any order; within one, order is kept and some messages come again."""
+    """Partitions in any order; within one, order is kept and some messages come again. Each partition's last word comes last: of two
+    reports of the same positions nobody can tell which is the newer."""
     left = [list(part) for part in parts]
     out: list[Message] = []
     while any(left):
@@ -138,7 +139,7 @@ def interleaved(rng: random.Random, parts: list[list[Message]]) -> list[Message]
         out.append(part.pop(0))
         if rng.random() < 0.1:
             out.append(rng.choice(out))
-    return out
+    return out + [part[-1] for part in parts]
 
 
 @settings(max_examples=30)
