@@ -17,6 +17,7 @@ were cut into batches, and when `evict` ran. That is what makes a replay after a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -121,8 +122,7 @@ class _Clock:
 
     def floor(self, needed: int) -> tuple[int, int]:
         """The last mark at or below `needed`; earlier marks are forgotten."""
-        while len(self.marks) > 1 and self.marks[1][0] <= needed:
-            self.marks.pop(0)
+        del self.marks[: max(bisect_right(self.marks, needed, key=lambda mark: mark[0]) - 1, 0)]
         return self.marks[0]
 
 
@@ -143,7 +143,7 @@ class Join:
         self._prediction_clock = _Clock(start.predictions_newest, [(start.predictions, start.predictions_newest)])
         self._outcome_clock = _Clock(start.outcomes_newest, [(start.outcomes, start.outcomes_newest)])
         self._floor = start
-        self._evict_at = 65_536
+        self._evict_at, self._evict_at_ts = 65_536, NEVER
 
     @property
     def newest_prediction(self) -> int:
@@ -218,10 +218,14 @@ class Join:
         return sorted(found, key=lambda outcome: outcome[1])
 
     def evict(self, *, force: bool = False) -> None:
-        """Drop the ids that no event still to come can touch. Cheap to call often: it works when the state has doubled."""
-        if not force and len(self) < self._evict_at:
-            return
+        """Drop the ids that no event still to come can touch.
+
+        Cheap to call often: it works when the state has doubled, or time has moved so far that most of it may go. Without the latter
+        the floor of a model with little traffic would stay where the broker deletes.
+        """
         horizon, lateness = self.horizon_ms, self.lateness_ms
+        if not (force or len(self) >= self._evict_at or self.newest_prediction >= self._evict_at_ts):
+            return
         last_p, last_o = self._ids["last_prediction"], self._ids["last_outcome"]
         gone = (
             (self.newest_outcome - lateness > last_p + horizon)  # no outcome may still pair with its predictions
@@ -231,6 +235,7 @@ class Join:
         if gone.any():
             self._drop(gone)
         self._evict_at = max(65_536, 2 * len(self))
+        self._evict_at_ts = self.newest_prediction + horizon + lateness
         self._floor = self._find_floor()
 
     def _find_floor(self) -> Floor:
