@@ -16,7 +16,7 @@ import numpy as np
 from driftline.schemas.config import FeatureType
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
-from driftline.streams.layout import Encoded, Float64, Int64, Layout, category_text, numeric_column
+from driftline.streams.layout import SCORE, Encoded, Float64, Int64, Layout, category_text, numeric_column
 from driftline.streams.sketch import Sketch, add_texts, bucket_start, sketch_of
 
 CODEC = 1
@@ -119,6 +119,8 @@ class Pane:
             sketch = _sketch_column(part, types.get(name))
             mine = self.sketches.get(name)
             if mine is None:
+                if (name not in types or name == SCORE) and all(value is None for value in part):
+                    continue  # it came with another pane's rows: what a pane holds must not depend on who travelled with it
                 # Rows seen before this feature first came did not have it.
                 mine = self.sketches[name] = Sketch(missing=self.n)
             mine.add(sketch)
@@ -259,7 +261,14 @@ class _Wire(msgspec.Struct, array_like=True):
     losses: Losses
 
 
+class _Version(msgspec.Struct, array_like=True):
+    """The first field of every codec, so that what comes after it may change."""
+
+    codec: int
+
+
 _decoder = msgspec.msgpack.Decoder(_Wire)
+_version_decoder = msgspec.msgpack.Decoder(_Version)
 
 
 def encode_pane(pane: Pane, fence: Fence) -> bytes:
@@ -279,12 +288,14 @@ def fence_of(snapshot: bytes) -> Fence:
 
 def decode_pane(snapshot: bytes) -> tuple[Pane, Fence]:
     """The pane and the fence in a snapshot; refuses one that a newer version wrote."""
-    wire = _decoder.decode(bytes(cramjam.lz4.decompress_block(snapshot[16:])))
-    if wire.codec > CODEC:
+    body = bytes(cramjam.lz4.decompress_block(snapshot[16:]))
+    codec = _version_decoder.decode(body).codec
+    if codec > CODEC:
         raise DriftlineError(
-            "state_too_new", f"a pane snapshot has codec {wire.codec}; this version reads up to {CODEC}",
+            "state_too_new", f"a pane snapshot has codec {codec}; this version reads up to {CODEC}",
             "run the version that wrote it, or a newer one",
         )  # fmt: skip
+    wire = _decoder.decode(body)
     counts = np.frombuffer(wire.counts, np.int64).copy()
     sums, extremes = (np.frombuffer(data).reshape(-1, 2).copy() for data in (wire.sums, wire.extremes))
     scores = np.frombuffer(wire.scores, np.int64).reshape(2, SCORE_BINS).copy()

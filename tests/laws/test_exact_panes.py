@@ -107,8 +107,11 @@ def check(stored: dict[PaneKey, bytes], wanted: dict[Key, Recount], learned: boo
 def check_features(key: PaneKey, pane: Pane, want: Recount, learned: bool) -> None:
     x, c = want.features["x"], want.features["c"]
     if key.version == "2" or learned:
-        if pane.n:
+        seen = {name for name, values in (("x", x), ("c", c)) if values.keys() - {None}}
+        assert pane.sketches.keys() & {"x", "c"} == seen  # whatever else was in the chunks that brought the rows
+        if "x" in seen:
             assert sum(pane.sketches["x"].counts) == sum(n for v, n in x.items() if isinstance(v, int | float))
+        if "c" in seen:
             assert pane.sketches["c"].texts == {v: n for v, n in c.items() if v}
             assert pane.sketches["c"].missing == c[None]
         return
