@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
+from driftline.schemas.errors import DriftlineError
+
 CODEC = 1
+
+
+class _Versioned(msgspec.Struct, array_like=True):
+    """The part of a marker that every version writes alike."""
+
+    codec: int
 
 
 class Marker(msgspec.Struct, array_like=True, frozen=True):
@@ -43,6 +51,21 @@ def progress_key(partition: int) -> bytes:
     return b"progress/%d" % partition
 
 
-decode_marker = msgspec.msgpack.Decoder(Marker).decode
+_versioned = msgspec.msgpack.Decoder(_Versioned)
+_marker = msgspec.msgpack.Decoder(Marker)
+
+
+def decode_marker(value: bytes) -> Marker:
+    """The marker in a record's value; refuses one that a newer version wrote, whatever else is in it."""
+    codec = _versioned.decode(value).codec
+    if codec > CODEC:
+        raise DriftlineError(
+            "state_too_new",
+            f"a marker has codec {codec}; this version reads up to {CODEC}",
+            "run the version that wrote it, or a newer one",
+        )
+    return _marker.decode(value)
+
+
 decode_progress = msgspec.msgpack.Decoder(Progress).decode
 encode = msgspec.msgpack.encode

@@ -176,6 +176,12 @@ class Partition:
         return self._highest
 
     @property
+    def uncounted(self) -> Fence:
+        """From where the panes have yet to count. What is read again below it rebuilds the join and nothing else."""
+        fences = [self._start, *self._fences.values()]
+        return Fence(min(fence.predictions for fence in fences), min(fence.outcomes for fence in fences))
+
+    @property
     def dirty(self) -> bool:
         return bool(self._dirty)
 

@@ -63,6 +63,7 @@ class Ingest:
             self._told = {}
             self._contiguity.start({(tp.topic, tp.partition): offset for tp, offset in self.start_positions().items()})
         await self._refuse_recreated()
+        await self._pass_deleted()
 
     def _recover(self, number: int) -> Partition:
         stored: dict[PaneKey, bytes] = {}
@@ -117,12 +118,32 @@ class Ingest:
         start = await self._w.consumer.seek_back(tp, position)
         if start <= position or self._partitions.get(tp.partition) is not partition:
             return
-        log.error(
-            "data_loss_gap: %s-%s: offsets %s to %s are gone from the broker before they were read; going on from %s",
-            tp.topic, tp.partition, position, start - 1, start,
-        )  # fmt: skip
-        self._contiguity.move((tp.topic, tp.partition), start)
+        self._go_on(tp, position, start)
+
+    async def _pass_deleted(self) -> None:
+        """Retention may have taken what a partition would begin with, and without another record nobody would say so."""
+        positions = self.start_positions()
+        earliest = await self._w.consumer.earliest_offsets(*positions) if positions else {}
+        for tp, position in positions.items():
+            if earliest[tp] > position and tp.partition in self._partitions:  # it may have been given up meanwhile
+                self._go_on(tp, position, earliest[tp])
+
+    def _go_on(self, tp: TP, position: int, start: int) -> None:
+        """Go on from `start`: what lies before it, from `position` on, is gone from the broker."""
+        partition = self._partitions[tp.partition]
         where = "predictions" if tp.topic == self._w.topics.predictions else "outcomes"
+        uncounted = max(position, getattr(partition.uncounted, where))
+        if start > uncounted:
+            log.error(
+                "data_loss_gap: %s-%s: offsets %s to %s are gone from the broker before they were read; going on from %s",
+                tp.topic, tp.partition, uncounted, start - 1, start,
+            )  # fmt: skip
+        else:
+            log.warning(
+                "%s-%s: offsets %s to %s are gone from the broker; they are counted, but labels still to come cannot be joined to them",
+                tp.topic, tp.partition, position, start - 1,
+            )  # fmt: skip
+        self._contiguity.move((tp.topic, tp.partition), start)
         partition.skip_to(**{where: start})
 
     async def _apply(self, chunk: Chunk) -> None:

@@ -119,10 +119,19 @@ class LaneThread(driver.AIOKafkaConsumerThread):
 
     def fetch_position(self, tp: TP) -> int:
         """The position the next fetch begins at; -1 when the partition is not ours or has none yet. May be called from any thread."""
+        state = self._state(tp)
+        return -1 if state is None or state._position is None else cast(int, state._position)
+
+    def highwater(self, tp: TP) -> int | None:  # type: ignore[override]
+        """The end of the partition as the last fetch saw it. None when that is not known, or while a rebalance has the partition: Faust
+        would fail then."""
+        state = self._state(tp)
+        return None if state is None else cast(int | None, state.highwater)
+
+    def _state(self, tp: TP) -> Any:
         subscription = self._ensure_consumer()._subscription.subscription
         assignment = subscription.assignment if subscription else None
-        state = assignment.state_value(tp) if assignment else None
-        return -1 if state is None or state._position is None else cast(int, state._position)
+        return assignment.state_value(tp) if assignment else None
 
 
 class LaneConsumer(driver.Consumer):

@@ -32,6 +32,7 @@ def run(
     nothing is lost.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
+    logging.getLogger().handlers[0].addFilter(_is_no_refusal)
     log.setLevel(logging.INFO)
     settings = Settings.from_environment()
     models = load_models(settings.models_directory()) if settings.models else {}
@@ -45,6 +46,11 @@ def run(
             kafka, sink, models, prefix=settings.prefix, partitions=partitions, timing=Timing(session, min(3.0, session / 3), flush)
         )
         _serve(worker)
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """What a worker refuses is told once at the end, with its fix; Faust's traceback of it would hide that."""
+    return not (record.exc_info and isinstance(record.exc_info[1], DriftlineError))
 
 
 def _serve(worker: Worker) -> None:

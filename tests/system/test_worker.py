@@ -1,0 +1,141 @@
+"""Workers on real Kafka, and what operators and brokers do to them: the tables always equal a recount of the topics.
+
+One story: the tests after the first share topics and tables, and what a test does is what the next one finds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from recount import Key, Recount, add, recount
+from soak import MODEL, PARTITIONS, differences, raw
+
+from driftline.schemas.progress import CODEC, encode
+from driftline.sinks.clickhouse import ClickHouse
+from driftline.streams.transport import topics as administration
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture(scope="module")
+def ready(make_site: Callable[[str], Any], kafka: Any) -> Any:
+    """600 predictions with their labels are counted, by a worker that has ended."""
+    site = make_site(kafka.bootstrap).prepare()
+    worker = site.worker()
+    site.publish(600)
+    site.settle()
+    assert worker.terminate() == 0
+    return site
+
+
+def source(site: Any) -> list[TopicPartition]:
+    """Every partition of the two source topics."""
+    return [TopicPartition(name, k) for name in (site.topics.predictions, site.topics.outcomes) for k in range(PARTITIONS)]
+
+
+def ends(site: Any, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    """Where they end."""
+    consumer = Consumer({**site.client, "group.id": "look"})
+    found = [TopicPartition(p.topic, p.partition, consumer.get_watermark_offsets(p, timeout=10)[1]) for p in partitions]
+    consumer.close()
+    return found
+
+
+def administer(site: Any, what: str, *arguments: Any) -> None:
+    """Ask the brokers, and wait for every answer; they come only while the client lives."""
+    admin = AdminClient(site.client)
+    for future in getattr(admin, what)(*arguments).values():
+        future.result(30)
+
+
+def set_committed(site: Any, partitions: list[TopicPartition]) -> None:
+    """What an operator does with kafka-consumer-groups --reset-offsets."""
+    administer(site, "alter_consumer_group_offsets", [ConsumerGroupTopicPartitions(site.topics.prefix, partitions)])
+
+
+def test_two_workers_share_the_partitions_and_one_that_is_stopped_hands_its_own_over(site: Any, until: Any) -> None:
+    site.prepare()
+    workers = [site.worker(), site.worker()]
+    site.publish(300, seed=1)
+    for worker in workers:
+        worker.ready()
+    site.publish(300, seed=2)
+    until(lambda: all(re.search(r"ready: \d", worker.said) for worker in workers))
+    assert workers[0].terminate() == 0  # within 30 s
+    site.publish(300, seed=3)
+    site.settle()
+    assert "Traceback" not in workers[0].said
+
+
+def test_committed_offsets_that_an_operator_sets_back_change_nothing(ready: Any) -> None:
+    keyed = [topic.name for topic in ready.topics.table(PARTITIONS) if topic.partitions > 1 and not topic.name.endswith("-changelog")]
+    set_committed(ready, [TopicPartition(name, k, 0) for name in keyed for k in range(PARTITIONS)])
+    rows = "SELECT model, version, segment, pane_start, n, confusion, revision FROM performance_panes FINAL ORDER BY ALL"
+    before = ready.query(rows)
+    worker = ready.worker().ready()
+    ready.settle()
+    assert worker.terminate() == 0
+    assert ready.query(rows) == before
+
+
+def test_committed_offsets_that_an_operator_sets_forward_lose_nothing(ready: Any) -> None:
+    ready.publish(300, seed=5)  # nobody has read them yet
+    set_committed(ready, ends(ready, source(ready)))
+    worker = ready.worker()
+    ready.settle()
+    assert worker.terminate() == 0
+
+
+def test_records_that_retention_deleted_before_they_were_read_are_a_loud_gap_and_the_rest_goes_on(ready: Any, until: Any) -> None:
+    topic = ready.topics.predictions
+    read = ends(ready, source(ready))[1].offset
+    ready.publish(500, seed=6)
+    cut = (read + ends(ready, source(ready))[1].offset) // 2
+    left = {k: raw(ready.bootstrap, topic, k) for k in range(PARTITIONS)}
+    left[1][read:cut] = [None] * (cut - read)
+    panes: dict[Key, Recount] = {}
+    for k, values in left.items():
+        add(panes, recount(MODEL, values, raw(ready.bootstrap, ready.topics.outcomes, k)))
+    administer(ready, "delete_records", [TopicPartition(topic, 1, cut)])
+    worker = ready.worker()
+    with ClickHouse.connect(ready.dsn) as store:
+        until(lambda: not differences(store, panes))
+    (line,) = [line for line in worker.said.splitlines() if "data_loss_gap" in line]
+    assert f"{topic}-1: offsets {read} to {cut - 1} are gone" in line
+    assert worker.terminate() == 0
+
+
+def test_records_that_retention_deleted_after_they_were_counted_are_no_gap(ready: Any) -> None:
+    found = ends(ready, source(ready))[:PARTITIONS]
+    administer(ready, "delete_records", found)
+    worker = ready.worker().ready()
+    assert worker.terminate() == 0
+    assert "data_loss_gap" not in worker.said
+    assert "they are counted" in worker.said
+
+
+def test_a_source_topic_that_was_made_anew_is_refused(ready: Any, until: Any) -> None:
+    administer(ready, "delete_topics", [ready.topics.outcomes])
+    until(lambda: ready.topics.outcomes not in administration.partitions_of(ready.client))
+    administration.create(ready.client, ready.topics.table(PARTITIONS), replication=1)
+    refused = ready.worker()
+    assert refused.end() == 2
+    assert f"[topic_recreated] {ready.topics.outcomes}-" in refused.said
+    assert "begin anew under another DRIFTLINE_PREFIX" in refused.said
+    assert "Traceback" not in refused.said
+
+
+def test_state_that_a_newer_version_wrote_is_refused(ready: Any) -> None:
+    producer = Producer(ready.client)
+    newer = (2**40).to_bytes(8) + encode([CODEC + 1, "what only a newer version understands"])
+    producer.produce(ready.topics.changelog("ingest"), partition=0, key=b"0|marker", value=newer)
+    producer.flush(10)
+    refused = ready.worker()
+    assert refused.end() == 2
+    assert f"[state_too_new] a marker has codec {CODEC + 1}; this version reads up to {CODEC}" in refused.said
+    assert "run the version that wrote it, or a newer one" in refused.said
