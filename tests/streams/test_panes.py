@@ -1,0 +1,202 @@
+"""Panes: their codec, their sums, and labels that come and go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cramjam
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
+from driftline.streams.layout import Layout
+from driftline.streams.panes import (
+    CODEC,
+    Fence,
+    LabelRows,
+    Losses,
+    Pane,
+    PaneKey,
+    decode_key,
+    decode_pane,
+    empty_pane,
+    encode_key,
+    encode_pane,
+    fence_of,
+    rebin,
+)
+
+LAYOUT = Layout(
+    Reference(
+        "m", "1", {"x": NumericProfile([0.0, 1.0], [1, 1, 1], 3, 0, 0.0, 3.0), "c": CategoricalProfile(["a", "b"], [1, 1], 0, 2, 0)}, 3
+    )
+)  # fmt: skip
+CLASSES = ["0", "1", ""]
+#: Quarters add up to the same bits in any order; other floats to within rounding only.
+quarters = st.integers(-1_000, 1_000).map(lambda n: n / 4)
+rows = st.tuples(st.one_of(st.none(), quarters, st.just("oops")), st.one_of(st.none(), st.sampled_from("abcdefgh"), st.text(max_size=2)))
+labels = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(-1, 255), st.integers(-(10**9), 10**12))
+
+
+def label_rows(of: list[tuple[int, int, int, int]], sign: int = 1) -> LabelRows:
+    predicted, actual, bins, delay = np.array(of, np.int64).reshape(-1, 4).T
+    return LabelRows(np.full(len(of), sign), predicted.astype(float), actual.astype(float), bins, delay)
+
+
+@st.composite
+def panes(draw: st.DrawFn, *, referenced: bool | None = None) -> Pane:
+    """A pane of some rows and labels, with the reference or without."""
+    layout = LAYOUT if (draw(st.booleans()) if referenced is None else referenced) else None
+    pane, events = empty_pane(layout), draw(st.lists(rows, max_size=8))
+    columns: dict[str, list[Any]] = {"x": [x for x, _ in events], "c": [c for _, c in events]}
+    if layout and events:
+        pane.add_encoded(layout, layout.encode(columns, len(events)), np.arange(len(events)))
+    elif events:
+        pane.add_raw(columns, np.arange(len(events)), {"x": "numeric", "c": "categorical"})
+    pane.add_labels(label_rows(draw(st.lists(labels, max_size=5))), CLASSES, "1")
+    loss = draw(quarters)
+    pane.losses.add(Losses(1, loss, loss * loss))
+    return pane
+
+
+def content(pane: Pane) -> Any:
+    """All of a pane that can be compared; texts and counts without their order."""
+    return msgspec.to_builtins(
+        [
+            pane.reference, pane.n, pane.counts.tolist(), pane.sums.tolist(), [repr(v) for v in pane.extremes.ravel().tolist()], pane.novel,
+            pane.sketches, pane.n_labelled, pane.confusion, pane.scores.tolist(), pane.errors.tolist(), pane.delays.tolist(), pane.losses,
+        ]
+    )  # fmt: skip
+
+
+def copied(pane: Pane) -> Pane:
+    return decode_pane(encode_pane(pane, Fence()))[0]
+
+
+def added(*parts: Pane) -> Any:
+    total = empty_pane(LAYOUT if parts[0].reference else None)
+    for part in parts:
+        total.add(copied(part))
+    return content(total)
+
+
+@given(panes(), st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
+def test_a_snapshot_gives_back_the_pane_and_its_fence(pane: Pane, predictions: int, outcomes: int) -> None:
+    snapshot = encode_pane(pane, Fence(predictions, outcomes))
+    again, fence = decode_pane(snapshot)
+    assert content(again) == content(pane)
+    assert fence == fence_of(snapshot) == (predictions, outcomes)
+
+
+def test_a_snapshot_of_a_newer_codec_is_refused_whatever_is_in_it() -> None:
+    snapshot = bytes(16) + bytes(cramjam.lz4.compress_block(msgspec.msgpack.encode([CODEC + 1, {"something": "else"}])))
+    with pytest.raises(DriftlineError, match="state_too_new"):
+        decode_pane(snapshot)
+
+
+@given(st.booleans().flatmap(lambda referenced: st.tuples(panes(referenced=referenced), panes(referenced=referenced))))
+def test_panes_add_up_in_either_order(pair: tuple[Pane, Pane]) -> None:
+    one, other = pair
+    assert added(one, other) == added(other, one)
+
+
+@given(st.booleans().flatmap(lambda referenced: st.tuples(*[panes(referenced=referenced)] * 3)))
+def test_panes_add_up_in_any_grouping(three: tuple[Pane, Pane, Pane]) -> None:
+    a, b, c = three
+    left, right = copied(a), copied(b)
+    left.add(copied(b))
+    left.add(copied(c))
+    right.add(copied(c))
+    whole = copied(a)
+    whole.add(right)
+    assert content(left) == content(whole)
+
+
+@given(panes())
+def test_the_empty_pane_adds_nothing(pane: Pane) -> None:
+    assert added(pane) == content(pane)
+
+
+def test_panes_of_two_references_do_not_add_up() -> None:
+    with pytest.raises(ValueError, match="do not add up"):
+        empty_pane(LAYOUT).add(empty_pane(None))
+
+
+@given(panes(), st.lists(labels, max_size=6))
+def test_labels_that_are_taken_out_leave_no_trace(pane: Pane, some: list[tuple[int, int, int, int]]) -> None:
+    before = content(copied(pane))
+    pane.add_labels(label_rows(some), CLASSES, "1")
+    pane.add_labels(label_rows(some, -1), CLASSES, "1")
+    assert content(pane) == before
+
+
+@given(st.lists(st.tuples(quarters, quarters), max_size=6))
+def test_errors_of_a_regression_that_are_taken_out_leave_no_trace(pairs: list[tuple[float, float]]) -> None:
+    pane = empty_pane(None)
+    predicted, label = np.array(pairs).reshape(-1, 2).T
+    for sign in (1, -1):
+        pane.add_labels(LabelRows(np.full(len(pairs), sign), predicted, label, np.full(len(pairs), -1), np.zeros(len(pairs))), None, "1")  # type: ignore[arg-type]
+    assert content(pane) == content(empty_pane(None))
+
+
+@given(st.lists(rows, min_size=1, max_size=12), st.integers(0, 12))
+def test_a_sketch_does_not_depend_on_how_rows_were_cut(events: list[tuple[Any, Any]], cut: int) -> None:
+    def fold(*parts: list[tuple[Any, Any]]) -> Any:
+        pane = empty_pane(None)
+        for part in parts:
+            pane.add_raw({"x": [x for x, _ in part], "c": [c for _, c in part]}, np.arange(len(part)), {})
+        return content(pane)
+
+    assert fold(events[:cut], events[cut:]) == fold(events)
+
+
+def test_a_feature_that_only_rows_of_other_panes_have_is_not_in_the_pane() -> None:
+    pane = empty_pane(None)
+    pane.add_raw({"x": [1.0, 2.0], "elsewhere": [None, 3.0]}, np.array([0]), {})
+    assert pane.sketches.keys() == {"x"}
+
+
+def test_a_configured_feature_is_in_the_pane_though_it_is_always_missing() -> None:
+    pane = empty_pane(None)
+    pane.add_raw({"x": [None]}, np.array([0]), {"x": "numeric"})
+    assert pane.sketches["x"].missing == 1
+
+
+def test_a_feature_that_comes_late_was_missing_before() -> None:
+    pane = empty_pane(None)
+    pane.add_raw({"x": [1.0, 2.0]}, np.arange(2), {})
+    pane.add_raw({"x": [1.0], "y": ["a"]}, np.arange(1), {})
+    assert pane.sketches["y"].missing == 2
+
+
+@given(panes(referenced=False))
+def test_a_pane_without_a_reference_keeps_its_rows_and_labels_when_counted_by_one(pane: Pane) -> None:
+    out = rebin(pane, LAYOUT)
+    stretches = [LAYOUT.stretch(out.counts, f) for f in range(2)]
+    assert [int(bins.sum()) + missing + errors for bins, missing, errors in stretches] == [pane.n, pane.n]
+    assert (out.n_labelled, out.confusion) == (pane.n_labelled, pane.confusion)
+
+
+@pytest.mark.parametrize("segment", ["", "plan=a=b", "city=Zürich", 'q="x"', "a/b=[1, 2]"])
+@pytest.mark.parametrize("version", ["1", "2024/05", 'a"b', "ä\\b", "[]"])
+def test_a_record_key_names_its_pane(version: str, segment: str) -> None:
+    key = PaneKey("m", version, segment, -60_000)
+    assert decode_key(encode_key(key, 3)) == (key, 3)
+
+
+def test_a_delay_is_counted_by_the_power_of_two_of_its_seconds() -> None:
+    # seconds   [0, 1)  [1, 3)  [3, 7) …
+    # bin         0       1       2
+    pane = empty_pane(None)
+    pane.add_labels(label_rows([(0, 0, -1, ms) for ms in (-5, 0, 999, 1_000, 2_999, 3_000)]), CLASSES, "1")
+    assert pane.delays[:4].tolist() == [3, 2, 1, 0]
+
+
+def test_a_delay_beyond_the_last_bin_is_in_the_last_bin() -> None:
+    pane = empty_pane(None)
+    pane.add_labels(label_rows([(0, 0, -1, 2**52)]), CLASSES, "1")
+    assert pane.delays.tolist() == [*[0] * 31, 1]
