@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, str]] = {
     "topics": "Create the topics, and check those that exist.",
     "migrate": "Bring the tables of the store up to date.",
     "reference": "Build or show what a model version is compared with.",
+    "compare": "Compare two files of rows, with no stream and no store.",
     "sql": "Ask the store.",
     "report": "Write a page with pictures of what the store holds.",
     "generate": "Play the seeded story against a running Kafka.",

@@ -543,6 +543,8 @@ def _grid(profile: NumericProfile) -> list[tuple[str, Floats]]:
 
 
 def _draw(labels: Sequence[str], reference: Sequence[float], window: Sequence[float]) -> list[Bar]:
+    if not labels:
+        return []  # no value was ever seen
     shares = [np.asarray(side) / max(sum(side), 1) for side in (reference, window)]
     top = max(float(np.max(shares)), 1e-9)
     width = BAR_WIDTH / len(labels)

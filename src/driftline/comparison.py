@@ -1,0 +1,547 @@
+"""Two tables compared in a notebook or a shell, by the code that judges the stream's windows: the same rows give the same figures.
+
+reference ──► profile ──► layout ─┐
+                                  ├──► pane ──► judge ──► table, text, page
+current ──────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from driftline.replay import read_table
+from driftline.report import BAR_HEIGHT, BAR_WIDTH, Bar, bars, template
+from driftline.schemas.config import FeatureType, Model, Task
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.reference import NumericProfile, Profile, Reference
+from driftline.schemas.results import DriftResult, FeaturePane, PerformanceResult, QualityResult
+from driftline.streams.judge import Judged, WindowKey, drift, feature_rows, performance, quality
+from driftline.streams.layout import PREDICTION, SCORE, Layout
+from driftline.streams.panes import Pane, PaneKey, empty_pane
+from driftline.streams.profile import class_names, feature_types, fold_labels, plain, reference_from_frame
+
+Source = pd.DataFrame | pa.Table | str | Path
+
+COLUMNS = (
+    "feature", "test", "value", "p_value", "null_quantile", "effect", "threshold", "n_reference", "n_current", "verdict", "cause",
+)  # fmt: skip
+MAX_LINES = 30  # features in the terminal and in the ranking
+MAX_PICTURES = 12
+MAX_TABLE = 1_000  # rows of a page
+_BLOCK_CELLS = 2_000_000  # values encoded at once; bounds the memory beside the tables
+_MANY_CLASSES = 50
+_ABSENT = "the current table has no such column"
+_FULL = 5.0  # times the limit: where a bar of the ranking ends
+
+
+class Svg(str):
+    """A picture as text; a notebook shows it."""
+
+    def _repr_svg_(self) -> str:
+        return str(self)
+
+
+class Rank(NamedTuple):
+    """One feature in the ranking; lengths are shares of the full width, None where it was not judged."""
+
+    feature: str
+    value: float | None
+    length: float | None
+    null: float
+    flagged: bool
+    title: str
+
+
+class Picture(NamedTuple):
+    """One feature's histograms and what is said above them."""
+
+    feature: str
+    effect: float | None
+    verdict: str
+    cause: str
+    bars: list[Bar]
+
+
+def compare(
+    reference: Source,
+    current: Source,
+    *,
+    model: Model | None = None,
+    features: Sequence[str] | Mapping[str, FeatureType] | None = None,
+    prediction: str | None = None,
+    score: str | None = None,
+    label: str | None = None,
+    exclude: Collection[str] = (),
+) -> Comparison:
+    """Compare two tables as the stream compares a window with its reference.
+
+    Parameters
+    ----------
+    reference, current
+        DataFrames, Arrow tables (anything with Arrow's C stream, as Polars'), or paths of Parquet or CSV files. One row a prediction;
+        null, NaN and infinite values are missing values.
+    model
+        Task, types and policy. Left out: the defaults, and the task that the prediction column looks like: numbers with fractions,
+        or more than 50 of them, are a regression; more than two values are classes.
+    features
+        Names, or names and types. Left out: what the model names, else every column of the reference that is nothing else,
+        numeric where its type is.
+    prediction, score, label
+        Columns of the model's answer, of its probability of the positive class in [0, 1], and of the truth, in both tables. With
+        prediction and label the performance is compared too.
+    exclude
+        Columns that are no features (ids, times, embeddings).
+
+    Raises
+    ------
+    DriftlineError
+        `comparison_input`, `comparison_empty`, `comparison_column`, `comparison_value`; those of `reference_from_frame`.
+
+    Notes
+    -----
+    The rows count as one closed window that has all its labels. A column of the reference that `current` lacks is missing in every
+    row, which is a fault; as everywhere, a verdict of drift needs both a p-value that survives the false-discovery control and a PSI
+    above the limit. Rows are taken as independent of each other.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> rng = np.random.default_rng(7)
+    >>> before = pd.DataFrame({"age": rng.normal(40, 9, 5_000), "plan": rng.choice(["free", "pro"], 5_000)})
+    >>> after = pd.DataFrame({"age": rng.normal(46, 9, 2_000), "plan": rng.choice(["free", "pro"], 2_000)})
+    >>> found = compare(before, after)
+    >>> found
+    2,000 rows against 5,000 of the reference: 1 of 2 features drifted
+    feature       PSI  limit  if no drift  verdict  by                   cause
+    age         0.541    0.2       0.0469  drift    psi, ks, chi_square  mean 39.8 → 46.1 (+0.7 sd), sd 8.94 → 8.91
+    plan     0.000739    0.2      0.00269  ok
+    >>> found.table.loc[0, ["feature", "test", "verdict"]].tolist()
+    ['age', 'psi', 'drift']
+    """
+    before, after = _table(reference, "reference"), _table(current, "current")
+    if label is not None and prediction is None:
+        raise DriftlineError("comparison_input", "a label without a prediction tells no performance", 'add prediction="…", its column')
+    own = [name for name in (prediction, score, label) if name is not None]
+    for side, table in (("reference", before), ("current", after)):
+        _require(table, side, [*own, *(features or ())])
+    _require(before, "reference", exclude)
+    model = model or _model_of(before, prediction)
+    types = _types(before, model, features, {*own, *exclude})
+    if not types and not own:
+        raise DriftlineError("comparison_column", "there is no feature to compare", "name some: features=[…]")
+    if not any(name in after.columns for name in [*types, *own]):
+        raise DriftlineError("comparison_column", "the tables have no column in common", f"current has: {_listed(after)}")
+    for side, table in (("reference", before), ("current", after)):
+        _check_values(table, side, [name for name in [*types, *own] if name in table.columns])
+        _check_answers(table, side, model, prediction)
+    model = msgspec.structs.replace(model, features=types)
+    made = reference_from_frame(
+        before[[*dict.fromkeys([*types, *own])]], model, "reference", prediction=prediction, score=score, label=label
+    )
+    layout = Layout(made)
+    pane = _fold(layout, after, {**{name: name for name in types}, PREDICTION: prediction, SCORE: score})
+    if prediction is not None and label is not None:
+        fold_labels(pane, after[prediction], after[score] if score else None, after[label], model)
+    judged = Judged(WindowKey(model.model, made.version, "", 0, 1), model, layout, pane, revision=pane.n, is_final=True)
+    absent = tuple(name for name in types if name not in after.columns)
+    added = tuple(name for name in after.columns if name not in before.columns and name not in exclude)
+    return Comparison(judged, made, drift(judged), quality(judged), performance(judged) if label else [], absent, added)
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """What `compare` found. In a terminal it prints as text, in a notebook as a page with pictures.
+
+    Attributes
+    ----------
+    window
+        The current rows as one window.
+    reference
+        The profile they were compared with; `driftline reference` publishes such a one.
+    drift, quality, performance
+        Rows as the store would hold them.
+    absent, added
+        Features that the current table lacks, and columns that only it has.
+    """
+
+    window: Judged
+    reference: Reference
+    drift: list[DriftResult]
+    quality: list[QualityResult]
+    performance: list[PerformanceResult]
+    absent: tuple[str, ...]
+    added: tuple[str, ...]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row a feature and test: drifted features first, then by effect.
+
+        `null_quantile` is what the value stays below in 95 % of samples of this size when nothing drifted; `effect` is the feature's
+        PSI, which is held against `threshold`; `n_reference` and `n_current` count present values.
+        """
+        return pd.DataFrame(self._records, columns=list(COLUMNS))
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        by_feature = _grouped(self.drift)
+        return [
+            {**{name: getattr(row, name, None) for name in COLUMNS}, "n_current": row.n, "cause": self._cause(row)}
+            for feature in self.ranking
+            for row in by_feature[feature]
+        ]
+
+    @cached_property
+    def ranking(self) -> list[str]:
+        """Features from the most drifted to those not judged."""
+        first = {row.feature: row for row in reversed(self.drift)}
+
+        def key(feature: str) -> tuple[bool, bool, float]:
+            effect = first[feature].effect
+            return feature not in self.drifted, effect is None, -(effect or 0.0)
+
+        return sorted(_grouped(self.drift), key=key)
+
+    @cached_property
+    def drifted(self) -> list[str]:
+        """Features that some test says have drifted, in the tables' order."""
+        return list(dict.fromkeys(row.feature for row in self.drift if row.verdict == "drift"))
+
+    @property
+    def faults(self) -> list[QualityResult]:
+        """Quality checks that are past their limit."""
+        return [row for row in self.quality if row.verdict == "fault"]
+
+    @property
+    def worse(self) -> list[PerformanceResult]:
+        """Metrics that are worse than the reference's."""
+        return [row for row in self.performance if row.verdict == "worse"]
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is no drift, no fault, and no metric that is worse. What could not be judged does not count."""
+        return not (self.drifted or self.faults or self.worse)
+
+    def histograms(self, feature: str) -> pd.DataFrame:
+        """Both histograms of a feature, a row a bin: `bin`, `low`, `high`, `reference`, `current` (counts of present values).
+
+        A numeric bin holds `low` ≤ value < `high`; both are NaN for a category. Categories that the reference does not have come last.
+
+        Examples
+        --------
+        >>> counted = compare(pd.DataFrame({"plan": ["free"] * 3}), pd.DataFrame({"plan": ["free", "pro", "pro"]}))
+        >>> counted.histograms("plan")[["bin", "reference", "current"]].values.tolist()
+        [['free', 3, 1], ['pro', 0, 2]]
+        """
+        profile, pane = self._profile(feature), self._panes[feature]
+        if isinstance(profile, NumericProfile):
+            sides = np.array([-math.inf, *profile.edges, math.inf])
+            low, high = sides[:-1], sides[1:]
+            names = [f"[{a:.6g}, {b:.6g})" for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+            return pd.DataFrame({"bin": names, "low": low, "high": high, "reference": profile.counts, "current": pane.bins})
+        known = dict(zip(profile.categories, profile.counts, strict=True))
+        rows = [(name, known.get(name, 0), pane.categories.get(name, 0)) for name in {**known, **pane.categories}]
+        others = sum(pane.bins) - sum(current for _, _, current in rows)
+        rows += [("(others)", profile.other, others)] if profile.other or others else []
+        counted = pd.DataFrame(rows, columns=["bin", "reference", "current"])
+        counted.insert(1, "low", math.nan)
+        counted.insert(2, "high", math.nan)
+        return counted
+
+    def plot(self, feature: str | None = None) -> Svg:
+        """A feature's two histograms, or without one the features ranked by their shift; to keep it, write it to a file named *.svg."""
+        pictures: Any = template("pictures.html.j2").module
+        if feature is None:
+            return Svg(pictures.ranked(self._ranks, 1 / _FULL, 190, 480))
+        return Svg(pictures.bars(feature, self._bars(feature), "current", BAR_WIDTH, BAR_HEIGHT))
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write a page that opens offline: pictures inside, no script. Returns the path."""
+        Path(path).write_text(self._render(page=True), "utf-8")
+        return Path(path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values; what `driftline compare --json` prints."""
+        fields: dict[str, tuple[str, ...]] = {
+            "quality": ("feature", "check", "value", "reference_value", "threshold", "n", "verdict", "reason"),
+            "performance": (
+                "metric", "basis", "value", "lower", "upper", "reference_value", "threshold", "n", "n_labelled", "verdict", "reason",
+            ),
+        }  # fmt: skip
+        rows = {name: [{field: getattr(row, field) for field in wanted} for row in getattr(self, name)] for name, wanted in fields.items()}
+        counts = {"rows": {"reference": self.reference.rows, "current": self.window.pane.n}, "drifted": self.drifted, "clean": self.clean}
+        return {**counts, "absent": list(self.absent), "added": list(self.added), "table": self._records, **rows}
+
+    def __repr__(self) -> str:
+        parts = [self.headline, *_lines(self._text_rows)]
+        left_out = len(self.ranking) - MAX_LINES
+        parts += [f"… and {left_out} features more: see .table"] if left_out > 0 else []
+        parts += [f"fault: {self._fault(row)}" for row in self.faults]
+        parts += [f"worse: {_change(row)}" for row in self.worse]
+        parts += [f"only in current, not compared: {', '.join(map(_shown, self.added))}"] if self.added else []
+        return "\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        return self._render(page=False)
+
+    @property
+    def headline(self) -> str:
+        """The outcome in one line."""
+        judged = f"{len(self.drifted)} of {len(self.ranking)} features drifted"
+        others = [
+            f"{len(rows)} {name}{'s' * (len(rows) > 1)}" for name, rows in (("fault", self.faults), ("worse metric", self.worse)) if rows
+        ]
+        return f"{self.window.pane.n:,} rows against {self.reference.rows:,} of the reference: {', '.join([judged, *others])}"
+
+    @cached_property
+    def _panes(self) -> dict[str, FeaturePane]:
+        key, layout = self.window.key, self.window.layout
+        rows = feature_rows(PaneKey(key.model, key.version, key.segment, key.start), self.window.model, layout, self.window.pane, 0)
+        return {row.feature: row for row in rows}
+
+    def _profile(self, feature: str) -> Profile:
+        profile = self.reference.features.get(feature)
+        if profile is None:
+            raise DriftlineError("comparison_column", f"{feature!r} was not compared", f"one of: {', '.join(self.ranking[:30])}")
+        return profile
+
+    def _bars(self, feature: str) -> list[Bar]:
+        profile, pane = self._profile(feature), self._panes[feature]
+        return bars(profile, pane.bins, pane.categories)
+
+    def _cause(self, row: DriftResult) -> str:
+        """Why there is no verdict; of a drift the fault that comes with it, else what moved."""
+        if row.feature in self.absent:
+            return _ABSENT
+        faults = [self._fault(fault) for fault in self.faults if fault.feature == row.feature]
+        if faults and row.verdict != "ok":
+            return "; ".join(faults)
+        return row.reason or (self._moved(row.feature) if row.verdict == "drift" else "")
+
+    def _fault(self, row: QualityResult) -> str:
+        if row.feature in self.absent:
+            return f"{_shown(row.feature)}: {_ABSENT}"
+        name = row.check.replace("_", " ")
+        return f"{_shown(row.feature)}: {name} {_number(row.reference_value)} → {_number(row.value)}, limit {_number(row.threshold)}"
+
+    def _moved(self, feature: str) -> str:
+        profile, pane = self._profile(feature), self._panes[feature]
+        if isinstance(profile, NumericProfile):
+            before, after = math.sqrt(profile.m2 / profile.n), math.sqrt(pane.variance or 0.0)
+            mean = pane.mean or 0.0
+            shift = f" ({(mean - profile.mean) / before:+.2g} sd)" if before else ""
+            return f"mean {profile.mean:.3g} → {mean:.3g}{shift}, sd {before:.3g} → {after:.3g}"
+        counted = self.histograms(feature)
+        shares = counted[["reference", "current"]] / counted[["reference", "current"]].sum()
+        most = int((shares["current"] - shares["reference"]).abs().to_numpy().argmax())
+        was, now = shares.iloc[most]
+        return f"{_shown(str(counted['bin'].iloc[most]))} {was:.1%} → {now:.1%}"
+
+    @property
+    def _text_rows(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [("feature", "PSI", "limit", "if no drift", "verdict", "by", "cause")]
+        by_feature = _grouped(self.drift)
+        for feature in self.ranking[:MAX_LINES]:
+            tests = by_feature[feature]
+            by = ", ".join(row.test for row in tests if row.verdict == "drift")
+            strongest = next((row for row in tests if row.verdict == "drift"), tests[0])
+            figures = (_number(tests[0].effect), _number(tests[0].threshold), _number(tests[0].null_quantile))
+            rows.append((_shown(feature), *figures, strongest.verdict, by, self._cause(strongest)))
+        return rows
+
+    @property
+    def _ranks(self) -> list[Rank]:
+        by_feature = _grouped(self.drift)
+        ranks = []
+        for feature in self.ranking[:MAX_LINES]:
+            row = by_feature[feature][0]
+            full = _FULL * (row.threshold or self.window.model.policy.psi)
+            length = None if row.effect is None else min(row.effect / full, 1.0)
+            flagged = feature in self.drifted
+            title = f"{feature}: PSI {_number(row.effect)}, below {_number(row.null_quantile)} if nothing drifted"
+            ranks.append(Rank(feature, row.effect, length, min((row.null_quantile or 0.0) / full, 1.0), flagged, title))
+        return ranks
+
+    def _render(self, page: bool) -> str:
+        by_feature = _grouped(self.drift)
+        chosen = [feature for feature in self.ranking if feature in self.drifted]
+        chosen = (chosen if len(chosen) >= 4 else self.ranking[:4])[:MAX_PICTURES]
+        drawn = []
+        for feature in chosen:
+            row = next((row for row in by_feature[feature] if row.verdict == "drift"), by_feature[feature][0])
+            drawn.append(Picture(feature, row.effect, row.verdict, self._cause(row), self._bars(feature)))
+        return template("comparison.html.j2").render(
+            page=page, found=self, ranks=self._ranks, limit=1 / _FULL, drawn=[picture for picture in drawn if picture.bars],
+            columns=COLUMNS, records=self._records[:MAX_TABLE], left_out=max(len(self._records) - MAX_TABLE, 0),
+            faults=[self._fault(row) for row in self.faults], board=(BAR_WIDTH, BAR_HEIGHT),
+        )  # fmt: skip
+
+
+# -- the tables
+
+
+def _table(source: Source, side: str) -> pd.DataFrame:
+    """The rows in pandas, with texts for names and floats for decimals."""
+    if isinstance(source, str | Path):
+        table = read_table(Path(source))
+    elif isinstance(source, pd.DataFrame):
+        table = source.reset_index(drop=True)
+    elif hasattr(source, "__arrow_c_stream__"):
+        table = pa.table(source).to_pandas()
+    else:
+        fix = "give a pandas DataFrame, an Arrow table, or the path of a CSV or Parquet file"
+        raise DriftlineError("comparison_input", f"{side} is a {type(source).__name__}", fix)
+    table = table.rename(columns=str)
+    if not len(table):
+        raise DriftlineError("comparison_empty", f"{side} has no rows", "compare tables that have some")
+    doubled = table.columns[table.columns.duplicated()]
+    if len(doubled):
+        raise DriftlineError("comparison_column", f"{side} has more than one column {doubled[0]!r}", "rename one of them")
+    decimals = [name for name in table.columns if table[name].dtype == object and _kinds(table[name]) == {Decimal}]
+    return table.astype(dict.fromkeys(decimals, np.float64))
+
+
+def _kinds(column: pd.Series[Any]) -> set[type]:
+    return set(map(type, column.dropna().tolist()))
+
+
+def _require(table: pd.DataFrame, side: str, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in table.columns:
+            near = difflib.get_close_matches(name, list(table.columns), 1)
+            fix = f"did you mean {near[0]!r}?" if near else f"its columns are: {_listed(table)}"
+            raise DriftlineError("comparison_column", f"{side} has no column {name!r}", fix)
+
+
+def _listed(table: pd.DataFrame) -> str:
+    return ", ".join(table.columns[:20])
+
+
+def _types(
+    table: pd.DataFrame, model: Model, features: Sequence[str] | Mapping[str, FeatureType] | None, others: set[str]
+) -> dict[str, FeatureType]:
+    """Name and type of each feature."""
+    if features is None:
+        named = feature_types(table, model, others)
+        _require(table, "reference", named)
+        return named
+    if isinstance(features, Mapping):
+        return dict(features)
+    guessed = feature_types(table[list(dict.fromkeys(features))], Model(model.model))
+    return {name: model.features.get(name, kind) for name, kind in guessed.items()}
+
+
+def _check_values(table: pd.DataFrame, side: str, names: list[str]) -> None:
+    """Refuse what no event can carry as a feature: vectors, dates, complex numbers."""
+    for name in names:
+        column = table[name]
+        if pd.api.types.is_numeric_dtype(column) and column.dtype.kind != "c":
+            continue
+        for kind in sorted(_kinds(column), key=str):
+            if issubclass(kind, str | bool | int | float | np.bool_ | np.integer | np.floating):
+                continue
+            vector = issubclass(kind, list | tuple | dict | set | np.ndarray)
+            what = f"{'vectors or records' if vector else 'values'} ({kind.__name__})"
+            instead = "compare its norm or its components as columns of their own" if vector else "make numbers or texts of them"
+            raise DriftlineError(
+                "comparison_value", f"column {name!r} of {side} holds {what}, which are neither numbers, texts nor booleans",
+                f'leave it out with exclude=["{name}"], or {instead}',
+            )  # fmt: skip
+
+
+def _check_answers(table: pd.DataFrame, side: str, model: Model, prediction: str | None) -> None:
+    """Refuse the mistake that is made most: a probability where the class is wanted."""
+    if model.task == "binary" and prediction is not None and _has_fractions(table[prediction]):
+        fix = 'name it as the score, score="…", and the column of the decision as the prediction; or give a Model of another task'
+        raise DriftlineError("comparison_value", f"column {prediction!r} of {side} has fractions, and the task is binary", fix)
+
+
+def _has_fractions(column: pd.Series[Any]) -> bool:
+    if not pd.api.types.is_float_dtype(column):
+        return False
+    values = column.dropna().to_numpy(np.float64)
+    return bool((values != np.floor(values)).any())
+
+
+def _model_of(table: pd.DataFrame, prediction: str | None) -> Model:
+    """The defaults, with the task that a prediction column looks like."""
+    if prediction is None:
+        return Model("comparison")
+    column = table[prediction]
+    many = pd.api.types.is_numeric_dtype(column) and column.nunique() > _MANY_CLASSES
+    if many or _has_fractions(column):
+        return Model("comparison", task="regression")
+    classes = class_names(column).dropna().unique().tolist()
+    task: Task = "multiclass" if len(classes) > 2 else "binary"
+    return Model("comparison", task=task, positive="true" if set(classes) <= {"true", "false"} and classes else "1")
+
+
+def _fold(layout: Layout, table: pd.DataFrame, columns: Mapping[str, str | None]) -> Pane:
+    """The rows as one pane; `columns` tells which column of the table is which of the layout's."""
+    pane = empty_pane(layout)
+    step = max(_BLOCK_CELLS // max(len(layout.names), 1), 1)
+    taken = {name: columns[name] for name in layout.names}
+    for begin in range(0, len(table), step):
+        block = table.iloc[begin : begin + step]
+        values = {name: _values(block[column]) for name, column in taken.items() if column is not None and column in table.columns}
+        pane.add_encoded(layout, layout.encode(values, len(block)), np.arange(len(block)))
+    return pane
+
+
+def _values(column: pd.Series[Any]) -> list[Any]:
+    """A column's values as events would carry them; None where there is none, or one that no event can carry."""
+    missing = column.isna().to_numpy()
+    if pd.api.types.is_float_dtype(column):
+        missing = missing | ~np.isfinite(column.to_numpy(np.float64, na_value=np.nan))
+    return [None if absent else plain(value) for value, absent in zip(column.tolist(), missing.tolist(), strict=True)]
+
+
+# -- the words
+
+
+def _grouped(rows: Iterable[DriftResult]) -> dict[str, list[DriftResult]]:
+    groups: dict[str, list[DriftResult]] = {}
+    for row in rows:
+        groups.setdefault(row.feature, []).append(row)
+    return groups
+
+
+def _lines(rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns side by side; those of figures to the right.
+
+    >>> _lines([("a", "PSI", "cause"), ("long", "1", "")])
+    ['a     PSI  cause', 'long    1']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    adjust = [str.rjust if name in {"PSI", "limit", "if no drift"} else str.ljust for name in rows[0]]
+    return ["  ".join(place(text, width) for place, text, width in zip(adjust, row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _shown(name: str) -> str:
+    """A name as one short line of a terminal: it comes from whoever made the table.
+
+    >>> _shown("plan"), _shown("a" + chr(27) + "[2J")
+    ('plan', "'a\\\\x1b[2J'")
+    """
+    short = name if len(name) <= 40 else name[:39] + "…"
+    return short if short.isprintable() else repr(short)
+
+
+def _change(row: PerformanceResult) -> str:
+    interval = f" [{_number(row.lower)}, {_number(row.upper)}]" if row.lower is not None else ""
+    return f"{row.metric} {_number(row.reference_value)} → {_number(row.value)}{interval}, limit {_number(row.threshold)}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"

@@ -1,0 +1,421 @@
+"""Two tables compared: the stream's figures, readable anywhere, and wrong input refused with the fix."""
+
+from __future__ import annotations
+
+import datetime
+import html.parser
+import json
+import math
+import random
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import driftline
+from driftline import cli
+from driftline.comparison import COLUMNS, MAX_LINES, Comparison, compare
+from driftline.schemas.config import Model, Policy, Window
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.progress import encode, progress_key
+from driftline.schemas.results import Results
+from driftline.streams.evaluation import Evaluation
+from driftline.streams.panes import encode_key
+from driftline.streams.partition import Partition
+from driftline.streams.profile import reference_from_frame
+from driftline.streams.registry import Registry
+from driftline.streams.transport.chunk import chunk_of
+
+T0 = 1_767_571_200_000
+ROLES = {"prediction": "says", "score": "score", "label": "truth"}
+
+
+def rows(n: int, shift: float = 0.0, seed: int = 3) -> pd.DataFrame:
+    """Customers of whom `age` and `plan` drift with `shift`; the model gets worse with it."""
+    rng = np.random.default_rng(seed)
+    score = rng.random(n)
+    says = (score > 0.5).astype(int)
+    return pd.DataFrame(
+        {
+            "age": rng.normal(40 + 10 * shift, 9, n),
+            "visits": rng.integers(0, 20, n),
+            "plan": rng.choice(["free", "pro", "team"], n, p=[0.6 - 0.4 * shift, 0.3, 0.1 + 0.4 * shift]),
+            "paid": rng.random(n) < 0.4,
+            "score": score,
+            "says": says,
+            "truth": np.where(rng.random(n) < 0.85 - 0.3 * shift, says, 1 - says),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def found() -> Comparison:
+    return compare(rows(4_000), rows(2_000, shift=0.8, seed=4), **ROLES)
+
+
+# -- the figures
+
+
+def streamed(model: Model, before: pd.DataFrame, after: pd.DataFrame, partitions: int = 2) -> Results:
+    """What the stream tells of one window that holds the rows of `after`, over several panes and partitions, labels out of order."""
+    known = Registry({model.model: model})
+    known.add(reference_from_frame(before, model, "1", **ROLES), 0)
+    evaluation = Evaluation(known, partitions, {})
+    order = random.Random(5)
+    for number in range(partitions):
+        mine = after.iloc[number::partitions].astype(object)
+        mine = mine.where(mine.notna(), None).to_dict("records")
+        ids = [f"{number}-{i}" for i in range(len(mine))]
+        events = []
+        for i, row in enumerate(mine):
+            event = {"id": ids[i], "model": model.model, "version": "1", "ts": T0 + i * 3_000_000 // len(mine), "prediction": row["says"]}
+            event |= {"score": row["score"], "features": {name: row[name] for name in model.features if name in row}}
+            events.append(msgspec.json.encode(event))
+        labels = [
+            msgspec.json.encode({"id": a, "model": model.model, "ts": T0, "label": row["truth"]}) for a, row in zip(ids, mine, strict=True)
+        ]
+        # One event of the next day closes the window.
+        last = {"id": f"{number}-end", "model": model.model, "version": "1", "ts": T0 + 86_400_000, "prediction": 0, "features": {}}
+        events, ids = [*events, msgspec.json.encode(last)], [*ids, f"{number}-end"]
+        partition = Partition(number, known, {})
+        predictions = [(i, T0 + 10**9, name.encode(), value, ()) for i, (name, value) in enumerate(zip(ids, events, strict=True))]
+        late = list(zip(ids[:-1], labels, strict=True))
+        order.shuffle(late)
+        outcomes = [(i, T0 + 10**9, name.encode(), value, ()) for i, (name, value) in enumerate(late)]
+        assert not partition.add_predictions(chunk_of("p", number, 0, len(predictions), predictions))
+        assert not partition.add_outcomes(chunk_of("o", number, 0, len(outcomes), outcomes))
+        for key, snapshot in partition.flush().snapshots:
+            evaluation.take(encode_key(key, number), snapshot)
+        evaluation.take(progress_key(number), encode(partition.progress({}, False)))
+    return evaluation.evaluate().results[model.model]
+
+
+def test_the_same_rows_through_the_stream_give_the_same_figures() -> None:
+    before, after = rows(3_000), rows(1_500, shift=0.5, seed=9)
+    after.loc[::7, "age"] = np.nan
+    after["visits"] = [str(v) if i % 3 == 0 else v for i, v in enumerate(after["visits"])]  # texts where numbers should be
+    after.loc[::5, "plan"] = "gold"
+    after = after.drop(columns="paid")
+    model = Model(
+        "m", windows=(Window(3_600_000, 3_600_000),), horizon_ms=3_600_000,
+        features={"age": "numeric", "visits": "numeric", "plan": "categorical", "paid": "categorical"}, policy=Policy(psi=0.1),
+    )  # fmt: skip
+    told, here = streamed(model, before, after), compare(before, after, model=model, **ROLES)
+    for of_stream, ours, names in (
+        (
+            told.drift_results,
+            here.drift,
+            ("feature", "test", "value", "p_value", "null_quantile", "effect", "threshold", "n_reference", "n"),
+        ),
+        (told.quality_results, here.quality, ("feature", "check", "value", "reference_value", "threshold", "n")),
+        (told.performance_results, here.performance, ("metric", "value", "lower", "upper", "reference_value", "threshold", "n_labelled")),
+    ):
+        fields = (*names, "verdict", "reason", "coverage")
+        first = [tuple(getattr(row, name) for name in fields) for row in of_stream if row.window_start == T0 // 3_600_000 * 3_600_000]
+        assert first == [tuple(getattr(row, name) for name in fields) for row in ours]
+        assert len(first) >= 5
+
+
+def test_a_table_against_itself_is_clean() -> None:
+    same = compare(rows(1_000), rows(1_000), **ROLES)
+    assert same.clean
+    assert same.table.query("test == 'psi'")["value"].tolist() == [0.0] * 6
+
+
+def test_drift_is_named_with_what_moved(found: Comparison) -> None:
+    assert set(found.drifted) == {"age", "plan"}
+    causes = found.table.drop_duplicates("feature").set_index("feature")["cause"]
+    assert causes["age"].startswith("mean 4")
+    assert causes["plan"].startswith("free 60")
+    assert causes["visits"] == ""
+    assert not found.clean
+
+
+def test_the_table_has_the_columns_promised_and_the_most_drifted_first(found: Comparison) -> None:
+    assert tuple(found.table.columns) == COLUMNS
+    assert found.ranking[:2] == sorted(found.drifted, key=lambda name: -found.table.set_index("feature")["effect"][name].iloc[0])
+    assert found.table["feature"].drop_duplicates().tolist() == found.ranking
+    assert found.table["n_current"].eq(2_000).all()
+
+
+def test_with_labels_the_performance_is_compared(found: Comparison) -> None:
+    assert {row.metric for row in found.worse} >= {"accuracy", "auc"}
+    assert compare(rows(500), rows(500), prediction="says").performance == []
+
+
+def test_histograms_hold_every_present_value(found: Comparison) -> None:
+    for feature in found.ranking:
+        counted = found.histograms(feature)
+        assert counted[["reference", "current"]].sum().tolist() == [4_000, 2_000]
+    ages = found.histograms("age")
+    assert (ages["low"].iloc[0], ages["high"].iloc[-1]) == (-math.inf, math.inf)
+    assert ages["low"].iloc[1:].tolist() == ages["high"].iloc[:-1].tolist()
+
+
+def test_categories_beyond_those_kept_by_name_are_counted_together() -> None:
+    many = compare(pd.DataFrame({"c": ["a"] * 300}), pd.DataFrame({"c": [f"new{i}" for i in range(300)]}))
+    counted = many.histograms("c").set_index("bin")["current"]
+    assert counted.sum() == 300
+    assert counted["(others)"] == 250
+
+
+@pytest.mark.parametrize("kind", ["arrow", "parquet", "csv"])
+def test_every_kind_of_table_gives_the_same_figures(kind: str, tmp_path: Path, found: Comparison) -> None:
+    def given(table: pd.DataFrame, name: str) -> Any:
+        if kind == "arrow":
+            return pa.Table.from_pandas(table)
+        path = tmp_path / f"{name}.{kind}"
+        table.to_parquet(path) if kind == "parquet" else table.to_csv(path, index=False)
+        return str(path)
+
+    other = compare(given(rows(4_000), "a"), given(rows(2_000, shift=0.8, seed=4), "b"), **ROLES)
+    pd.testing.assert_frame_equal(other.table, found.table)
+
+
+def test_rows_in_blocks_are_counted_as_rows_at_once(monkeypatch: pytest.MonkeyPatch, found: Comparison) -> None:
+    monkeypatch.setattr("driftline.comparison._BLOCK_CELLS", 600)
+    pd.testing.assert_frame_equal(compare(rows(4_000), rows(2_000, shift=0.8, seed=4), **ROLES).table, found.table)
+
+
+@pytest.mark.parametrize(
+    ("answers", "task"),
+    [([0, 1] * 200, "binary"), ([True, False] * 200, "binary"), (["a", "b", "c", "d"] * 100, "multiclass"),
+     (np.linspace(0, 1, 400), "regression"), (range(400), "regression")],
+)  # fmt: skip
+def test_the_task_is_what_the_predictions_look_like(answers: Any, task: str) -> None:
+    table = pd.DataFrame({"x": range(400), "says": answers, "truth": answers})
+    assert compare(table, table, prediction="says", label="truth").window.model.task == task
+
+
+def test_decimals_are_numbers() -> None:
+    table = pd.DataFrame({"price": [Decimal("1.5"), None, Decimal(3)] * 100})
+    assert compare(table, table).window.model.features == {"price": "numeric"}
+
+
+# -- what cannot be judged
+
+
+def test_a_column_that_current_lacks_is_a_fault_that_says_so() -> None:
+    other = compare(rows(500), rows(500).drop(columns="plan"))
+    assert [(row.feature, row.check, row.value) for row in other.faults] == [("plan", "missing_rate", 1.0)]
+    assert other.table.set_index("feature").loc["plan", ["verdict", "cause"]].tolist() == [
+        "undefined", "the current table has no such column",
+    ]  # fmt: skip
+    assert "fault: plan: the current table has no such column\n" in f"{other!r}\n"
+
+
+def test_a_column_that_only_current_has_is_named_and_not_compared() -> None:
+    other = compare(rows(500)[["age"]], rows(500)[["age", "plan"]])
+    assert other.added == ("plan",)
+    assert "only in current, not compared: plan" in repr(other)
+
+
+def test_few_rows_get_no_verdict() -> None:
+    assert set(compare(rows(500), rows(50)).table["verdict"]) == {"insufficient"}
+
+
+@pytest.mark.parametrize("values", [[None] * 300, [np.nan] * 300, [np.inf] * 300])
+def test_columns_of_nothing_are_undefined_on_either_side(values: list[Any]) -> None:
+    full, empty = pd.DataFrame({"x": np.arange(300.0)}), pd.DataFrame({"x": values})
+    for before, after in ((full, empty), (empty, full), (empty, empty)):
+        other = compare(before, after)
+        assert other.table["verdict"].tolist() == ["undefined"]
+        assert other.histograms("x") is not None
+        assert other._repr_html_()
+
+
+def test_constant_columns_are_compared() -> None:
+    seven, eight = pd.DataFrame({"x": [7] * 300, "c": ["a"] * 300}), pd.DataFrame({"x": [8] * 300, "c": ["b"] * 300})
+    assert compare(seven, seven).clean
+    assert compare(seven, eight).drifted == ["x", "c"]
+    assert "mean 7 → 8, sd 0 → 0" in repr(compare(seven, eight))
+
+
+def test_texts_in_a_numeric_column_are_a_fault() -> None:
+    other = compare(pd.DataFrame({"x": range(300)}), pd.DataFrame({"x": ["7"] * 300}))
+    assert [(row.check, row.value) for row in other.faults] == [("type_error_rate", 1.0)]
+    assert other.table["cause"].tolist() == ["x: type error rate 0 → 1, limit 0.01"]
+
+
+def test_whole_numbers_and_fractions_of_one_column_agree() -> None:
+    assert (
+        compare(pd.DataFrame({"x": [1, 2] * 200}), pd.DataFrame({"x": [1.0, 2.0, None] * 200}), features={"x": "categorical"}).drifted == []
+    )
+
+
+# -- wrong input
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "says"),
+    [
+        (lambda: compare(rows(9), rows(0)), "comparison_empty", "current has no rows"),
+        (lambda: compare(rows(0), rows(9)), "comparison_empty", "reference has no rows"),
+        (lambda: compare([1, 2], rows(9)), "comparison_input", "reference is a list"),  # type: ignore[arg-type]
+        (lambda: compare(rows(9), rows(9), features=["agee"]), "comparison_column", "did you mean 'age'"),
+        (lambda: compare(rows(9), rows(9), exclude=["user"]), "comparison_column", "its columns are: age"),
+        (lambda: compare(rows(9), rows(9).drop(columns="plan"), features=["plan"]), "comparison_column", "current has no column 'plan'"),
+        (lambda: compare(rows(9), rows(9).drop(columns="says"), prediction="says"), "comparison_column", "current has no column 'says'"),
+        (lambda: compare(rows(9), rows(9), model=Model("m", features={"income": "numeric"})), "comparison_column", "'income'"),
+        (lambda: compare(rows(9), pd.DataFrame({"z": [1]})), "comparison_column", "no column in common"),
+        (lambda: compare(rows(9)[["age"]], rows(9), exclude=["age"]), "comparison_column", "no feature"),
+        (lambda: compare(rows(9), rows(9), label="truth"), "comparison_input", "a label without a prediction"),
+        (lambda: compare(pd.DataFrame([[1, 2]], columns=["a", "a"]), rows(9)), "comparison_column", "more than one column 'a'"),
+        (lambda: compare(rows(9), rows(9), prediction="score", model=Model("m")), "comparison_value", "the task is binary"),
+        (lambda: compare(rows(9), rows(9), prediction="says", score="age"), "reference_value", "outside [0, 1]"),
+        (lambda: compare("absent.csv", rows(9)), "no_file", "absent.csv"),
+        (lambda: compare(rows(9), rows(9)).histograms("agee"), "comparison_column", "'agee' was not compared"),
+        (lambda: compare(rows(9), rows(9)).plot("agee"), "comparison_column", "'agee' was not compared"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_refused_with_the_fix(call: Any, code: str, says: str) -> None:
+    with pytest.raises(DriftlineError) as caught:
+        call()
+    assert caught.value.code == code
+    assert says in str(caught.value)
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "value", [[0.1, 0.2], np.array([0.1, 0.2]), {"a": 1}, (1, 2), datetime.date(2026, 1, 5), pd.Timestamp("2026-01-05"), b"x", 1j]
+)
+def test_what_no_event_can_carry_is_refused_in_either_table_and_can_be_left_out(value: object) -> None:
+    plain, odd = rows(9), rows(9).assign(odd=pd.Series([None] + [value] * 8))
+    for pair in ((odd, odd), (odd, plain), (plain.assign(odd=1.5), odd)):
+        with pytest.raises(DriftlineError, match=r"'odd'.*\n.*exclude=\[\"odd\"\]"):
+            compare(*pair)
+        if "odd" in pair[0]:
+            assert "odd" not in compare(*pair, exclude=["odd"]).ranking
+
+
+# -- how it looks
+
+
+class Page(html.parser.HTMLParser):
+    """Tags and the addresses that a page would load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.policy = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.tags.append(tag)
+        self.loads += [str(named[name]) for name in ("src", "href") if name in named]
+        if named.get("http-equiv") == "Content-Security-Policy":
+            self.policy = str(named["content"])
+
+
+def test_the_page_opens_offline_and_forbids_whatever_else(found: Comparison, tmp_path: Path) -> None:
+    page = Page(found.to_html(tmp_path / "page.html").read_text("utf-8"))
+    assert page.policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert (page.loads, page.tags.count("script")) == ([], 0)
+    assert page.tags.count("svg") == 1 + 4  # the ranking and four features
+
+
+def test_a_notebook_gets_a_fragment_and_a_terminal_lines(found: Comparison) -> None:
+    fragment = Page(found._repr_html_())
+    assert not {"html", "body", "script"} & set(fragment.tags)
+    lines = repr(found).splitlines()
+    assert lines[0] == "2,000 rows against 4,000 of the reference: 2 of 6 features drifted, 5 worse metrics"
+    assert lines[1].split()[:3] == ["feature", "PSI", "limit"]
+    assert len(lines) == 2 + 6 + 5
+
+
+def test_names_are_escaped_wherever_they_are_shown() -> None:
+    name, evil = "<script>alert(1)</script>", "\x1b[2J"
+    before = pd.DataFrame({name: ["a", "<em>"] * 200, evil: ["a"] * 400})
+    after = pd.DataFrame({name: ["<s>"] * 400, evil: [evil] * 400, "<u>": [1] * 400})
+    other = compare(before, after)
+    for shown in (other._repr_html_(), other.plot(), other.plot(name)):
+        assert not {"script", "em", "s", "u"} & set(Page(shown).tags)
+    assert evil not in repr(other)
+
+
+def test_pictures_are_well_formed_svg_of_their_own(found: Comparison) -> None:
+    for picture in (found.plot(), found.plot("age"), found.plot("plan")):
+        assert ElementTree.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+        assert picture._repr_svg_() == picture
+
+
+def test_many_features_are_cut_with_a_word() -> None:
+    wide = pd.DataFrame(np.zeros((300, MAX_LINES + 3))).rename(columns=lambda i: f"x{i}")
+    assert "… and 3 features more" in repr(compare(wide, wide))
+    assert "3 less drifted features are left out" in compare(wide, wide)._repr_html_()
+
+
+# -- the command
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    paths = [tmp_path / "before.csv", tmp_path / "after.parquet"]
+    rows(1_000).to_csv(paths[0], index=False)
+    rows(1_000, shift=0.8, seed=4).to_parquet(paths[1])
+    return [str(path) for path in paths]
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["compare", *arguments])
+    return int(caught.value.code or 0)
+
+
+def test_the_command_prints_what_python_prints(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*files, "--prediction", "says", "--label", "truth", "--exclude", "score") == 0
+    expected = compare(rows(1_000), rows(1_000, shift=0.8, seed=4), prediction="says", label="truth", exclude=["score"])
+    assert capsys.readouterr().out == f"{expected!r}\n"
+
+
+def test_the_command_fails_on_drift_only_if_asked_to(files: list[str]) -> None:
+    assert call(*files, "--feature", "age") == 0
+    assert call(*files, "--feature", "age", "--fail-on-drift") == 1
+    assert call(*files, "--feature", "visits", "--fail-on-drift") == 0
+
+
+def test_the_command_writes_json_and_a_page(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*files, "--json", "--html", str(tmp_path / "page.html")) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["rows"], answer["clean"]) == ({"reference": 1_000, "current": 1_000}, False)
+    assert set(answer["table"][0]) == set(COLUMNS)
+    assert (tmp_path / "page.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_the_command_reads_the_model_s_limits(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.toml").write_text('model = "m"\n[features]\nage = "numeric"\n[policy]\npsi = 50.0\n')
+    assert call(*files, "--model", str(tmp_path / "m.toml"), "--fail-on-drift") == 0
+    assert "of 1 features drifted" in capsys.readouterr().out
+
+
+def test_the_command_tells_a_mistake_and_its_fix(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*files, "--label", "truth") == 2
+    assert "fix: add prediction=" in capsys.readouterr().err
+
+
+def test_compare_is_at_the_front_door_and_loads_nothing_until_it_is_asked_for() -> None:
+    assert driftline.compare is compare
+    code = (
+        "import sys, driftline; print('pandas' in sys.modules); driftline.compare; print('pandas' in sys.modules, 'faust' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == [
+        "False",
+        "True",
+        "False",
+    ]
+
+
+def test_without_pandas_compare_names_the_extra() -> None:
+    code = "import sys; sys.modules['pandas'] = None\nimport driftline\ntry: driftline.compare\nexcept ImportError as e: print(e)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "pip install 'driftline[worker]'" in said
