@@ -257,8 +257,8 @@ class Partition:
 
     @property
     def tripped(self) -> list[str]:
-        """Topics, "predictions" or "outcomes", of which too many of the last records were dead letters."""
-        return [topic for topic, breaker in self._breakers.items() if breaker.tripped]
+        """Topics, "predictions" or "outcomes", of which too many of the last records were dead letters; none while recovering."""
+        return [topic for topic, breaker in self._breakers.items() if breaker.tripped] if self.recovered else []
 
     def _shard(self, name: str) -> _Shard:
         self.met.add(name)

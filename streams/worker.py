@@ -109,6 +109,8 @@ class Worker:
         Configuration by model.
     partitions
         Partition count of the source topics; `topics.require` tells it.
+    breaker
+        Whether a partition of a source topic waits when more than 5 % of its last 1 000 records were dead letters.
     """
 
     def __init__(
@@ -120,9 +122,11 @@ class Worker:
         prefix: str,
         partitions: int,
         timing: Timing | None = None,
+        breaker: bool = True,
     ) -> None:
         self._kafka, self._sink, self._models = kafka, sink, models
         self._topics, self._partitions, self._timing = Topics(prefix), partitions, timing or Timing()
+        self._breaker = breaker
         self._thread = threading.Thread(target=self._run, name="driftline-worker", daemon=True)
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -226,7 +230,8 @@ class Worker:
     async def _run_app(self, registry: Registry, reader: ModelsReader) -> None:
         app = self._app = application(self._kafka, self._topics.prefix, self._partitions, self._timing)
         ingest, evaluate, decide = (State(app, name, self._partitions) for name in ("ingest", "evaluate", "decide"))
-        wiring = Wiring(app, self._topics, self._partitions, registry, reader, ingest, evaluate, decide, self._timing.flush_s)
+        states = (ingest, evaluate, decide)
+        wiring = Wiring(app, self._topics, self._partitions, registry, reader, *states, self._timing.flush_s, self._breaker)
         self._verbs = build(app, wiring, self._sink)
         app.on_rebalance_complete.connect(_call(self._ready.set), weak=False)
         await app.start()

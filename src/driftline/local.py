@@ -172,7 +172,10 @@ class LocalStack:
         from driftline.streams.worker import Timing, Worker
 
         timing = Timing(flush_s=FLUSH_S)
-        worker = Worker(self._client, self.sink, self._models, prefix=self.topics.prefix, partitions=self._partitions, timing=timing)
+        worker = Worker(
+            self._client, self.sink, self._models, prefix=self.topics.prefix, partitions=self._partitions, timing=timing,
+            breaker=False,  # what is fed has an end, and is summed up there
+        )  # fmt: skip
         ends.callback(worker.stop)
         worker.start()
         return worker

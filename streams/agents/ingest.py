@@ -17,6 +17,7 @@ from faust.types import TP
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.progress import Marker, Progress, decode_marker, encode, progress_key
 from driftline.streams.agents.wiring import Wiring
+from driftline.streams.breaker import LIMIT, WINDOW
 from driftline.streams.panes import Fence, PaneKey, decode_key, encode_key
 from driftline.streams.partition import DeadLetter, Partition
 from driftline.streams.registry import Incomplete
@@ -25,6 +26,9 @@ from driftline.streams.transport.contiguity import Apply, Contiguity, SeekBack
 
 log = logging.getLogger(__name__)
 MARKER = b"marker"
+LETTER_BYTES = 4 * 2**20  # of a dead letter; what compressed well on its way here might fit into no message now
+KEPT_BYTES = 65_536  # of the key and the value of a longer one
+REMIND_S = 30.0  # between two complaints about a topic that waits
 
 
 def partition_of(model: str, partitions: int) -> int:
@@ -43,6 +47,7 @@ class Ingest:
         self._dead: dict[int, list[Any]] = {}
         self._told: dict[int, Progress] = {}
         self._met_s: dict[tuple[int, str], float] = {}
+        self._reminded_s: dict[TP, float] = {}
         self._flushed_s = 0.0
         self._flushing = asyncio.Lock()
 
@@ -101,6 +106,9 @@ class Ingest:
         """Take in chunks, one at a time."""
         async for event in stream.noack().events():
             chunk: Chunk = event.value
+            if event.message.tp in self._waiting(chunk.partition):
+                self._w.consumer.pause_partitions({event.message.tp})
+                continue  # neither applied nor acknowledged: whoever goes on reads it again
             verdict = self._contiguity.judge(chunk, time.monotonic())
             if isinstance(verdict, Apply):
                 events = self._events[chunk.partition]
@@ -168,11 +176,34 @@ class Ingest:
             "code": letter.why.code, "message": letter.why.message, "topic": chunk.topic, "partition": chunk.partition,
             "offset": int(chunk.offset[i]), "time": int(chunk.timestamp[i]),
         }  # fmt: skip
-        headers = [*chunk.headers[i], *((f"driftline.error.{name}", str(value).encode()) for name, value in about.items())]
-        await (await self._w.send(self._w.topics.dead_letters, chunk.partition, chunk.key(i), chunk.value(i), headers))
+        key, value, given = chunk.key(i), chunk.value(i), chunk.headers[i]
+        size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in given)
+        if size > LETTER_BYTES:
+            key, value, given = key and key[:KEPT_BYTES], value and value[:KEPT_BYTES], ()
+            about["cut"] = size
+        headers = [*given, *((f"driftline.error.{name}", str(text).encode()) for name, text in about.items())]
+        await (await self._w.send(self._w.topics.dead_letters, chunk.partition, key, value, headers))
+
+    def _waiting(self, number: int) -> list[TP]:
+        """The topics of a partition that wait for a person: too many of their last records were dead letters."""
+        partition = self._partitions.get(number)
+        tripped = partition.tripped if partition and self._w.breaker else []
+        return [TP(getattr(self._w.topics, topic), number) for topic in tripped]
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        for tp in [tp for number in self._partitions for tp in self._waiting(number)]:
+            if now - self._reminded_s.get(tp, -REMIND_S) >= REMIND_S:
+                self._reminded_s[tp] = now
+                log.error(
+                    "dead_letter_breaker: %s-%s waits: more than %d of its last %d records are dead letters; what sends them is broken: "
+                    "correct it, go on with `driftline worker --no-breaker`, and put them back with `driftline replay --dead-letters`",
+                    tp.topic, tp.partition, LIMIT, WINDOW,
+                )  # fmt: skip
 
     async def tick(self) -> None:
         """Flush when it is time, though nothing comes in."""
+        self._complain()
         if time.monotonic() - self._flushed_s > self._w.flush_s:
             await self.flush()
 
@@ -221,7 +252,8 @@ class Ingest:
             for (k, model), met_s in self._met_s.items()
             if k == number
         }
-        return partition.progress(quiet, caught_up)
+        paused = [topic for topic in partition.tripped if self._w.breaker]
+        return partition.progress(quiet, caught_up, paused)
 
     def _caught_up(self, number: int, partition: Partition) -> bool:
         topics, consumer = self._w.topics, self._w.consumer

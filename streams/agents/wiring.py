@@ -18,7 +18,7 @@ from driftline.streams.transport.state import State
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """Shared by the agents of one worker. `partitions` is the partition count of every keyed topic; `flush_s` seconds of
-    processing time between two flushes."""
+    processing time between two flushes; `breaker` whether a topic of which too many records are dead letters waits for a person."""
 
     app: faust.App
     topics: Topics
@@ -29,6 +29,7 @@ class Wiring:
     evaluate_state: State
     decide_state: State
     flush_s: float = 0.5
+    breaker: bool = True
 
     @property
     def consumer(self) -> LaneConsumer:

@@ -1,4 +1,4 @@
-"""`driftline replay`: a file of predictions and labels through the whole pipeline."""
+"""`driftline replay`: a file of predictions and labels through the whole pipeline; or dead letters, once more."""
 
 from __future__ import annotations
 
@@ -17,16 +17,28 @@ if TYPE_CHECKING:
 
 
 def run(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet, one row a prediction.")],
-    map: Annotated[Path, typer.Option(help="TOML that says which column is what; examples/elec/elec.toml shows how.")],
+    file: Annotated[Path | None, typer.Argument(help="CSV or Parquet, one row a prediction.")] = None,
+    map: Annotated[Path | None, typer.Option(help="TOML that says which column is what; examples/elec/elec.toml shows how.")] = None,
     kafka: Annotated[str | None, typer.Option(help="host:port of a running Kafka; left out: the embedded broker.")] = None,
     store: Annotated[str | None, typer.Option(help="Directory of the results, kept; or the address of a ClickHouse.")] = None,
     prefix: Annotated[str, typer.Option(help="Prefix of the topics. A new one for each run on a Kafka that stays.")] = "driftline-replay",
     partitions: Annotated[int, typer.Option(min=1, help="Of each source topic.")] = 4,
+    dead_letters: Annotated[bool, typer.Option("--dead-letters", help="Instead of a file: the dead letters at DRIFTLINE_KAFKA.")] = False,
+    code: Annotated[str | None, typer.Option(help="Only dead letters of this code.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the dead letters, and put none back.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end instead of tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Publish a file of predictions and labels in order of time, and show what is found in it."""
+    """Publish a file of predictions and labels in order of time, and show what is found in it.
+
+    With --dead-letters: put the records that could not be used back where they came from, once what was wrong is corrected. Each is
+    put back once; what is still wrong comes back as a new dead letter.
+    """
+    if dead_letters:
+        _put_back(code, dry_run, as_json)
+        return
+    if file is None or map is None:
+        raise typer.BadParameter("give a FILE and its --map, or --dead-letters")
     from driftline.local import LocalStack
     from driftline.replay import open_replay
     from driftline.summary import summarise
@@ -44,6 +56,25 @@ def run(
     else:
         _print(found)
         _suggest(store)
+
+
+def _put_back(code: str | None, dry_run: bool, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from driftline.dead_letters import put_back
+    from driftline.settings import Settings
+
+    settings = Settings.from_environment()
+    found = put_back(settings.kafka_client(), settings.topics(), code, dry_run=dry_run)
+    if as_json:
+        sys.stdout.write(json.dumps({"dry_run": dry_run, "dead_letters": [count._asdict() for count in found]}, indent=2) + "\n")
+        return
+    table = Table("code", "topic", "dead letters", "would be put back" if dry_run else "put back")
+    for count in found:
+        table.add_row(*map(Text, map(str, count)))
+    Console().print(table if found else "No dead letters to put back.")
 
 
 @contextmanager

@@ -23,6 +23,9 @@ log = logging.getLogger("driftline.worker")
 def run(
     session: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Silent for longer, the worker loses its partitions.")] = 30.0,
     flush: Annotated[float, typer.Option(min=0.05, metavar="SECONDS", help="How often panes become durable.")] = 0.5,
+    breaker: Annotated[
+        bool, typer.Option(help="Wait where more than 5 % of the last 1 000 records of a partition are dead letters.")
+    ] = True,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what Faust and the clients say too.")] = False,
 ) -> None:
     """Run one worker until SIGTERM or SIGINT; start as many as there are partitions and cores.
@@ -43,7 +46,13 @@ def run(
             names = ", ".join(migration.name for migration in pending)
             raise DriftlineError("store_schema", f"the store misses the migrations {names}", "run `driftline migrate`")
         worker = Worker(
-            kafka, sink, models, prefix=settings.prefix, partitions=partitions, timing=Timing(session, min(3.0, session / 3), flush)
+            kafka,
+            sink,
+            models,
+            prefix=settings.prefix,
+            partitions=partitions,
+            timing=Timing(session, min(3.0, session / 3), flush),
+            breaker=breaker,
         )
         _serve(worker)
 
