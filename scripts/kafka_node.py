@@ -102,8 +102,10 @@ def fetch() -> Path:
     return LIBS
 
 
-def start(directory: Path, port: int | None = None) -> Node:
+def start(directory: Path, port: int | None = None, properties: str = "") -> Node:
     """Start a node whose data and log are in `directory`, and wait until it answers.
+
+    Further `properties` win over those above; `{port}` and `{controller}` in them are the node's own.
 
     Raises
     ------
@@ -116,15 +118,15 @@ def start(directory: Path, port: int | None = None) -> Node:
     directory.mkdir(parents=True, exist_ok=True)
     ports = _free_ports()
     port = port or ports[0]
-    properties, data, log = directory / "server.properties", directory / "data", directory / "kafka.log"
-    properties.write_text(_PROPERTIES.format(port=port, controller=ports[1], data=data))
+    file, data, log = directory / "server.properties", directory / "data", directory / "kafka.log"
+    file.write_text((_PROPERTIES + properties).format(port=port, controller=ports[1], data=data))
     jvm = [command, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{libs}/*"]
     with log.open("wb") as out:
         if not data.is_dir():
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            tool = [*jvm, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+            tool = [*jvm, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file)]
             subprocess.run(tool, stdout=out, stderr=out, check=True, timeout=START_S)
-        process = subprocess.Popen([*jvm, "kafka.Kafka", str(properties)], stdout=out, stderr=out)
+        process = subprocess.Popen([*jvm, "kafka.Kafka", str(file)], stdout=out, stderr=out)
     node = Node(f"127.0.0.1:{port}", libs, command, process)
     for _ in range(START_S * 10):
         if process.poll() is not None:
