@@ -1,0 +1,103 @@
+"""State of a verb: what was written is there after a restart, and the value that knows most stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from confluent_kafka import Producer
+
+from driftline.schemas.topics import Topics
+from driftline.streams.transport.embedded import EmbeddedBroker
+from driftline.streams.transport.lane import install, lane_topic
+from driftline.streams.transport.state import State
+from driftline.streams.worker import Timing, application
+
+PATIENCE_S = 40
+PARTITIONS = 2
+
+
+def topics_of(broker: EmbeddedBroker, prefix: str) -> Topics:
+    """The topics of a prefix, made."""
+    topics = Topics(prefix)
+    broker.create_topics(topics.table(PARTITIONS))
+    return topics
+
+
+@asynccontextmanager
+async def recovered(broker: EmbeddedBroker, topics: Topics) -> AsyncIterator[State]:
+    """The state of a worker that has all partitions and has recovered."""
+    app = application({"bootstrap.servers": broker.bootstrap}, topics.prefix, PARTITIONS, Timing(session_s=6.0, heartbeat_s=0.5))
+    install(app, (topics.panes,))
+    state, ready = State(app, "evaluate", PARTITIONS), asyncio.Event()
+
+    async def read(stream: Any) -> None:
+        async for _ in stream.events():
+            pass
+
+    async def begin(*_: Any, **__: Any) -> None:
+        ready.set()
+
+    app.agent(lane_topic(app, topics.panes), name="read")(read)
+    app.on_rebalance_complete.connect(begin, weak=False)
+    await app.start()
+    try:
+        await asyncio.wait_for(ready.wait(), PATIENCE_S)
+        yield state
+    finally:
+        await app.stop()
+
+
+def changelog(broker: EmbeddedBroker, topics: Topics, *records: tuple[int, bytes, bytes | None]) -> None:
+    """Records in the changelog, as earlier workers left them: (partition, key, value)."""
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "log_level": 0})
+    for partition, key, value in records:
+        producer.produce(topics.changelog("evaluate"), value, key, partition)
+    assert producer.flush(PATIENCE_S) == 0
+
+
+def ranked(rank: int, value: bytes) -> bytes:
+    return rank.to_bytes(8) + value
+
+
+def recovered_from(broker: EmbeddedBroker, topics: Topics) -> list[dict[bytes, bytes]]:
+    """What each partition has after recovery."""
+
+    async def main() -> list[dict[bytes, bytes]]:
+        async with recovered(broker, topics) as state:
+            return [dict(state.of(partition)) for partition in range(PARTITIONS)]
+
+    return asyncio.run(main())
+
+
+def test_of_several_values_of_a_key_the_highest_rank_comes_back(embedded_broker: EmbeddedBroker, prefix: str) -> None:
+    topics = topics_of(embedded_broker, prefix)
+    changelog(
+        embedded_broker, topics,
+        (0, b"0|late write of a zombie", ranked(5, b"old")), (0, b"0|late write of a zombie", ranked(9, b"best")),
+        (0, b"0|late write of a zombie", ranked(7, b"zombie")),
+        (0, b"0|same rank", ranked(9, b"first")), (0, b"0|same rank", ranked(9, b"second")),
+        (0, b"0|beyond a byte", ranked(256, b"best")), (0, b"0|beyond a byte", ranked(255, b"zombie")),
+        (0, b"0|removed", ranked(9, b"x")), (0, b"0|removed", None),
+        (1, b"1|late write of a zombie", ranked(1, b"another partition's")),
+    )  # fmt: skip
+    assert recovered_from(embedded_broker, topics) == [
+        {b"late write of a zombie": b"best", b"same rank": b"second", b"beyond a byte": b"best"},
+        {b"late write of a zombie": b"another partition's"},
+    ]
+
+
+def test_what_was_written_is_there_after_a_restart(embedded_broker: EmbeddedBroker, prefix: str) -> None:
+    topics = topics_of(embedded_broker, prefix)
+
+    async def first_life() -> dict[bytes, bytes]:
+        async with recovered(embedded_broker, topics) as state:
+            await state.write(1, 10, {b"kept": b"a", b"replaced": b"b", b"gone": b"c", b"1|2|": b"", b"": bytes(100_000)})
+            await state.write(1, 11, {b"replaced": b"d"}, removed=[b"gone", b"never there"])
+            return dict(state.of(1))
+
+    wanted = {b"kept": b"a", b"replaced": b"d", b"1|2|": b"", b"": bytes(100_000)}
+    assert asyncio.run(first_life()) == wanted
+    assert recovered_from(embedded_broker, topics) == [{}, wanted]
