@@ -19,10 +19,12 @@ from driftline.schemas.topics import DAY_MS, Topic, Topics
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 15.0
+_ASK_S: Final = 1.5
 _LOOK_S: Final = 0.05
 _AT_LEAST: Final = {"retention.ms", "max.message.bytes"}
 #: A managed Kafka may forbid this question, and the embedded broker does not know it.
 _NOT_TOLD: Final = {KafkaError._UNSUPPORTED_FEATURE, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+_NO_LOGIN: Final = {KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED}
 DEFAULT_PARTITIONS: Final = 4
 
 
@@ -153,15 +155,26 @@ def _settings(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, s
 
 
 def _admin(client: Mapping[str, Any]) -> AdminClient:
-    return AdminClient({"log_level": 0, **client})
+    configuration: dict[str, Any] = {"log_level": 0, "error_cb": _refused, **client}
+    return AdminClient(configuration)
+
+
+def _refused(error: KafkaError) -> None:
+    if error.code() in _NO_LOGIN:
+        fix = "correct DRIFTLINE_KAFKA_USERNAME, DRIFTLINE_KAFKA_PASSWORD, DRIFTLINE_KAFKA_CA and the protocol and mechanism beside them"
+        raise DriftlineError("kafka_login", f"Kafka refuses the login: {error.str()}", fix)
 
 
 def _counts(admin: AdminClient) -> dict[str, int]:
-    try:
-        found = admin.list_topics(timeout=_TIMEOUT_S).topics
-    except KafkaException as error:
-        raise _unreachable(error) from error
-    return {name: len(topic.partitions) for name, topic in found.items()}
+    deadline = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            found = admin.list_topics(timeout=_ASK_S).topics
+            return {name: len(topic.partitions) for name, topic in found.items()}
+        except KafkaException as error:
+            admin.poll(0)  # a refused login is told to `_refused` only; the client itself would go on trying
+            if time.monotonic() > deadline:
+                raise _unreachable(error) from error
 
 
 def _unreachable(error: KafkaException) -> DriftlineError:
