@@ -69,6 +69,10 @@ def test_the_worked_example_of_the_policy_is_true() -> None:
     run_python("policy.md")
 
 
+def test_the_example_of_a_comparison_is_true() -> None:
+    assert run_python("compare.md")["found"].drifted == ["age"]
+
+
 def test_the_receiver_gets_every_request_once_and_skips_what_it_does_not_know(embedded_broker: EmbeddedBroker) -> None:
     topic, (_, request) = Topics().retrain, write_docs.alert_and_request()
     embedded_broker.create_topic(topic, 1)
