@@ -509,7 +509,8 @@ def _misfit(answer: float | str | bool | None, model: Model) -> Rejected | None:
 
 
 def _segments(event: Prediction, model: Model) -> tuple[str, ...]:
-    return tuple(f"{name}={event.segments[name]}" for name in model.segments if name in event.segments)
+    """The segments a prediction belongs to, each once: with "g" and "g=a" declared, two of its groups may have one name."""
+    return tuple(dict.fromkeys(f"{name}={event.segments[name]}" for name in model.segments if name in event.segments))
 
 
 def _types(model: Model) -> dict[str, Any]:
