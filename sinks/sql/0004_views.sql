@@ -21,7 +21,7 @@ SELECT
     argMax(splitByChar('.', e.type)[3], e.revision) AS state,
     argMax(e.severity, e.revision) AS severity,
     min(e.window_start) AS window_start,
-    max(e.window_end) AS window_end,
+    argMax(e.window_end, e.revision) AS window_end,
     min(e.time) AS opened,
     max(e.time) AS changed,
     argMax(e.findings, e.revision) AS findings,

@@ -63,12 +63,12 @@ def test_covariate_drift_is_found_where_and_when_it_begins(full: Run) -> None:
     drifted = [row for row in full.found["findings"] if row["test"] == "psi"]
     assert "region=eu" not in {row["segment"] for row in drifted}
     assert {row["feature"] for row in drifted if row["segment"] == "region=us"} >= {"monthly_charge", "usage"}
-    assert min(row["window"] for row in drifted) == ["2026-01-05T01:30:00.000Z", "2026-01-05T02:00:00.000Z"]
+    assert min(row["window"] for row in drifted) == ["2026-01-05T01:00:00.000Z", "2026-01-05T01:30:00.000Z"]
 
 
 def test_concept_drift_is_found_when_it_begins(full: Run) -> None:
     fell = [row["window"][0] for row in full.found["findings"] if row["feature"] == "accuracy" and not row["segment"]]
-    assert fell[0] == "2026-01-05T05:30:00.000Z"
+    assert fell[0] == "2026-01-05T05:00:00.000Z"
 
 
 def test_both_drifts_raise_an_alert_and_ask_for_a_training(full: Run) -> None:
@@ -77,12 +77,7 @@ def test_both_drifts_raise_an_alert_and_ask_for_a_training(full: Run) -> None:
 
 
 def test_the_same_seed_gives_the_same_figures(full: Run, tmp_path: Path) -> None:
-    again = demo(tmp_path, "--json").found
-    assert {name: again[name] for name in ("events", "joined", "dead_letters", "windows", "findings")} == {
-        name: full.found[name] for name in ("events", "joined", "dead_letters", "windows", "findings")
-    }
-    assert [row["incident"] for row in again["alerts"]] == [row["incident"] for row in full.found["alerts"]]
-    assert [row["id"] for row in again["retrain_requests"]] == [row["id"] for row in full.found["retrain_requests"]]
+    assert demo(tmp_path, "--json").found == full.found
 
 
 def test_the_report_is_beside_it_and_shows_the_story(full: Run) -> None:

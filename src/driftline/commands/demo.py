@@ -55,7 +55,7 @@ FROM psi_between(model = 'churn', version = '1', segment = 'region=us', feature 
 def run(
     seed: Annotated[int, typer.Option(help="The same seed gives the same figures.", min=0)] = 7,
     scenario: Annotated[Scenario, typer.Option(help=f"One of {', '.join(SCENARIOS)}.")] = "full",
-    events: Annotated[int, typer.Option(help="Predictions in the story.", min=1)] = 60_000,
+    events: Annotated[int, typer.Option(help="Predictions in the story.", min=1)] = 40_000,
     serve: Annotated[bool, typer.Option("--serve", help="Keep running at the end, for events of your own.")] = False,
     store: Annotated[Path | None, typer.Option(help="Keep the database in this directory.", file_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="No view; one JSON object at the end.")] = False,

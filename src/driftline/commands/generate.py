@@ -26,7 +26,7 @@ def run(
     rate: Annotated[float, typer.Option(help="Events a second; 0 is as fast as the broker takes them.", min=0)] = 500.0,
     seed: Annotated[int, typer.Option(help="The same seed tells the same story.", min=0)] = 7,
     scenario: Annotated[Scenario, typer.Option(help=f"One of {', '.join(SCENARIOS)}.")] = "full",
-    events: Annotated[int, typer.Option(help="Predictions in the story.", min=1)] = 60_000,
+    events: Annotated[int, typer.Option(help="Predictions in the story.", min=1)] = 40_000,
 ) -> None:
     """Publish the reference of the model "churn" and then its story to the Kafka at DRIFTLINE_KAFKA.
 
