@@ -68,6 +68,7 @@ class Model(msgspec.Struct, frozen=True):
     grace_ms: Delay = HOUR_MS  # how late behind the watermark a prediction or label may still revise its window
     horizon_ms: Delay = 7 * DAY_MS  # how far apart in event time a prediction and its label may be
     skew_ms: Delay = 5 * MINUTE_MS  # how far an event may lie after its Kafka time stamp
+    labels: bool = True  # false: no outcomes will come, so nothing waits for them, and those that do are dead letters
     max_wait_ms: Length = 10_000  # processing time without any event after which what was seen is judged provisionally
     learn_windows: Count = 3  # windows that become the reference where none was published
     policy: Policy = Policy()

@@ -10,10 +10,12 @@ knows rebuild the join and leave the pane as it is.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -21,7 +23,7 @@ import numpy as np
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected
 from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction, parse_time, text_of
-from driftline.schemas.progress import CODEC, Marker, Progress, encode
+from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
 from driftline.streams.breaker import Breaker
 from driftline.streams.columns import hash_ids
 from driftline.streams.join import NEVER, Floor, Int64, Join, LabelEffects, OutcomeRows, PredictionRows
@@ -83,8 +85,8 @@ class _Shard:
 
     def __init__(self, model: Model, floor: Floor) -> None:
         self.model = model
-        self.floor = floor  # records below it are not needed any more
-        self.join = Join(model.horizon_ms, model.disorder_ms + model.grace_ms, floor)
+        self.floor = floor if model.labels else _without_outcomes(floor)  # records below it are not needed any more
+        self.join = Join(model.horizon_ms, model.disorder_ms + model.grace_ms, self.floor)
         self.versions, self.classes, self.segments = _Codes(), _Codes(), _Codes()
 
     def answer(self, value: Any) -> float:
@@ -131,7 +133,7 @@ class Partition:
         self.number, self._registry, self._stored = number, registry, stored
         self._start = Fence(*marker.positions) if marker else Fence()
         self._listed = {PaneKey(*row[:4]): Fence(*row[4:]) for row in marker.panes} if marker else {}
-        self._shards = {name: _Shard(registry.model(name), Floor(*floor)) for name, floor in (marker.floors if marker else {}).items()}
+        self._shards = {name: self._recovered_shard(name, Floor(*floor)) for name, floor in (marker.floors if marker else {}).items()}
         self._panes: OrderedDict[PaneKey, Pane] = OrderedDict()
         self._dirty: set[PaneKey] = set()
         self._pending: dict[PaneKey, list[LabelRows]] = {}
@@ -144,6 +146,13 @@ class Partition:
             max([self._start.outcomes, *(f.outcomes for f in self._fences.values())]),
         )
         self.positions = self._replay_from()
+
+    def _recovered_shard(self, name: str, floor: Floor) -> _Shard:
+        """The shard of a model; one that had no labels until now, and is to have them, waits for those to come."""
+        model = self._registry.model(name)
+        if model.labels and floor.outcomes_newest == -NEVER:
+            floor = replace(floor, outcomes=self._start.outcomes, outcomes_newest=NEVER)
+        return _Shard(model, floor)
 
     def _effective_fence(self, key: PaneKey) -> Fence:
         """Up to where a recovered snapshot is right. A snapshot as new as the marker lists is right up to the marker."""
@@ -235,7 +244,7 @@ class Partition:
         if not self._registry.knows(event.model, timestamp):
             return Rejected("unknown_model", f"model {event.model!r} has no configuration file and no reference; add one of them")
         model = self._registry.model(event.model)
-        misfit = _misfit(event.prediction if isinstance(event, Prediction) else event.label, model)
+        misfit = _misfit(event.prediction, model) if isinstance(event, Prediction) else _misfit_outcome(event, model)
         if misfit:
             return misfit
         ts = parse_time(event.ts)
@@ -437,7 +446,7 @@ class Partition:
         removed = self._remove_final()
         while len(self._panes) > OPEN_PANES:
             self._panes.popitem(last=False)
-        return Flush(snapshots, removed, encode(self.marker()))
+        return Flush(snapshots, removed, encode_marker(self.marker()))
 
     def _apply_pending(self) -> None:
         for key, parts in self._pending.items():
@@ -491,6 +500,17 @@ def _wrong_key(id: str, key: bytes | None) -> Rejected:
     return Rejected("wrong_key", f"the record's key is {key[:60]!r}; publish it with the key {id[:60]!r}, its id, as UTF-8")
 
 
+def _without_outcomes(floor: Floor) -> Floor:
+    """The floor of a model that has no labels: all outcomes there could be are behind it."""
+    return replace(floor, outcomes=-NEVER, outcomes_newest=-NEVER)
+
+
+def _misfit_outcome(event: Outcome, model: Model) -> Rejected | None:
+    if not model.labels:
+        return Rejected("task_mismatch", f"the file of model {model.model!r} says `labels = false`, so its outcomes are not used")
+    return _misfit(event.label, model)
+
+
 def _misfit(answer: float | str | bool | None, model: Model) -> Rejected | None:
     """What is wrong with a prediction or label for the model's task; None stands for a label taken back."""
     if answer is None:
@@ -519,14 +539,24 @@ def _types(model: Model) -> dict[str, Any]:
     return {**model.features, PREDICTION: answer, SCORE: "numeric"}
 
 
-def _feature_columns(events: list[Prediction], layout: Layout | None, model: Model) -> dict[str, list[Any]]:
-    """One list per feature: those of the reference, or without one all that the events have."""
+def _feature_columns(events: list[Prediction], layout: Layout | None, model: Model) -> dict[str, Sequence[Any]]:
+    """One column per feature: those of the reference, or without one all that the events have."""
     names = layout.names if layout else list(model.features or dict.fromkeys(name for event in events for name in event.features))
-    columns = {name: [event.features.get(name) for event in events] for name in names if name not in {PREDICTION, SCORE}}
+    columns: dict[str, Sequence[Any]] = _transposed(
+        [event.features for event in events], [n for n in names if n not in {PREDICTION, SCORE}]
+    )
     columns[PREDICTION] = [event.prediction for event in events]
     if any(event.score is not None for event in events):
         columns[SCORE] = [event.score for event in events]
     return columns
+
+
+def _transposed(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Sequence[Any]]:
+    """Rows of named values as columns, None where a row lacks a name. Rows that lack none, the usual ones, take a fifth of the time."""
+    if len(names) > 1:
+        with contextlib.suppress(KeyError):
+            return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _fingerprint(value: bytes | None) -> int:
