@@ -42,6 +42,7 @@ MAX_PICTURES = 12
 MAX_TABLE = 1_000  # rows of a page
 _BLOCK_CELLS = 2_000_000  # values encoded at once; bounds the memory beside the tables
 _MANY_CLASSES = 50
+_PLAIN = frozenset({str, bool, int, float, type(None)})
 _ABSENT = "the current table has no such column"
 _FULL = 5.0  # times the limit: where a bar of the ranking ends
 
@@ -504,7 +505,12 @@ def _values(column: pd.Series[Any]) -> list[Any]:
     missing = column.isna().to_numpy()
     if pd.api.types.is_float_dtype(column):
         missing = missing | ~np.isfinite(column.to_numpy(np.float64, na_value=np.nan))
-    return [None if absent else plain(value) for value, absent in zip(column.tolist(), missing.tolist(), strict=True)]
+    values = column.tolist()
+    for row in np.flatnonzero(missing).tolist():
+        values[row] = None
+    if _PLAIN.issuperset(map(type, values)):
+        return values
+    return [None if value is None else plain(value) for value in values]
 
 
 # -- the words
