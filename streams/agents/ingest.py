@@ -161,8 +161,8 @@ class Ingest:
             try:
                 letters = add(chunk)
                 break
-            except Incomplete as error:
-                await self._w.models.catch_up(error.timestamp)
+            except Incomplete:
+                await self._w.models.catch_up(int(chunk.timestamp.max()))
         now = time.monotonic()
         self._met_s |= {(chunk.partition, model): now for model in partition.met}
         partition.met.clear()
