@@ -21,6 +21,7 @@ from driftline.streams.panes import Pane, PaneKey
 from driftline.streams.performance import ERRORS, metrics
 from driftline.streams.stats import Estimate, benjamini_hochberg, chi_square, ks, ks_pvalue, null_quantile, psi
 
+LOOKS = 5  # a window's performance is judged anew as labels come; neighbouring looks share most of them, so few count as new
 PROVISIONAL = "provisional: the window is still open, and nothing came for a while"
 
 
@@ -185,12 +186,12 @@ def performance(window: Judged) -> list[PerformanceResult]:
     """Every metric of the task with the labels known so far.
 
     A metric is worse when it lies beyond the threshold and the difference to the reference is significant, with the level shared
-    out over the window's metrics.
+    out over the window's metrics and the looks at them.
     """
     pane, policy = window.pane, window.model.policy
     known = window.layout.reference.performance.metrics if window.layout else {}
     found = metrics(window.model, pane)
-    beyond = NormalDist().inv_cdf(1 - policy.significance / max(len(found), 1))
+    beyond = NormalDist().inv_cdf(1 - policy.significance / (LOOKS * max(len(found), 1)))
     rows = []
     for name, estimate in found.items():
         before = known.get(name)
