@@ -89,7 +89,7 @@ class Columns:
 
 
 class HashIndex:
-    """uint64 key → row number, open addressing, whole arrays at a time.
+    """uint64 key → row number, open addressing, whole arrays at a time. `capacity` is a power of two.
 
     >>> index = HashIndex()
     >>> index.insert(np.array([7, 9], np.uint64), np.array([0, 1]))
