@@ -40,6 +40,7 @@ TRANSPORT = {
     *("query", "query_id", "database", "default_format", "compress", "decompress", "wait_end_of_query", "buffer_size"),
     *("client_protocol_version", "enable_http_compression", "send_progress_in_http_headers", "http_headers_progress_interval_ms"),
 }
+connect: Any = chdb.connect  # chdb's own annotations come and go with its versions
 INSERT = re.compile(rb"\s*INSERT\s+INTO\s+(?P<target>.+?)\s+FORMAT\s+Arrow\s*\n", re.IGNORECASE | re.DOTALL)
 FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*$", re.IGNORECASE)
 STATUS = {60: 404, 81: 404, 164: 403, 497: 403, 516: 401}
@@ -87,7 +88,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.directory = directory
         self.login = "Basic " + base64.b64encode(f"writer:{password}".encode()).decode()
-        self.engine = chdb.connect(directory)  # stays open, so that the engine does
+        self.engine = connect(directory)  # stays open, so that the engine does
         self.order = threading.Lock()
         self.faults: list[dict[str, Any]] = []
         self.inserts: list[tuple[str, int]] = []
@@ -130,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
             self.fail("Code: 516. DB::Exception: writer: Authentication failed. (AUTHENTICATION_FAILED)")
             return
         with self.server.order:
-            handle = chdb.connect(self.server.directory)
+            handle = connect(self.server.directory)
             try:
                 self.run(handle, parameters, b"\n".join(filter(None, (parameters.get("query", "").encode(), body))))
             except Exception as error:  # the engine has one class for all of its errors, and it is no public one

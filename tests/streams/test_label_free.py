@@ -20,8 +20,9 @@ def predictions(first: int, n: int) -> Chunk:
     """One prediction a second."""
     rows = []
     for i in range(first, first + n):
-        event = {"id": f"id-{i}", "model": "m", "version": "1", "ts": T0 + 1000 * i, "prediction": 1}
-        rows.append((i, T0 + 10**9, event["id"].encode(), json.dumps(event).encode(), ()))
+        name = f"id-{i}"
+        event = {"id": name, "model": "m", "version": "1", "ts": T0 + 1000 * i, "prediction": 1}
+        rows.append((i, T0 + 10**9, name.encode(), json.dumps(event).encode(), ()))
     return chunk_of("predictions", 0, first, first + n, rows)
 
 
