@@ -7,6 +7,7 @@ A letter is put back once. How far each partition has been put back is remembere
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -60,6 +61,9 @@ class Letter:
     def size(self) -> int:
         """Bytes of the record."""
         return len(self.key or b"") + len(self.value or b"") + sum(len(name.encode()) + len(text or b"") for name, text in self.headers)
+
+
+COORDINATOR_MOVES = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 
 
 @dataclass
@@ -162,8 +166,20 @@ def _places(consumer: Consumer, topic: str) -> dict[int, Place]:
         raise DriftlineError(
             "no_dead_letters", f"there is no topic {topic}", "check DRIFTLINE_KAFKA and DRIFTLINE_PREFIX: `driftline topics`"
         )
-    committed = consumer.committed([TopicPartition(topic, number) for number in sorted(found.partitions)], timeout=WAIT_S)
+    committed = _committed(consumer, [TopicPartition(topic, number) for number in sorted(found.partitions)])
     return {item.partition: Place.of(item) for item in committed}
+
+
+def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    """What the group committed; a coordinator that is still being found, as on a broker just started, is waited for."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return list(consumer.committed(partitions, timeout=WAIT_S))
+        except KafkaException as error:
+            if error.args[0].code() not in COORDINATOR_MOVES or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _blocks(consumer: Consumer, start: TopicPartition) -> Iterator[list[Message]]:
