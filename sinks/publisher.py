@@ -179,8 +179,8 @@ class Publisher:
 
     def flush(self, timeout_s: float = 10.0) -> int:
         """Wait until everything is sent, at most `timeout_s`; the answer is how many events still wait."""
-        waiting: int = self._connected().flush(timeout_s)
-        return waiting
+        producer = self._producer
+        return 0 if producer is None else int(producer.flush(timeout_s))
 
     def close(self, timeout_s: float = 10.0) -> int:
         """`flush`, and forget the publisher: nothing more is done for it at exit."""
@@ -282,10 +282,17 @@ def _flush_all() -> None:
         publisher.flush(publisher._exit_flush_s)
 
 
+def _settle_all_before_fork() -> None:
+    # A fork in the middle of sending can copy a lock that a thread of the producer holds, and nobody in the child gives it back: then
+    # the child's own producer hangs. Once nothing waits those threads rest. On a dead broker the fork goes on after half a second.
+    for publisher in tuple(_living):
+        publisher.flush(0.5)
+
+
 def _begin_all_in_child() -> None:
     for publisher in tuple(_living):
         publisher._begin_in_child()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_all_in_child)
+    os.register_at_fork(before=_settle_all_before_fork, after_in_child=_begin_all_in_child)
