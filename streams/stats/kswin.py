@@ -38,7 +38,7 @@ class Kswin:
     alpha
         Significance of one comparison; there is one for each value, so false alarms are frequent.
     window_size, stat_size
-        Values kept, and how many of them are the latest part.
+        Values kept, and how many of them are the latest part, at most half: as many are drawn from the earlier ones. Else ValueError.
     seed
         A number draws `stat_size` of the earlier values at random for each comparison, as the paper and river do. None compares with
         all of them: no chance in it, and sharper.
@@ -68,6 +68,10 @@ class Kswin:
     window_size: int = 100
     stat_size: int = 30
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.stat_size <= self.window_size // 2:
+            raise ValueError(f"stat_size is {self.stat_size}; it must be between 1 and half of window_size, {self.window_size}")
 
     def start(self) -> KswinState:
         """The state before any value."""

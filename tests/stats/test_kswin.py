@@ -13,7 +13,7 @@ from driftline.streams.stats.kswin import _critical_steps
 
 
 @given(
-    st.integers(0, 10_000), st.integers(20, 60), st.integers(5, 15), st.sampled_from([0, 1, 12]), st.lists(st.integers(0, 700), max_size=3)
+    st.integers(0, 10_000), st.integers(20, 60), st.integers(5, 10), st.sampled_from([0, 1, 12]), st.lists(st.integers(0, 700), max_size=3)
 )
 @settings(max_examples=25, deadline=None)
 def test_scan_gives_the_signals_and_the_state_of_update(seed: int, size: int, latest: int, decimals: int, cuts: list[int]) -> None:
@@ -46,3 +46,9 @@ def test_the_limit_of_equal_samples_is_scipys_exact_one(n: int, alpha: float) ->
     for count, significant in ((rows, True), (rows - 1, False)):
         a, b = np.arange(n, dtype=float), np.arange(n, dtype=float) + count - 0.5
         assert (scipy_stats.ks_2samp(a, b, method="exact").pvalue <= alpha) == significant
+
+
+@pytest.mark.parametrize("latest", [0, 11])
+def test_a_latest_part_of_nothing_or_of_more_than_half_is_refused(latest: int) -> None:
+    with pytest.raises(ValueError, match="between 1 and half of window_size"):
+        Kswin(window_size=20, stat_size=latest)
