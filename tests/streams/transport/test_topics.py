@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -30,6 +31,12 @@ def change(broker: Broker, topic: str, **values: str) -> None:
     admin = AdminClient(client(broker))
     for future in admin.incremental_alter_configs([resource]).values():
         future.result()
+    for _ in range(100):  # the answer comes before the broker itself knows
+        (described,) = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+        if all(described.result()[entry.name].value == entry.value for entry in entries):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"the settings of {topic} did not change")
 
 
 @pytest.mark.kafka
