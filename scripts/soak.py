@@ -260,7 +260,7 @@ def soak(
         stack.callback(workers.stop)
         workers.start()
         workers.start()
-        flow = Flow(bootstrap, topics, rng, rate)
+        flow = Flow(bootstrap, topics, random.Random(f"events of {seed}"), rate)  # of its own: the flow is a thread
         time.sleep(2 * pause_s)
         for n in range(rounds):
             print(f"round {n + 1}: {workers.harm(rng)}", file=sys.stderr, flush=True)

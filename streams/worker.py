@@ -154,11 +154,6 @@ class Worker:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def wait(self) -> None:
-        """Block until the worker ends by itself or is stopped."""
-        while self._thread.is_alive():
-            self._thread.join(0.2)
-
     def idle(self) -> bool:
         """Whether everything published so far is joined, evaluated, decided and stored."""
         return bool(self._ask(self._idle()))

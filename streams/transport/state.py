@@ -13,8 +13,6 @@ from typing import Any
 import faust
 from faust.types import EventT
 
-from driftline.schemas.topics import Topics
-
 Pairs = dict[bytes, bytes]
 
 
@@ -62,12 +60,7 @@ class State:
         await asyncio.gather(*sends)
 
     async def _send(self, partition: int, key: bytes, value: bytes | None) -> Awaitable[Any]:
-        """Straight to the producer: the table's own way costs four times as much a record and gives nothing that is used here."""
+        """Straight to the producer: the table's own way makes tasks and futures for each record and gives nothing that is used here."""
         topic = self._table.changelog_topic.get_topic_name()
         sent: Awaitable[Any] = await self._table.app.producer.send(topic, key, value, partition, None, [])
         return sent
-
-
-def changelogs(topics: Topics) -> tuple[str, ...]:
-    """The changelog topics of all states."""
-    return tuple(topics.changelog(name) for name in ("ingest", "evaluate", "decide"))
