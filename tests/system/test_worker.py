@@ -124,7 +124,7 @@ def test_a_source_topic_that_was_made_anew_is_refused(ready: Any, until: Any) ->
     until(lambda: ready.topics.outcomes not in administration.partitions_of(ready.client))
     administration.create(ready.client, ready.topics.table(PARTITIONS), replication=1)
     refused = ready.worker()
-    assert refused.end() == 2
+    assert refused.end() == 2, refused.said
     assert f"[topic_recreated] {ready.topics.outcomes}-" in refused.said
     assert "begin anew under another DRIFTLINE_PREFIX" in refused.said
     assert "Traceback" not in refused.said
@@ -136,6 +136,6 @@ def test_state_that_a_newer_version_wrote_is_refused(ready: Any) -> None:
     producer.produce(ready.topics.changelog("ingest"), partition=0, key=b"0|marker", value=newer)
     producer.flush(10)
     refused = ready.worker()
-    assert refused.end() == 2
+    assert refused.end() == 2, refused.said
     assert f"[state_too_new] a marker has codec {CODEC + 1}; this version reads up to {CODEC}" in refused.said
     assert "run the version that wrote it, or a newer one" in refused.said
