@@ -1,7 +1,7 @@
-"""One source partition at ingest: decode, join, fold into panes. Pure: chunks in; dead letters, snapshots and a marker out.
+"""One source partition at ingest: join what `intake` read, fold it into panes. Pure: chunks in; dead letters, snapshots and a marker out.
 
     predictions k ─┐            ┌─► join of model A ─► panes ─┐
-                   ├─► decode ──┤                             ├─► flush: snapshots, marker, progress
+                   ├─► intake ──┤                             ├─► flush: snapshots, marker, progress
     outcomes k ────┘            └─► join of model B ─► panes ─┘
 
 Architecture invariant: a pane's content is a function of the two prefixes its fence names. Records that a pane's snapshot already
@@ -11,25 +11,23 @@ knows rebuild the join and leave the pane as it is.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import numpy as np
 
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected
-from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction, parse_time, text_of
+from driftline.schemas.events import Prediction
 from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
 from driftline.streams.breaker import Breaker
-from driftline.streams.columns import hash_ids
-from driftline.streams.join import NEVER, Floor, Int64, Join, LabelEffects, OutcomeRows, PredictionRows
+from driftline.streams.intake import Batch, Codes, DeadLetter, Intake, Outcomes, Predictions, Topic
+from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, LabelEffects, OutcomeRows, PredictionRows
 from driftline.streams.layout import PREDICTION, SCORE, Layout
 from driftline.streams.panes import (
-    SCORE_BINS,
     Fence,
     LabelRows,
     Losses,
@@ -43,17 +41,7 @@ from driftline.streams.panes import (
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk
 
-Event = TypeVar("Event", Prediction, Outcome)
-
 OPEN_PANES = 4_000  # decoded panes kept in memory between flushes; the rest are snapshots
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """Record `index` of the chunk cannot be used."""
-
-    index: int
-    why: Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +53,6 @@ class Flush:
     marker: bytes
 
 
-class _Codes:
-    """Texts (or tuples of them) ↔ small integers, in order of appearance."""
-
-    def __init__(self) -> None:
-        self.names: list[Any] = []
-        self._codes: dict[Any, int] = {}
-
-    def __getitem__(self, name: Any) -> int:
-        code = self._codes.get(name)
-        if code is None:
-            code = self._codes[name] = len(self.names)
-            self.names.append(name)
-        return code
-
-
 class _Shard:
     """One model's part of the partition: its join, and the codes its columns use."""
 
@@ -87,11 +60,28 @@ class _Shard:
         self.model = model
         self.floor = floor if model.labels else _without_outcomes(floor)  # records below it are not needed any more
         self.join = Join(model.horizon_ms, model.disorder_ms + model.grace_ms, self.floor)
-        self.versions, self.classes, self.segments = _Codes(), _Codes(), _Codes()
+        self.versions, self.classes, self.segments = Codes(), Codes(), Codes()
 
-    def answer(self, value: Any) -> float:
-        """A prediction or label as the join holds it: a class code, or the number of a regression."""
-        return float(value) if self.model.task == "regression" else float(self.classes[text_of(value)])
+    def predictions(self, batch: Predictions) -> PredictionRows:
+        """The rows of a batch in the codes of this shard."""
+        rows = batch.rows
+        return replace(
+            rows, version=self.versions.of(batch.versions)[rows.version], segments=self.segments.of(batch.segments)[rows.segments],
+            predicted=self._answers(rows.predicted, batch.classes),
+        )  # fmt: skip
+
+    def outcomes(self, batch: Outcomes) -> OutcomeRows:
+        """The rows of a batch in the codes of this shard."""
+        return replace(batch.rows, label=self._answers(batch.rows.label, batch.classes))
+
+    def _answers(self, codes: Float64, names: list[str]) -> Float64:
+        """Class codes of a batch as those of the shard; numbers of a regression, and NaN, as they are."""
+        if self.model.task == "regression" or not names:
+            return codes
+        told = ~np.isnan(codes)
+        out = codes.copy()
+        out[told] = self.classes.of(names)[codes[told].astype(np.int64)]
+        return out
 
     def pane_starts(self, ts: Int64) -> Int64:
         return ts // self.model.pane_ms * self.model.pane_ms
@@ -131,6 +121,7 @@ class Partition:
                 "run the version that wrote it, or a newer one",
             )  # fmt: skip
         self.number, self._registry, self._stored = number, registry, stored
+        self._intake = Intake(registry)
         self._start = Fence(*marker.positions) if marker else Fence()
         self._listed = {PaneKey(*row[:4]): Fence(*row[4:]) for row in marker.panes} if marker else {}
         self._shards = {name: self._recovered_shard(name, Floor(*floor)) for name, floor in (marker.floors if marker else {}).items()}
@@ -199,62 +190,31 @@ class Partition:
         p, o = self.positions
         self.positions = Fence(p if predictions is None else max(p, predictions), o if outcomes is None else max(o, outcomes))
 
-    def add_predictions(self, chunk: Chunk) -> list[DeadLetter]:
-        """Take in a chunk that begins at `positions.predictions`.
+    def read(self, chunk: Chunk, topic: Topic) -> Batch[Predictions] | Batch[Outcomes]:
+        """What a chunk that begins at the position of its topic holds, decoded and checked. Changes nothing.
 
-        Raises `Incomplete`, having changed nothing, where it cannot be said yet whether a model is known.
+        Raises `Incomplete` where it cannot be said yet whether a model is known.
         """
-        values = chunk.values()
-        by_model, dead = self._read(chunk, values, decode_prediction, self._start.predictions)
-        for name, rows in by_model.items():
-            dead += self._add_model_predictions(name, rows, chunk, values)
-        self.positions = self.positions._replace(predictions=chunk.end)
-        return self._count_dead(dead, chunk, "predictions")
+        return self._intake.read_predictions(chunk) if topic == "predictions" else self._intake.read_outcomes(chunk)
+
+    def apply(self, batch: Batch[Predictions] | Batch[Outcomes]) -> list[DeadLetter]:
+        """Take in what was read; the dead letters of the chunk that were not told before."""
+        dead = [*batch.dead]
+        for rows in batch.by_model:
+            dead += self._add_predictions(rows) if isinstance(rows, Predictions) else self._add_outcomes(rows)
+        self.counters["ignored"] += int((batch.ignored >= getattr(self._start, batch.topic)).sum())
+        self.positions = self.positions._replace(**{batch.topic: batch.chunk.end})
+        return self._count_dead(dead, batch.chunk, batch.topic)
+
+    def add_predictions(self, chunk: Chunk) -> list[DeadLetter]:
+        """`read` and `apply`."""
+        return self.apply(self.read(chunk, "predictions"))
 
     def add_outcomes(self, chunk: Chunk) -> list[DeadLetter]:
-        """Take in a chunk that begins at `positions.outcomes`; raises `Incomplete` like `add_predictions`."""
-        by_model, dead = self._read(chunk, chunk.values(), decode_outcome, self._start.outcomes)
-        for name, rows in by_model.items():
-            self._add_model_outcomes(name, rows, chunk)
-        self.positions = self.positions._replace(outcomes=chunk.end)
-        return self._count_dead(dead, chunk, "outcomes")
+        """`read` and `apply`."""
+        return self.apply(self.read(chunk, "outcomes"))
 
-    def _read(
-        self, chunk: Chunk, values: Sequence[bytes | None], decode: Callable[[bytes], Event | Rejected], counted: int
-    ) -> tuple[dict[str, list[tuple[int, Event, int]]], list[DeadLetter]]:
-        """The usable events of a chunk by model, each with its number in the chunk and its time; and the dead letters."""
-        by_model: dict[str, list[tuple[int, Event, int]]] = {}
-        dead, ignored = [], 0
-        rows = zip(values, chunk.keys(), chunk.timestamp.tolist(), chunk.offset.tolist(), strict=True)
-        for i, (value, key, timestamp, offset) in enumerate(rows):
-            if value is None:
-                ignored += offset >= counted
-                continue
-            event = decode(value)
-            checked = event if isinstance(event, Rejected) else self._check(event, key, timestamp)
-            if isinstance(checked, Rejected):
-                dead.append(DeadLetter(i, checked))
-            elif not isinstance(event, Rejected):
-                by_model.setdefault(event.model, []).append((i, event, checked))
-        self.counters["ignored"] += ignored
-        return by_model, dead
-
-    def _check(self, event: Prediction | Outcome, key: bytes | None, timestamp: int) -> int | Rejected:
-        """The event's time in milliseconds, if the event can be used."""
-        if not self._registry.knows(event.model, timestamp):
-            return Rejected("unknown_model", f"model {event.model!r} has no configuration file and no reference; add one of them")
-        model = self._registry.model(event.model)
-        misfit = _misfit(event.prediction, model) if isinstance(event, Prediction) else _misfit_outcome(event, model)
-        if misfit:
-            return misfit
-        ts = parse_time(event.ts)
-        if isinstance(ts, Rejected):
-            return ts
-        if ts > timestamp + model.skew_ms:
-            return Rejected("future", f"the event time {ts} lies {ts - timestamp} ms after the record's Kafka time stamp {timestamp}")
-        return ts if key == event.id.encode() else _wrong_key(event.id, key)
-
-    def _count_dead(self, dead: list[DeadLetter], chunk: Chunk, topic: Literal["predictions", "outcomes"]) -> list[DeadLetter]:
+    def _count_dead(self, dead: list[DeadLetter], chunk: Chunk, topic: Topic) -> list[DeadLetter]:
         """Dead letters that were not told before the marker, in order."""
         first = int(np.searchsorted(chunk.offset, getattr(self._start, topic)))
         new = sorted((letter for letter in dead if letter.index >= first), key=lambda letter: letter.index)
@@ -277,56 +237,37 @@ class Partition:
             shard = self._shards[name] = _Shard(self._registry.model(name), floor)
         return shard
 
-    def _add_model_predictions(
-        self, name: str, rows: list[tuple[int, Prediction, int]], chunk: Chunk, values: Sequence[bytes | None]
-    ) -> list[DeadLetter]:
-        shard = self._shard(name)
-        index = np.array([i for i, _, _ in rows])
-        keep = chunk.offset[index] >= shard.floor.predictions
-        if not keep.all():
-            rows, index = [row for row, k in zip(rows, keep.tolist(), strict=True) if k], index[keep]
-            if not rows:
-                return []
-        events = [event for _, event, _ in rows]
-        batch = PredictionRows(
-            offset=chunk.offset[index],
-            ts=np.array([ts for _, _, ts in rows], np.int64),
-            id_hash=hash_ids([event.id for event in events]),
-            version=np.array([shard.versions[event.version] for event in events], np.int64),
-            predicted=np.array([shard.answer(event.prediction) for event in events]),
-            bin=np.array([-1 if e.score is None else min(int(e.score * SCORE_BINS), SCORE_BINS - 1) for e in events], np.int64),
-            segments=np.array([shard.segments[_segments(event, shard.model)] for event in events], np.int64),
-            fingerprint=np.array([_fingerprint(values[i]) for i, _, _ in rows], np.uint64),
-        )
-        arrivals = shard.join.add_predictions(batch)
-        new = batch.offset >= self._start.predictions
+    def _add_predictions(self, batch: Predictions) -> list[DeadLetter]:
+        shard = self._shard(batch.model)
+        batch = batch.since(shard.floor.predictions)
+        if not len(batch.index):
+            return []
+        rows = shard.predictions(batch)
+        arrivals = shard.join.add_predictions(rows)
+        new = rows.offset >= self._start.predictions
         for what in ("accepted", "duplicate", "late"):
             self.counters[what] += int((getattr(arrivals, what) & new).sum())
-        self._fold_features(shard, events, batch, np.flatnonzero(arrivals.accepted))
+        self._fold_features(shard, batch.events, rows, np.flatnonzero(arrivals.accepted))
         self._fold_labels(shard, arrivals.labels)
         shard.join.evict()
         conflict = Rejected("duplicate_conflict", "an earlier prediction of this id and version has other content; the first one counts")
-        return [DeadLetter(int(index[i]), conflict) for i in np.flatnonzero(arrivals.conflict)]
+        return [DeadLetter(int(batch.index[i]), conflict) for i in np.flatnonzero(arrivals.conflict)]
 
-    def _add_model_outcomes(self, name: str, rows: list[tuple[int, Outcome, int]], chunk: Chunk) -> None:
-        shard = self._shard(name)
-        index = np.array([i for i, _, _ in rows])
-        keep = chunk.offset[index] >= shard.floor.outcomes
-        rows, index = [row for row, k in zip(rows, keep.tolist(), strict=True) if k], index[keep]
-        if not rows:
-            return
-        labels = [np.nan if e.kind == "retraction" or e.label is None else shard.answer(e.label) for _, e, _ in rows]
-        batch = OutcomeRows(
-            chunk.offset[index], np.array([ts for _, _, ts in rows], np.int64), hash_ids([e.id for _, e, _ in rows]), np.array(labels)
-        )
-        late, effects = shard.join.add_outcomes(batch)
-        new = batch.offset >= self._start.outcomes
+    def _add_outcomes(self, batch: Outcomes) -> list[DeadLetter]:
+        shard = self._shard(batch.model)
+        batch = batch.since(shard.floor.outcomes)
+        if not len(batch.index):
+            return []
+        rows = shard.outcomes(batch)
+        late, effects = shard.join.add_outcomes(rows)
+        new = rows.offset >= self._start.outcomes
         self.counters["late_outcomes"] += int((late & new).sum())
         self.counters["outcomes"] += int((~late & new).sum())
         self._fold_labels(shard, effects)
         shard.join.evict()
+        return []
 
-    def _fold_features(self, shard: _Shard, events: list[Prediction], batch: PredictionRows, accepted: Int64) -> None:
+    def _fold_features(self, shard: _Shard, events: Sequence[Prediction], batch: PredictionRows, accepted: Int64) -> None:
         starts = shard.pane_starts(batch.ts)
         for version in np.unique(batch.version[accepted]).tolist():
             rows = accepted[batch.version[accepted] == version]
@@ -493,44 +434,9 @@ class Partition:
         return Progress(self.number, (*self.positions,), newest, silent, caught_up, dict(self.counters), [*paused])
 
 
-def _wrong_key(id: str, key: bytes | None) -> Rejected:
-    """A prediction and its outcomes meet where their keys send them: to one partition only if all of them are keyed by the id."""
-    if key is None:
-        return Rejected("no_key", f"the record has no key; publish it with the key {id[:60]!r}, its id")
-    return Rejected("wrong_key", f"the record's key is {key[:60]!r}; publish it with the key {id[:60]!r}, its id, as UTF-8")
-
-
 def _without_outcomes(floor: Floor) -> Floor:
     """The floor of a model that has no labels: all outcomes there could be are behind it."""
     return replace(floor, outcomes=-NEVER, outcomes_newest=-NEVER)
-
-
-def _misfit_outcome(event: Outcome, model: Model) -> Rejected | None:
-    if not model.labels:
-        return Rejected("task_mismatch", f"the file of model {model.model!r} says `labels = false`, so its outcomes are not used")
-    return _misfit(event.label, model)
-
-
-def _misfit(answer: float | str | bool | None, model: Model) -> Rejected | None:
-    """What is wrong with a prediction or label for the model's task; None stands for a label taken back."""
-    if answer is None:
-        return None
-    shown, number = f"{str(answer)[:60]!r}", isinstance(answer, float)
-    if model.task == "regression":
-        return None if number else Rejected("task_mismatch", f"model {model.model!r} is a regression; {shown} is not a number")
-    if model.classes:
-        known = text_of(answer) in model.classes
-        return None if known else Rejected("unknown_class", f"{shown} is none of the classes in the file of model {model.model!r}")
-    if model.task == "binary" and number and not float(answer).is_integer():
-        return Rejected(
-            "task_mismatch", f"model {model.model!r} is binary; {shown} is no class: put a probability into `score`, or set `task`"
-        )
-    return None
-
-
-def _segments(event: Prediction, model: Model) -> tuple[str, ...]:
-    """The segments a prediction belongs to, each once: with "g" and "g=a" declared, two of its groups may have one name."""
-    return tuple(dict.fromkeys(f"{name}={event.segments[name]}" for name in model.segments if name in event.segments))
 
 
 def _types(model: Model) -> dict[str, Any]:
@@ -557,7 +463,3 @@ def _transposed(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Seque
         with contextlib.suppress(KeyError):
             return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
     return {name: [row.get(name) for row in rows] for name in names}
-
-
-def _fingerprint(value: bytes | None) -> int:
-    return int.from_bytes(hashlib.blake2b(value or b"", digest_size=8).digest())

@@ -18,8 +18,9 @@ from driftline.schemas.errors import DriftlineError
 from driftline.schemas.progress import Marker, Progress, decode_marker, encode, progress_key
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.breaker import LIMIT, WINDOW
+from driftline.streams.intake import DeadLetter, Topic
 from driftline.streams.panes import Fence, PaneKey, decode_key, encode_key
-from driftline.streams.partition import DeadLetter, Partition
+from driftline.streams.partition import Partition
 from driftline.streams.registry import Incomplete
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.contiguity import Apply, Contiguity, SeekBack
@@ -156,17 +157,18 @@ class Ingest:
 
     async def _apply(self, chunk: Chunk) -> None:
         partition, dead = self._partitions[chunk.partition], self._dead[chunk.partition]
-        add = partition.add_predictions if chunk.topic == self._w.topics.predictions else partition.add_outcomes
+        topic: Topic = "predictions" if chunk.topic == self._w.topics.predictions else "outcomes"
         while True:
             try:
-                letters = add(chunk)
+                batch = partition.read(chunk, topic)
                 break
             except Incomplete:
                 await self._w.models.catch_up(int(chunk.timestamp.max()))
+        letters = partition.apply(batch)
         now = time.monotonic()
         self._met_s |= {(chunk.partition, model): now for model in partition.met}
         partition.met.clear()
-        # No await since `add`: a flush in between would write a marker that is past letters nobody has sent.
+        # No await since `apply`: a flush in between would write a marker that is past letters nobody has sent.
         dead += [asyncio.ensure_future(self._send_dead(chunk, letter)) for letter in letters]
 
     async def _send_dead(self, chunk: Chunk, letter: DeadLetter) -> None:

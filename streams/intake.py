@@ -1,0 +1,234 @@
+"""From chunks to usable events: decoding and checking, in columns by model. Pure: a chunk in; a batch out; nothing remembered.
+
+chunk ──► decode ──► check: known model? fits its task? time? key? ──► by model, in columns
+            │                              │
+            └──────── dead letters ◄───────┘
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+
+from driftline.schemas.config import Model
+from driftline.schemas.errors import Rejected
+from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction, parse_time, text_of
+from driftline.streams.columns import hash_ids
+from driftline.streams.join import Int64, OutcomeRows, PredictionRows
+from driftline.streams.panes import SCORE_BINS
+from driftline.streams.registry import Registry
+from driftline.streams.transport.chunk import Chunk
+
+Event = TypeVar("Event", Prediction, Outcome)
+Topic = Literal["predictions", "outcomes"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Record `index` of the chunk cannot be used."""
+
+    index: int
+    why: Rejected
+
+
+class Codes:
+    """Texts (or tuples of them) ↔ small integers, in order of appearance.
+
+    >>> codes = Codes()
+    >>> codes["a"], codes["b"], codes["a"], codes.names
+    (0, 1, 0, ['a', 'b'])
+    """
+
+    def __init__(self) -> None:
+        self.names: list[Any] = []
+        self._codes: dict[Any, int] = {}
+
+    def __getitem__(self, name: Any) -> int:
+        code = self._codes.get(name)
+        if code is None:
+            code = self._codes[name] = len(self.names)
+            self.names.append(name)
+        return code
+
+    def of(self, names: Iterable[Any]) -> Int64:
+        """The codes of names, as an array."""
+        return np.array([self[name] for name in names], np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Usable predictions of one model out of a chunk, in offset order.
+
+    `rows` has codes of its own for `version`, `segments` and, but for a regression, `predicted`: places in `versions`, `segments` and
+    `classes`. `index` is the number of each in its chunk.
+    """
+
+    model: str
+    index: Int64
+    rows: PredictionRows
+    versions: list[str]
+    classes: list[str]
+    segments: list[tuple[str, ...]]
+    events: Sequence[Prediction]
+
+    def since(self, offset: int) -> Predictions:
+        """Those from `offset` on."""
+        n = int(np.searchsorted(self.rows.offset, offset))
+        rows = PredictionRows(*(getattr(self.rows, name)[n:] for name in PredictionRows.__slots__))
+        return Predictions(self.model, self.index[n:], rows, self.versions, self.classes, self.segments, self.events[n:])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Usable outcomes of one model out of a chunk, in offset order; `rows.label` has codes like those of `Predictions`."""
+
+    model: str
+    index: Int64
+    rows: OutcomeRows
+    classes: list[str]
+
+    def since(self, offset: int) -> Outcomes:
+        """Those from `offset` on."""
+        n = int(np.searchsorted(self.rows.offset, offset))
+        rows = OutcomeRows(*(getattr(self.rows, name)[n:] for name in OutcomeRows.__slots__))
+        return Outcomes(self.model, self.index[n:], rows, self.classes)
+
+
+Rows = TypeVar("Rows", Predictions, Outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Rows]):
+    """What a chunk holds. `ignored`: offsets of tombstones, which mean nothing here."""
+
+    topic: Topic
+    chunk: Chunk
+    by_model: list[Rows]
+    dead: list[DeadLetter]
+    ignored: Int64
+
+
+class Intake:
+    """Decodes and checks chunks by what the registry says of the models."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def read_predictions(self, chunk: Chunk) -> Batch[Predictions]:
+        """The predictions of a chunk. Raises `Incomplete` where it cannot be said yet whether a model is known."""
+        by_model, dead = self._read(chunk, decode_prediction)
+        models = [self._predictions(name, rows, chunk) for name, rows in by_model.items()]
+        return Batch("predictions", chunk, models, dead, chunk.offset[chunk.value_start < 0])
+
+    def read_outcomes(self, chunk: Chunk) -> Batch[Outcomes]:
+        """The outcomes of a chunk; raises `Incomplete` like `read_predictions`."""
+        by_model, dead = self._read(chunk, decode_outcome)
+        models = [self._outcomes(name, rows, chunk) for name, rows in by_model.items()]
+        return Batch("outcomes", chunk, models, dead, chunk.offset[chunk.value_start < 0])
+
+    def _read(
+        self, chunk: Chunk, decode: Callable[[bytes], Event | Rejected]
+    ) -> tuple[dict[str, list[tuple[int, Event, int]]], list[DeadLetter]]:
+        """The usable events of a chunk by model, each with its number in the chunk and its time; and the dead letters."""
+        by_model: dict[str, list[tuple[int, Event, int]]] = {}
+        dead = []
+        for i, (value, key, timestamp) in enumerate(zip(chunk.values(), chunk.keys(), chunk.timestamp.tolist(), strict=True)):
+            if value is None:
+                continue
+            event = decode(value)
+            checked = event if isinstance(event, Rejected) else self._check(event, key, timestamp)
+            if isinstance(checked, Rejected):
+                dead.append(DeadLetter(i, checked))
+            elif not isinstance(event, Rejected):
+                by_model.setdefault(event.model, []).append((i, event, checked))
+        return by_model, dead
+
+    def _check(self, event: Prediction | Outcome, key: bytes | None, timestamp: int) -> int | Rejected:
+        """The event's time in milliseconds, if the event can be used."""
+        if not self._registry.knows(event.model, timestamp):
+            return Rejected("unknown_model", f"model {event.model!r} has no configuration file and no reference; add one of them")
+        model = self._registry.model(event.model)
+        misfit = _misfit(event.prediction, model) if isinstance(event, Prediction) else _misfit_outcome(event, model)
+        if misfit:
+            return misfit
+        ts = parse_time(event.ts)
+        if isinstance(ts, Rejected):
+            return ts
+        if ts > timestamp + model.skew_ms:
+            return Rejected("future", f"the event time {ts} lies {ts - timestamp} ms after the record's Kafka time stamp {timestamp}")
+        return ts if key == event.id.encode() else _wrong_key(event.id, key)
+
+    def _predictions(self, name: str, rows: list[tuple[int, Prediction, int]], chunk: Chunk) -> Predictions:
+        model, versions, classes, segments = self._registry.model(name), Codes(), Codes(), Codes()
+        index = np.array([i for i, _, _ in rows])
+        events = [event for _, event, _ in rows]
+        columns = PredictionRows(
+            offset=chunk.offset[index],
+            ts=np.array([ts for _, _, ts in rows], np.int64),
+            id_hash=hash_ids([event.id for event in events]),
+            version=versions.of(event.version for event in events),
+            predicted=np.array([_answer(event.prediction, model, classes) for event in events]),
+            bin=np.array([-1 if e.score is None else min(int(e.score * SCORE_BINS), SCORE_BINS - 1) for e in events], np.int64),
+            segments=segments.of(_segments(event, model) for event in events),
+            fingerprint=np.array([_fingerprint(chunk.value(i)) for i in index.tolist()], np.uint64),
+        )
+        return Predictions(name, index, columns, versions.names, classes.names, segments.names, events)
+
+    def _outcomes(self, name: str, rows: list[tuple[int, Outcome, int]], chunk: Chunk) -> Outcomes:
+        model, classes = self._registry.model(name), Codes()
+        index = np.array([i for i, _, _ in rows])
+        columns = OutcomeRows(
+            offset=chunk.offset[index],
+            ts=np.array([ts for _, _, ts in rows], np.int64),
+            id_hash=hash_ids([event.id for _, event, _ in rows]),
+            label=np.array([np.nan if e.kind == "retraction" or e.label is None else _answer(e.label, model, classes) for _, e, _ in rows]),
+        )
+        return Outcomes(name, index, columns, classes.names)
+
+
+def _answer(value: Any, model: Model, classes: Codes) -> float:
+    """A prediction or label as a column holds it: a class code, or the number of a regression."""
+    return float(value) if model.task == "regression" else float(classes[text_of(value)])
+
+
+def _wrong_key(id: str, key: bytes | None) -> Rejected:
+    """A prediction and its outcomes meet where their keys send them: to one partition only if all of them are keyed by the id."""
+    if key is None:
+        return Rejected("no_key", f"the record has no key; publish it with the key {id[:60]!r}, its id")
+    return Rejected("wrong_key", f"the record's key is {key[:60]!r}; publish it with the key {id[:60]!r}, its id, as UTF-8")
+
+
+def _misfit_outcome(event: Outcome, model: Model) -> Rejected | None:
+    if not model.labels:
+        return Rejected("task_mismatch", f"the file of model {model.model!r} says `labels = false`, so its outcomes are not used")
+    return _misfit(event.label, model)
+
+
+def _misfit(answer: float | str | bool | None, model: Model) -> Rejected | None:
+    """What is wrong with a prediction or label for the model's task; None stands for a label taken back."""
+    if answer is None:
+        return None
+    shown, number = f"{str(answer)[:60]!r}", isinstance(answer, float)
+    if model.task == "regression":
+        return None if number else Rejected("task_mismatch", f"model {model.model!r} is a regression; {shown} is not a number")
+    if model.classes:
+        known = text_of(answer) in model.classes
+        return None if known else Rejected("unknown_class", f"{shown} is none of the classes in the file of model {model.model!r}")
+    if model.task == "binary" and number and not float(answer).is_integer():
+        return Rejected(
+            "task_mismatch", f"model {model.model!r} is binary; {shown} is no class: put a probability into `score`, or set `task`"
+        )
+    return None
+
+
+def _segments(event: Prediction, model: Model) -> tuple[str, ...]:
+    """The segments a prediction belongs to, each once: with "g" and "g=a" declared, two of its groups may have one name."""
+    return tuple(dict.fromkeys(f"{name}={event.segments[name]}" for name in model.segments if name in event.segments))
+
+
+def _fingerprint(value: bytes | None) -> int:
+    return int.from_bytes(hashlib.blake2b(value or b"", digest_size=8).digest())
