@@ -1,0 +1,118 @@
+"""Where detectors of one library signal on recorded streams, for a few settings of each: run in the library's own environment.
+
+    python detector_alarms.py driftline|river|frouros STREAMS.npz ALARMS.json
+
+Reads arrays of 0 and 1 by name, and `baselines`: each stream's error rate before anything happens. Writes
+{detector: {setting: {stream: [indices]}}}. A detector that signalled begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+#: What makes a detector more or less sensitive, from the most to the least; the library's own default is among them.
+Settings = dict[str, tuple[str, list[Any], dict[str, Any]]]
+CHANCES = [0.05, 0.01, 0.005, 0.002, 0.001, 3e-4, 1e-4, 1e-5, 1e-6, 1e-8]
+LIMITS = [2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0]
+LAMBDAS = [5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 80.0, 120.0, 200.0]
+
+DRIFTLINE: Settings = {
+    "Adwin": ("delta", CHANCES, {}),
+    "Bocpd": ("hazard", [1e-2, 1e-3, 1e-4, 1e-6, 1e-9], {"prior_mean": 0.25, "prior_var": 0.1, "data_var": 0.15}),
+    "Cusum": ("lambda_", LAMBDAS, {}),
+    "Ddm": ("drift_threshold", LIMITS, {}),
+    "Ecdd": ("average_run_length", [100, 400, 1000], {}),
+    "EDetector": ("average_run_length", [1e2, 1e3, 1e4, 1e5, 1e6], {}),
+    "Eddm": ("beta", [0.94, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5], {}),
+    "HddmA": ("drift_confidence", CHANCES, {}),
+    "HddmW": ("drift_confidence", CHANCES, {}),
+    "Kswin": ("alpha", CHANCES, {"seed": 1}),
+    "PageHinkley": ("threshold", LAMBDAS, {"mode": "up"}),
+    "Rddm": ("drift_level", [2.0, 2.258, 2.5, 3.0, 3.5, 4.0, 5.0], {}),
+    "Stepd": ("alpha_d", [0.003, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6], {}),
+}
+RIVER: Settings = {
+    "ADWIN": ("delta", CHANCES, {}),
+    "DDM": ("drift_threshold", LIMITS, {}),
+    "EDDM": ("beta", [0.94, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5], {}),
+    "HDDM_A": ("drift_confidence", CHANCES, {}),
+    "HDDM_W": ("drift_confidence", CHANCES, {}),
+    "PageHinkley": ("threshold", LAMBDAS, {"mode": "up"}),
+    "KSWIN": ("alpha", [0.005, 1e-4, 1e-6], {"seed": 1}),
+}
+FROUROS: Settings = {
+    "ADWIN": ("delta", CHANCES, {}),
+    "CUSUM": ("lambda_", LAMBDAS, {}),
+    "DDM": ("drift_level", LIMITS, {}),
+    "ECDDWT": ("average_run_length", [100, 400, 1000], {}),
+    "EDDM": ("beta", [0.94, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5], {}),
+    "HDDMA": ("alpha_d", CHANCES, {}),
+    "HDDMW": ("alpha_d", CHANCES, {}),
+    "PageHinkley": ("lambda_", LAMBDAS, {}),
+    "RDDM": ("drift_level", [2.0, 2.258, 2.5, 3.0, 3.5, 4.0, 5.0], {}),
+    "STEPD": ("alpha_d", [0.003, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6], {}),
+}
+
+Run = Callable[[str, dict[str, Any], Sequence[int], float], Iterator[int]]
+
+
+def driftline(name: str, parameters: dict[str, Any], values: Sequence[int], baseline: float) -> Iterator[int]:
+    from driftline.streams import stats
+
+    if name == "EDetector":  # it is told what is not yet a change; the others learn it from the stream
+        parameters = {"baseline": baseline * 1.1, **parameters}
+    detector = getattr(stats, name)(**parameters)
+    state = detector.start()
+    for i, value in enumerate(values):
+        state, signal = detector.update(state, (1, float(value), 0.0))
+        if signal:
+            yield i
+
+
+def river(name: str, parameters: dict[str, Any], values: Sequence[int], baseline: float) -> Iterator[int]:
+    from river import drift
+
+    detector = (getattr(drift, name, None) or getattr(drift.binary, name))(**parameters)
+    for i, value in enumerate(values):
+        detector.update(value)
+        if detector.drift_detected:
+            yield i
+
+
+def frouros(name: str, parameters: dict[str, Any], values: Sequence[int], baseline: float) -> Iterator[int]:
+    streaming = import_module("frouros.detectors.concept_drift.streaming")
+    detector = getattr(streaming, name)(getattr(streaming, f"{name}Config")(**parameters))
+    for i, value in enumerate(values):
+        detector.update(value=value)
+        if detector.drift:
+            yield i
+            if name != "RDDM":  # which restarts by itself
+                detector.reset()
+
+
+LIBRARIES: dict[str, tuple[Run, Settings]] = {"driftline": (driftline, DRIFTLINE), "river": (river, RIVER), "frouros": (frouros, FROUROS)}
+
+
+def main(library: str, streams: str, target: str) -> None:
+    run, settings = LIBRARIES[library]
+    with np.load(streams) as file:
+        given = {name: file[name].tolist() for name in file.files if name != "baselines"}
+        baselines = dict(zip(given, file["baselines"].tolist(), strict=True))
+    found: dict[str, dict[str, dict[str, list[int]]]] = {}
+    for name, (knob, values, others) in settings.items():
+        for value in values:
+            alarms = {s: list(run(name, {**others, knob: value}, given[s], baselines[s])) for s in given}
+            found.setdefault(name, {})[f"{knob}={value:g}"] = alarms
+        print(f"· {library} {name}", file=sys.stderr, flush=True)
+    with open(target, "w") as out:
+        json.dump(found, out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])
