@@ -6,6 +6,7 @@ from driftline.streams.stats.auc import Auc, auc_from_scores
 from driftline.streams.stats.averages import averaged, kappa, mcc, mean_cost
 from driftline.streams.stats.benjamini_hochberg import benjamini_hochberg
 from driftline.streams.stats.bocpd import Bocpd, BocpdState
+from driftline.streams.stats.bootstrap import null_draws
 from driftline.streams.stats.calibration import Brier, brier, ece, log_loss, reliability, score_positions
 from driftline.streams.stats.cbpe import (
     ExpectedConfusion,
@@ -68,7 +69,7 @@ from driftline.streams.stats.rddm import Rddm, RddmState
 from driftline.streams.stats.registry import TESTS, DriftTest, Measured, null_quantile
 from driftline.streams.stats.score_calibration import ScoreCalibration
 from driftline.streams.stats.shewhart import Shewhart, ShewhartState
-from driftline.streams.stats.smooth_test import SmoothTest, score_basis, shared_between_blocks
+from driftline.streams.stats.smooth_test import SmoothTest, category_basis, score_basis, shared_between_blocks
 from driftline.streams.stats.stepd import Stepd, StepdState
 from driftline.streams.stats.total_variation import total_variation
 from driftline.streams.stats.variance_shift import levene, variance_ratio
@@ -154,6 +155,7 @@ __all__ = [
     "bin_counts",
     "bin_positions",
     "brier",
+    "category_basis",
     "category_rename",
     "change_point",
     "chi_square",
@@ -194,6 +196,7 @@ __all__ = [
     "mmd",
     "moments_of_bins",
     "ndcg",
+    "null_draws",
     "null_quantile",
     "null_spike",
     "numeric_edges",

@@ -15,7 +15,7 @@ DRAWS = 999
 SEED = 20_240_229
 
 
-def null_draws(each: Callable[..., Floats], reference: ArrayLike, n_current: int, *extra: ArrayLike) -> Floats:
+def null_draws(each: Callable[..., Floats], reference: ArrayLike, n_current: int, *extra: ArrayLike, draws: int = DRAWS) -> Floats:
     """The measure in 999 pairs of samples from the reference's shape, ascending, shape (999,).
 
     Parameters
@@ -26,6 +26,8 @@ def null_draws(each: Callable[..., Floats], reference: ArrayLike, n_current: int
         Counts, shape (bins,). Both sides are drawn: as many rows as the reference has, and `n_current`.
     extra
         Further arguments of the measure, such as positions.
+    draws
+        How many; fewer are quicker and vary more.
 
     Notes
     -----
@@ -41,7 +43,7 @@ def null_draws(each: Callable[..., Floats], reference: ArrayLike, n_current: int
     """
     counts = np.asarray(reference, dtype=np.int64)
     frozen = tuple(np.asarray(each_extra, dtype=np.float64).tobytes() for each_extra in extra)
-    return _draws(each, counts.tobytes(), _two_digits(n_current), frozen)
+    return _draws(each, counts.tobytes(), _two_digits(n_current), frozen, draws)
 
 
 def tail_probability(draws: Floats, value: float) -> float:
@@ -65,11 +67,11 @@ def tail_probability(draws: Floats, value: float) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _draws(each: Callable[..., Floats], reference: bytes, n_current: int, extra: tuple[bytes, ...]) -> Floats:
+def _draws(each: Callable[..., Floats], reference: bytes, n_current: int, extra: tuple[bytes, ...], many: int) -> Floats:
     counts = np.frombuffer(reference, dtype=np.int64)
     n, rng = int(counts.sum()), np.random.default_rng(SEED)
     shape = counts / n
-    before, after = rng.multinomial(n, shape, DRAWS), rng.multinomial(n_current, shape, DRAWS)
+    before, after = rng.multinomial(n, shape, many), rng.multinomial(n_current, shape, many)
     draws = np.sort(each(before, after, *(np.frombuffer(part, dtype=np.float64) for part in extra)))
     draws.flags.writeable = False
     return draws

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from driftline.streams.stats.counts import Floats
-from driftline.streams.stats.smooth_test import SmoothTest, shared_between_blocks
+from driftline.streams.stats.smooth_test import SmoothTest, score_basis, shared_between_blocks
 
 #: Fewer p-values than this tell nothing about the tail.
 LEAST_VALUES = 100
@@ -20,12 +20,30 @@ TAIL_VALUES = 30
 
 @dataclass(frozen=True, slots=True)
 class PooledNull:
-    """The distribution of p-values with no drift; `values` are ascending, shape (N,), none of them 0."""
+    """The distribution of p-values with no drift.
+
+    Attributes
+    ----------
+    values
+        Ascending, shape (N,), none of them 0.
+    ranks
+        Where the values are a choice of many (`thinned`): the rank of each, from 1; else None.
+    size
+        How many there were; None: N.
+    """
 
     values: Floats
+    ranks: Floats | None = None
+    size: int | None = None
 
     @classmethod
-    def fit(cls, features: Sequence[ArrayLike], blocks_per_window: int, degree: int = 4) -> Self:
+    def fit(
+        cls,
+        features: Sequence[ArrayLike],
+        blocks_per_window: int,
+        degree: int = 4,
+        bases: Sequence[Callable[[ArrayLike, int], Floats]] | None = None,
+    ) -> Self:
         """Test windows cut from the later half of the reference against its earlier half, for every feature.
 
         Parameters
@@ -34,18 +52,34 @@ class PooledNull:
             For each feature its counts in consecutive blocks of the reference, shape (blocks, bins), in order of time.
         blocks_per_window
             How many blocks make a window of the size that will be judged.
+        bases
+            For each feature `score_basis` or `category_basis`; left out: the former.
         """
         values: list[float] = []
         early = [np.asarray(blocks, dtype=np.float64)[: len(np.asarray(blocks)) // 2] for blocks in features]
         inflation = shared_between_blocks(early, degree)
-        for blocks, first in zip(features, early, strict=True):
+        for blocks, first, basis_of in zip(features, early, bases or [score_basis] * len(early), strict=True):
             later = np.asarray(blocks, dtype=np.float64)[len(first) :]
             windows = len(later) // blocks_per_window
-            test = SmoothTest.fit(first, degree, inflation)
+            test = SmoothTest.fit(first, degree, inflation, basis_of)
             grouped = later[: windows * blocks_per_window].reshape(windows, blocks_per_window, -1).sum(axis=1)
             values.extend(test.p_value(window) for window in grouped)
         known = np.array(values, dtype=np.float64)
         return cls(np.sort(np.maximum(known[~np.isnan(known)], 1e-300)))
+
+    def thinned(self, keep: int = 300) -> PooledNull:
+        """About `keep` of the values, dense where they are small, which calibrate alike.
+
+        >>> null = PooledNull(np.arange(1, 100_001) / 400_000)
+        >>> few = null.thinned()
+        >>> few.values.size < 320, abs(few.calibrate(0.001) / null.calibrate(0.001) - 1) < 0.01
+        (True, np.True_)
+        """
+        n = self.values.size
+        if self.ranks is not None or n <= keep:
+            return self
+        ranks = np.unique(np.append(np.geomspace(1, n, keep).astype(np.int64), [each + 1 for each in _tail(n)]))
+        return PooledNull(self.values[ranks - 1], ranks.astype(np.float64), n)
 
     def calibrate(self, p_values: ArrayLike) -> Floats:
         """What the p-values are worth: the share of windows without drift that have one as small.
@@ -57,11 +91,12 @@ class PooledNull:
         [0.04, 0.5]
         """
         p = np.asarray(p_values, dtype=np.float64)
-        n = self.values.size
+        n = self.size or self.values.size
         if n < LEAST_VALUES:
             return p
-        log_value, log_share = np.log(self.values), np.log(np.arange(1, n + 1) / (n + 1))
-        low, high = min(TAIL_VALUES, n // 10) - 1, max(n // 50, n // 5 if n < 1000 else 0)
+        ranks = np.arange(1, n + 1) if self.ranks is None else self.ranks
+        log_value, log_share = np.log(self.values), np.log(ranks / (n + 1))
+        low, high = (int(np.searchsorted(ranks, each + 1)) for each in _tail(n))
         run = log_value[high] - log_value[low]
         # A tail lighter than uniform is no reason to trust smaller p-values more.
         slope = min(1.0, (log_share[high] - log_share[low]) / run) if run > 0 else 1.0
@@ -69,3 +104,8 @@ class PooledNull:
         below = log_share[low] + slope * (log_p - log_value[low])
         worth = np.where(log_p < log_value[low], below, np.interp(log_p, log_value, log_share, right=0.0))
         return np.asarray(np.maximum(np.exp(worth), p))
+
+
+def _tail(n: int) -> tuple[int, int]:
+    """Between which of `n` ascending values the power law of the lower tail is fitted."""
+    return min(TAIL_VALUES, n // 10) - 1, max(n // 50, n // 5 if n < 1000 else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -42,7 +42,60 @@ def score_basis(reference: ArrayLike, degree: int = 4) -> Floats:
     rank = 2 * (np.cumsum(p) - p / 2) - 1
     powers = legvander(rank, min(degree, int((p > 0).sum()) - 1))
     _, to_orthonormal = np.linalg.qr(np.sqrt(p)[:, None] * powers)
+    # Libraries differ in the signs; here every score rises with its power, whoever computes it.
+    to_orthonormal *= np.sign(np.diag(to_orthonormal))[:, None]
     return np.asarray(np.linalg.solve(to_orthonormal.T, powers.T)[1:])
+
+
+def category_basis(reference: ArrayLike, degree: int = 8, least_share: float = 0.01) -> Floats:
+    """Contrasts of the commonest categories and of all others together, orthonormal under the reference.
+
+    Parameters
+    ----------
+    reference
+        Counts, shape (bins,), in any fixed order.
+    degree
+        At most this many contrasts.
+    least_share
+        Rarer categories, and those the reference never saw, are among the others, who together have this share at least: a single row
+        of a rare category says nothing.
+
+    Returns
+    -------
+    array, shape (J, bins)
+        With J + 1 groups of bins; J = 0 where there is one group only.
+
+    Examples
+    --------
+    >>> basis, p = category_basis([40, 30, 20, 9, 1, 0]), np.array([0.4, 0.3, 0.2, 0.09, 0.01, 0.0])
+    >>> basis.shape, np.abs(basis * p @ basis.T - np.eye(4)).max() < 1e-12
+    ((4, 6), np.True_)
+    >>> bool(basis[0, 4] == basis[0, 5])  # the rare one and the unseen one are one group
+    True
+    """
+    counts = np.asarray(reference, dtype=np.float64)
+    p = counts / max(counts.sum(), 1e-300)
+    order = np.argsort(-p, kind="stable")
+    named = min(int((p >= least_share).sum()), degree)
+    while named and named < p.size and p[order[named:]].sum() < least_share - 1e-9:
+        named -= 1
+    rest = order[named:]
+    among = float(p[rest].sum())
+    # Many rare categories are parted by rank, so that a change between them can be seen.
+    parts = 1 + min(int((degree - named) * among), max(int((p[rest] > 0).sum()) - 1, 0))
+    group = np.empty(p.size, np.int64)
+    group[order[:named]] = np.arange(named)
+    group[rest] = named + np.minimum((np.cumsum(p[rest]) - p[rest]) / max(among, 1e-300) * parts, parts - 1).astype(np.int64)
+    in_use = np.flatnonzero(np.bincount(group, p))
+    group = np.maximum(np.searchsorted(in_use, group, side="right") - 1, 0)
+    weight = np.bincount(group, p)
+    if weight.size < 2:
+        return np.empty((0, p.size))
+    indicators = np.eye(weight.size)
+    indicators[:, 0] = 1.0
+    _, to_orthonormal = np.linalg.qr(np.sqrt(weight)[:, None] * indicators)
+    to_orthonormal *= np.sign(np.diag(to_orthonormal))[:, None]
+    return np.asarray(np.linalg.solve(to_orthonormal.T, indicators.T)[1:][:, group])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,36 +125,60 @@ class SmoothTest:
         object.__setattr__(self, "_inverse", np.linalg.pinv(self.covariance, hermitian=True))
 
     @classmethod
-    def fit(cls, blocks: ArrayLike, degree: int = 4, inflation: float = 1.0) -> Self:
+    def fit(
+        cls, blocks: ArrayLike, degree: int = 4, inflation: float = 1.0, basis_of: Callable[[ArrayLike, int], Floats] = score_basis
+    ) -> Self:
         """Learn from the reference cut into consecutive blocks, shape (blocks, bins), in order of time.
 
         Blocks should be longer than the time over which neighbours are alike, and at least `degree + 2`, better 30, in number.
-        `inflation` is what blocks still share with their neighbours (`shared_between_blocks`).
+        `inflation` is what blocks still share with their neighbours (`shared_between_blocks`); `basis_of` is `score_basis` or
+        `category_basis`.
         """
         counts = np.asarray(blocks, dtype=np.float64)
         counts = counts[counts.sum(axis=1) > 0]
         reference = counts.sum(axis=0)
-        basis = score_basis(reference, degree)
+        basis = basis_of(reference, degree)
         scores = block_scores(counts, basis)
         covariance = scores.T @ scores / max(1, len(scores) - 1) * inflation
         return cls(reference, basis, covariance, len(scores))
 
-    def p_value(self, current: ArrayLike) -> float:
-        """Probability of scores this far from the reference's when nothing drifted.
+    @property
+    def dispersion(self) -> float:
+        """How many rows are worth one independent row, 1 or more: the covariance's mean on its diagonal.
+
+        >>> SmoothTest(np.array([5.0, 5.0]), np.array([[-1.0, 1.0]]), np.array([[4.0]]), 50).dispersion
+        4.0
+        """
+        return max(1.0, float(np.diag(self.covariance).mean())) if len(self.basis) else 1.0
+
+    def p_value(self, current: ArrayLike, against: ArrayLike | None = None) -> float:
+        """Probability of scores this far from the reference's, or from those of other rows (`against`), when nothing drifted.
 
         Hotelling's T² of the window's mean scores, whose variance is that of n rows and of the reference's own rows, against the F
         distribution with J and blocks - J degrees of freedom. NaN where the window has no rows or the reference too few blocks to
         know. A constant reference has no scores; `chi_square` decides then.
         """
         counts = np.asarray(current, dtype=np.float64)
-        n, n_reference, degree = counts.sum(), self.reference.sum(), len(self.basis)
-        if n == 0 or self.blocks < degree + 2:
+        other = self.reference if against is None else np.asarray(against, dtype=np.float64)
+        n, n_other, degree = float(counts.sum()), float(other.sum()), len(self.basis)
+        if n == 0 or n_other == 0 or self.blocks < degree + 2:
             return math.nan
         if degree == 0:
-            return chi_square(self.reference, counts, min_expected=0).p_value
+            return chi_square(other, counts, min_expected=0).p_value
         scores = self.basis @ counts / n
-        t2 = float(scores @ self._inverse @ scores * n * n_reference / (n + n_reference))
-        freedom = self.blocks - degree
+        if against is not None:
+            scores = scores - self.basis @ other / n_other
+        return self.tail(float(scores @ self._inverse @ scores * n * n_other / (n + n_other)))
+
+    def tail(self, t2: float) -> float:
+        """Probability of a T² this large or larger when nothing drifted; NaN where there are too few blocks to know.
+
+        >>> round(SmoothTest(np.array([5.0, 5.0]), np.array([[-1.0, 1.0]]), np.eye(1), 1_000_000).tail(3.841), 3)
+        0.05
+        """
+        degree, freedom = len(self.basis), self.blocks - len(self.basis)
+        if degree == 0 or freedom < 2:
+            return math.nan
         return float(fdtrc(degree, freedom, t2 * freedom / (degree * (self.blocks - 1))))
 
 
