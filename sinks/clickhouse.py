@@ -3,21 +3,15 @@
 Writing the same thing twice changes nothing: a block carries a token that the server remembers, and rows replace each other by
 revision. So whatever happens between sending a block and hearing of it, the answer is to send the same block again.
 
-Architecture invariant: three kinds of error, three answers. The store is busy or away: wait and send the same block again, for
-ever. A row is refused: find it by halving and hand it to `on_rejected`. Everything else: stop with a `DriftlineError`.
+What to do about an error is decided in `sink`; here is said of which kind each of ClickHouse's errors is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -29,16 +23,13 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 from driftline.schemas.errors import DriftlineError
+from driftline.sinks.sink import Busy, OnRetry, Refused, Retrying
+from driftline.sinks.tables import Migration, migrations
 
 #: ClickHouse's codes of states that pass by themselves; 243 is a full disk.
 RETRIABLE: Final = frozenset({3, 107, 159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 285, 319, 425, 439, 473, 999})
 #: Codes that speak of a value in the block and not of the table or the server.
 REFUSED: Final = frozenset({6, 27, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 407, 469})
-#: How often a state is met that may also last for ever, by the code of its error.
-PATIENCE: Final[Mapping[str, int]] = {"store_denied": 10, "store_partial": 5}
-REJECTED_LIMIT: Final = 100
-FIRST_DELAY_S: Final = 0.1
-LONGEST_DELAY_S: Final = 10.0
 
 _MIGRATE: Final = "run `driftline migrate` (in a query of your own: correct the name)"
 _GRANT: Final = "give the user of DRIFTLINE_CLICKHOUSE the right to SELECT, INSERT and, to migrate, CREATE"
@@ -51,41 +42,6 @@ _FIXES: Final[Mapping[int, tuple[str, str]]] = {
 }
 
 T = TypeVar("T")
-OnRetry = Callable[[DriftlineError, int, float], object]
-OnRejected = Callable[[msgspec.Struct, DriftlineError], object]
-
-
-class _Refused(Exception):
-    """The store refuses a value in the block."""
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One numbered file of SQL statements, each of which can be run again without harm."""
-
-    number: int
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        return hashlib.sha256(self.sql.encode()).hexdigest()
-
-    @property
-    def statements(self) -> list[str]:
-        """A statement ends where a line ends with a semicolon; comments before it are left out."""
-        parts = re.split(r";\s*(?:\n|$)", self.sql)
-        return [statement for part in parts if (statement := re.sub(r"\A(?:\s*--[^\n]*\n)*", "", part).strip())]
-
-
-def migrations() -> tuple[Migration, ...]:
-    """All migrations this version knows, in order.
-
-    >>> [migration.number for migration in migrations()] == list(range(1, len(migrations()) + 1))
-    True
-    """
-    found = sorted((file for file in files("driftline.sinks.sql").iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
-    return tuple(Migration(int(file.name[:4]), file.name.removesuffix(".sql"), file.read_text("utf-8")) for file in found)
 
 
 def masked(dsn: str) -> str:
@@ -100,7 +56,7 @@ def masked(dsn: str) -> str:
     return f"{parts.scheme}://{user}{':***' if colon else ''}{at}{host}{parts.path}"
 
 
-class ClickHouse:
+class ClickHouse(Retrying):
     """One connection to one database. Calls block; threads take turns.
 
     Parameters
@@ -111,8 +67,6 @@ class ClickHouse:
         What waiting between two attempts is; seconds. By default `close` ends it.
     on_retry
         Told before each wait: the error, how many attempts failed, the seconds until the next.
-    on_rejected
-        Given each row the store refuses, and why; the other rows are stored. Without it a refused row raises.
 
     Examples
     --------
@@ -129,15 +83,11 @@ class ClickHouse:
         *,
         sleep: Callable[[float], object] | None = None,
         on_retry: OnRetry | None = None,
-        on_rejected: OnRejected | None = None,
     ) -> None:
+        super().__init__(sleep=sleep, on_retry=on_retry)
         self._client = client
         self._dsn = dsn
         self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._sleep = sleep or self._closed.wait
-        self._on_retry = on_retry
-        self._on_rejected = on_rejected
         self._schemas: dict[str, pa.Schema] = {}
         self._process = os.getpid()
 
@@ -149,7 +99,6 @@ class ClickHouse:
         create: bool = False,
         sleep: Callable[[float], object] | None = None,
         on_retry: OnRetry | None = None,
-        on_rejected: OnRejected | None = None,
     ) -> Self:
         """Open the store at `dsn`, with `create` also where its database is still missing.
 
@@ -166,20 +115,14 @@ class ClickHouse:
                 raise _cannot_open(dsn, error) from None
             _create_database(dsn)
             client = _client(dsn)
-        return cls(client, dsn, sleep=sleep, on_retry=on_retry, on_rejected=on_rejected)
+        return cls(client, dsn, sleep=sleep, on_retry=on_retry)
 
     def __repr__(self) -> str:
         return f"ClickHouse({masked(self._dsn)!r})"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Give up waiting attempts, wait for the call that is under way, and let go of the store."""
-        self._closed.set()
+        super().close()
         with self._lock:
             self._client.close()
 
@@ -218,57 +161,8 @@ class ClickHouse:
         _check_applied(applied, known)
         return [migration for migration in known if migration.number not in applied]
 
-    def insert(self, table: str, rows: Sequence[msgspec.Struct], token: str) -> None:
-        """Store `rows`, whose fields are the columns of `table`, as one block; returns when they are stored.
-
-        Parameters
-        ----------
-        rows
-            All of one class.
-        token
-            Names the block: the same for the same rows, another for others. The server ignores a block whose token it has seen.
-
-        Raises
-        ------
-        DriftlineError
-            `store_schema`, `store_denied`, `store_login`, `store_rejected`, `store_partial`, `store_closed` or `store_failed`.
-        """
-        refused = 0
-        parts = [(0, len(rows))] if rows else []
-        while parts:
-            first, end = parts.pop()
-            part = rows[first:end]
-            try:
-                self._insert_block(table, part, token if len(part) == len(rows) else f"{token}[{first}:{end}]")
-            except _Refused as error:
-                if len(part) > 1:
-                    middle = (first + end) // 2
-                    parts += [(middle, end), (first, middle)]
-                    continue
-                refused += 1
-                self._reject(table, part[0], str(error), refused)
-
-    def _insert_block(self, table: str, rows: Sequence[msgspec.Struct], token: str) -> None:
-        """Send one block until it is stored as a whole."""
-        met: Counter[str] = Counter()
-        while True:
-            try:
-                written = self._send(table, rows, token)
-                if written >= len(rows):
-                    return
-                problem = _partial(table, written, len(rows))
-                # The server knows the token now and would ignore the block; rows that are stored twice replace each other.
-                token = f"{token}+"
-            except ClickHouseError as error:
-                problem = self._passing(table, error)
-            met[problem.code] += 1
-            if met[problem.code] > PATIENCE.get(problem.code, met.total()):
-                raise problem
-            self._wait(problem, met.total())
-
     def _send(self, table: str, rows: Sequence[msgspec.Struct], token: str) -> int:
         """One attempt; returns the number of rows that the server says it wrote."""
-        block = _block(self._schema(table), rows)
         settings = {
             "insert_deduplicate": 1,
             "insert_deduplication_token": token,
@@ -276,7 +170,11 @@ class ClickHouse:
             "wait_end_of_query": 1,  # or an error after the first bytes of the answer comes as a success
             "input_format_null_as_default": 0,  # or a missing value becomes 0
         }
-        return self._call(lambda client: client.insert_arrow(f"`{table}`", block, settings=settings).written_rows)
+        try:
+            block = _block(self._schema(table), rows)
+            return self._call(lambda client: client.insert_arrow(f"`{table}`", block, settings=settings).written_rows)
+        except ClickHouseError as error:
+            raise self._verdict(table, error) from None
 
     def _schema(self, table: str) -> pa.Schema:
         """The table's columns as Arrow types, asked for once."""
@@ -285,37 +183,16 @@ class ClickHouse:
             self._schemas[table] = empty.schema
         return self._schemas[table]
 
-    def _passing(self, table: str, error: ClickHouseError) -> DriftlineError:
-        """The report of an error that another attempt may not meet; raises for every other error."""
+    def _verdict(self, table: str, error: ClickHouseError) -> Exception:
+        """What an error means for the block that met it."""
         code, said = _code(error), self._said(error)
         if code in REFUSED:
-            raise _Refused(said) from None
+            return Refused(said)
         if code in RETRIABLE or (code is None and _is_transport_error(error)):
             busy = ("store_busy", "bring the store back; the same block is sent again until it is stored")
             name, fix = _FIXES.get(code or 0, busy)
-            return DriftlineError(name, f"{table}: {said}", fix)
-        raise _stopped(f"{table}: {said}", code) from None
-
-    def _wait(self, problem: DriftlineError, attempt: int) -> None:
-        delay = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(attempt - 1, 16))
-        if self._on_retry:
-            self._on_retry(problem, attempt, delay)
-        self._sleep(delay)
-        self._require_open()
-
-    def _reject(self, table: str, row: msgspec.Struct, reason: str, refused: int) -> None:
-        error = DriftlineError(
-            "store_rejected", f"{table}: a row was refused: {reason}; the row: {row!r:.1000}", "correct what wrote the row"
-        )
-        if self._on_rejected is None:
-            raise error
-        if refused > REJECTED_LIMIT:
-            raise DriftlineError(
-                "store_rejected",
-                f"{table}: more than {REJECTED_LIMIT} rows of one block were refused, last: {reason}",
-                "correct what wrote them",
-            )
-        self._on_rejected(row, error)
+            return Busy(DriftlineError(name, f"{table}: {said}", fix))
+        return _stopped(f"{table}: {said}", code)
 
     def _apply(self, migration: Migration) -> None:
         for statement in migration.statements:
@@ -340,12 +217,6 @@ class ClickHouse:
         with self._lock:
             self._require_open()
             return call(self._client)
-
-    def _require_open(self) -> None:
-        if self._closed.is_set():
-            raise DriftlineError(
-                "store_closed", f"the store {masked(self._dsn)} was closed", "open it again; unsent blocks come again from Kafka"
-            )
 
     def _said(self, error: Exception) -> str:
         return _without_secrets(str(error), self._dsn)
@@ -394,7 +265,7 @@ def _check_applied(applied: Mapping[int, Mapping[str, Any]], known: Sequence[Mig
 
 
 def _block(schema: pa.Schema, rows: Sequence[msgspec.Struct]) -> pa.Table:
-    """The rows in columns; raises `_Refused` where a value does not fit its column."""
+    """The rows in columns; raises `Refused` where a value does not fit its column."""
     names = rows[0].__struct_fields__
     try:
         columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
@@ -402,7 +273,7 @@ def _block(schema: pa.Schema, rows: Sequence[msgspec.Struct]) -> pa.Table:
     except KeyError as error:
         raise _stopped(f"{type(rows[0]).__name__}: the table has no such column: {error}", 16) from None
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise _Refused(str(error)) from None
+        raise Refused(str(error)) from None
     return pa.table(arrays, names=list(names))
 
 
@@ -455,14 +326,6 @@ def _cannot_open(dsn: str, error: ClickHouseError) -> DriftlineError:
 def _stopped(message: str, code: int | None) -> DriftlineError:
     name, fix = _FIXES.get(code or 0, ("store_failed", "correct what the message says, or the settings of the server"))
     return DriftlineError(name, message, fix)
-
-
-def _partial(table: str, written: int, rows: int) -> DriftlineError:
-    return DriftlineError(
-        "store_partial",
-        f"{table}: the store wrote {written} of {rows} rows and reported success",
-        "look at the log of the server and its disk",
-    )
 
 
 def _code(error: Exception) -> int | None:

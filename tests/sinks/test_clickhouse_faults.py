@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from clickhouse_gateway import Gateway
 
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.results import References
-from driftline.sinks.clickhouse import FIRST_DELAY_S, LONGEST_DELAY_S, RETRIABLE, ClickHouse
+from driftline.sinks.clickhouse import RETRIABLE, ClickHouse
+from driftline.sinks.sink import FIRST_DELAY_S, LONGEST_DELAY_S
 
 Open = Callable[..., ClickHouse]
 ROWS = [References("churn", "7", f"ref{i}", "training", i, 100, "{}", 1) for i in range(6)]
@@ -91,26 +91,6 @@ def test_a_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
         server.stop()
     assert waited[:3] == [FIRST_DELAY_S, 2 * FIRST_DELAY_S, 4 * FIRST_DELAY_S]
     assert waited[-1] == LONGEST_DELAY_S
-
-
-def test_closing_ends_the_waiting(gateway: Gateway, over_http: Open) -> None:
-    waiting = threading.Event()
-    store = over_http(on_retry=lambda *_: waiting.set())
-    gateway.fail(*[{"code": 202}] * 1000)
-    errors: list[DriftlineError] = []
-
-    def insert() -> None:
-        with pytest.raises(DriftlineError) as caught:
-            store.insert("references", ROWS, "t")
-        errors.append(caught.value)
-
-    thread = threading.Thread(target=insert)
-    thread.start()
-    assert waiting.wait(30)
-    store.close()
-    thread.join(30)
-    gateway.fail()
-    assert [error.code for error in errors] == ["store_closed"]
 
 
 def test_what_does_not_pass_by_itself_stops_at_once(gateway: Gateway, over_http: Open) -> None:

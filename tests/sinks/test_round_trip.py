@@ -6,14 +6,16 @@ import types
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import count
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftline.sinks.clickhouse import ClickHouse
+from driftline.sinks.parquet import Parquet, latest
 from driftline.sinks.rows import TABLES
 
 TIMES = st.integers(0, 7_258_118_400_000)  # 1970 to 2200
@@ -67,9 +69,15 @@ def wire(value: Any, annotation: Any) -> Any:
         return round(value.timestamp() * 1000)
     if isinstance(value, bytes) and annotation is not bytes:
         return value.decode()
-    if annotation == dict[str, int]:
-        return {name.decode(): n for name, n in value}
-    return [(name.decode(), text) for name, text in value] if annotation == list[tuple[str, bytes]] else value
+    if get_origin(annotation) is dict:
+        return {wire(name, str): wire(part, get_args(annotation)[1]) for name, part in value}
+    return [(wire(name, str), text) for name, text in value] if annotation == list[tuple[str, bytes]] else value
+
+
+def came_back(table: str, found: dict[str, Any]) -> msgspec.Struct:
+    """The row that an answer holds."""
+    hints = get_type_hints(TABLES[table])
+    return TABLES[table](**{name: wire(value, hints[name]) for name, value in found.items()})
 
 
 @pytest.fixture(scope="module")
@@ -87,5 +95,16 @@ def test_a_row_comes_back_as_it_went_in(store: ClickHouse, table: str, data: st.
     store._command(f"TRUNCATE TABLE `{table}`")
     store.insert(table, [row], f"{table}{next(run_number)}")
     (found,) = store._call(lambda client: client.query_arrow(f"SELECT * FROM `{table}`", use_strings=False)).to_pylist()
-    hints = get_type_hints(TABLES[table])
-    assert TABLES[table](**{name: wire(value, hints[name]) for name, value in found.items()}) == row
+    assert came_back(table, found) == row
+
+
+@pytest.mark.parametrize("table", TABLES)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_row_comes_back_from_files_as_it_went_in(tmp_path: Path, table: str, data: st.DataObject) -> None:
+    row = data.draw(row_of(table))
+    directory = tmp_path / str(next(run_number))
+    with Parquet(directory) as sink:
+        sink.insert(table, [row], "t")
+    (found,) = latest(directory, table).drop_columns(["day"]).to_pylist()
+    assert came_back(table, found) == row
