@@ -48,6 +48,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     segments: Segments = {}  # groups it belongs to, by name; at most 100
     role: Literal["champion", "challenger", "shadow", "canary"] = "champion"
     latency_ms: float | None = None  # milliseconds the answer took
+    failed: bool = False  # the service could not answer as it should: a fallback, a default, a time-out
     trace: Text | None = None  # W3C trace parent
 
 

@@ -23,9 +23,15 @@ class Recount:
 
     n: int = 0
     features: dict[str, Counter[Any]] = field(default_factory=lambda: defaultdict(Counter))
+    predicted: Counter[str] = field(default_factory=Counter)  # by class
+    said: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))  # by predicted class, then score × 256
+    scored: dict[str, Counter[tuple[int, int]]] = field(default_factory=lambda: defaultdict(Counter))  # labelled: (came true, score)
+    latencies: Counter[int] = field(default_factory=Counter)
+    failures: int = 0
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
     errors: list[float] = field(default_factory=list)  # of a regression: prediction − label
     losses: list[float] = field(default_factory=list)
+    residuals: list[float] = field(default_factory=list)  # of the scored: 1 or 0 for what came true, less the middle of the score's bin
 
 
 def recount(model: Model, predictions: Sequence[bytes | None], outcomes: Sequence[bytes | None]) -> dict[Key, Recount]:
@@ -42,6 +48,7 @@ def recount(model: Model, predictions: Sequence[bytes | None], outcomes: Sequenc
             pane.n += 1
             for name, value in {**event.get("features", {}), "(prediction)": event["prediction"], "(score)": event.get("score")}.items():
                 pane.features[name][value] += 1
+            _count_answer(pane, model, event, label)
             if label is not None and model.task == "regression":
                 pane.errors.append(event["prediction"] - label)
             elif label is not None:
@@ -50,7 +57,37 @@ def recount(model: Model, predictions: Sequence[bytes | None], outcomes: Sequenc
             loss = abs(event["prediction"] - label) if model.task == "regression" else float(text(event["prediction"]) != text(label))
             for key in _keys(model, event, min(pairs)[0]):
                 panes[key].losses.append(loss)
+                if model.task != "regression" and (score := score_of(model, event)) is not None:
+                    panes[key].residuals.append(_came_true(model, event, label) - (min(int(score * 256), 255) + 0.5) / 256)
     return dict(panes)
+
+
+def _count_answer(pane: Recount, model: Model, event: dict[str, Any], label: Any) -> None:
+    pane.failures += bool(event.get("failed"))
+    latency = event.get("latency_ms")
+    if latency is not None and latency >= 0:
+        pane.latencies[next((i for i in range(255) if latency < 2 ** (i / 8 - 7)), 255)] += 1
+    if model.task == "regression":
+        return
+    name, score = text(event["prediction"]), score_of(model, event)
+    pane.predicted[name] += 1
+    if score is not None:
+        apart = (model.positive,) if model.task == "binary" else model.classes[:64]
+        group, place = name if name in apart else "", min(int(score * 256), 255)
+        pane.said[group][place] += 1
+        if label is not None:
+            pane.scored[group][_came_true(model, event, label), place] += 1
+
+
+def _came_true(model: Model, event: dict[str, Any], label: Any) -> int:
+    return int(text(label) == (text(event["prediction"]) if model.task == "multiclass" else model.positive))
+
+
+def score_of(model: Model, event: dict[str, Any]) -> float | None:
+    """The chance of the positive class, or, of several classes, of the predicted one."""
+    told = (event.get("scores") or {}).get(text(event["prediction"]) if model.task == "multiclass" else model.positive)
+    score: float | None = event.get("score") if told is None else told
+    return score
 
 
 def add(into: dict[Key, Recount], more: dict[Key, Recount]) -> None:
@@ -60,9 +97,17 @@ def add(into: dict[Key, Recount], more: dict[Key, Recount]) -> None:
         mine.n += pane.n
         for name, values in pane.features.items():
             mine.features[name].update(values)
+        mine.failures += pane.failures
+        mine.predicted.update(pane.predicted)
+        mine.latencies.update(pane.latencies)
+        for group, bins in pane.said.items():
+            mine.said[group].update(bins)
+        for group, places in pane.scored.items():
+            mine.scored[group].update(places)
         mine.confusion.update(pane.confusion)
         mine.errors += pane.errors
         mine.losses += pane.losses
+        mine.residuals += pane.residuals
 
 
 def text(value: Any) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-from driftline.streams.panes import Losses
-from driftline.streams.stats import Adwin, AdwinState, Batch, Signal
+from driftline.streams.answers import Losses
+from driftline.streams.stats import Adwin, AdwinState, Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,7 @@ class Detection:
         for start, losses in panes[bisect_left(panes, unread, key=lambda pane: pane[0]) :]:
             signal = None
             if losses.n > 0:
-                mean = losses.total / losses.n
-                state, signal = self.detector.update(state, Batch(losses.n, losses.total, max(losses.squares - losses.n * mean**2, 0.0)))
+                state, signal = self.detector.update(state, losses.batch())
             new.append(Step(start, losses, state, signal))
         self.steps += new
         return new

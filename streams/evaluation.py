@@ -21,11 +21,13 @@ from driftline.schemas.config import Model, Window, policy_hash
 from driftline.schemas.progress import Progress, decode_progress
 from driftline.schemas.reference import Reference
 from driftline.schemas.results import DriftResult, References, Results
+from driftline.streams.answers import Losses
 from driftline.streams.detection import Detection, Step
+from driftline.streams.exact import to_float
 from driftline.streams.judge import Judged, WindowKey, drift, feature_rows, performance, performance_row, quality
 from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
-from driftline.streams.panes import Losses, Pane, PaneKey, decode_key, decode_pane, empty_pane, fence_of, rebin
+from driftline.streams.panes import Pane, PaneKey, decode_key, decode_pane, empty_pane, fence_of, rebin
 from driftline.streams.registry import Registry
 from driftline.streams.stats import Adwin
 from driftline.streams.watermark import Watermark, watermark
@@ -248,7 +250,7 @@ class Evaluation:
     def _losses(self, model: Model, version: str) -> Iterator[tuple[int, Losses]]:
         series = Series(model.model, version, "")
         for start in sorted(self._parts[series]):
-            losses = self._pane(PaneKey(*series, start))[0].losses
+            losses = self._pane(PaneKey(*series, start))[0].answers.losses
             if losses.n:
                 yield start, losses
 
@@ -265,7 +267,7 @@ class Evaluation:
         keys = [PaneKey(model.model, version, "", step.start) for step in steps]
         return DriftResult(
             model=model.model, version=version, segment="", window_start=start, window_end=end, feature=ERROR, test="adwin",
-            value=signal.mean_after if signal else sum(step.losses.total for step in steps) / n, p_value=None, null_quantile=None,
+            value=signal.mean_after if signal else to_float(sum(step.losses.total for step in steps)) / n, p_value=None, null_quantile=None,
             effect=signal.mean_after - signal.mean_before if signal else None, threshold=None,
             n_reference=signal.n_before if signal else 0, n=n, verdict="drift" if signal else "ok",
             reason=f"the loss rose from {signal.mean_before:.4g} to {signal.mean_after:.4g} about {signal.n_after} labels before the alarm"
@@ -333,8 +335,7 @@ def _sum(panes: Iterable[Pane], layout: Layout | None) -> Pane:
 
 def _labels_only(pane: Pane, layout: Layout | None) -> Pane:
     out = empty_pane(layout)
-    out.n, out.n_labelled, out.confusion, out.losses = pane.n, pane.n_labelled, pane.confusion, pane.losses
-    out.scores, out.errors, out.delays = pane.scores, pane.errors, pane.delays
+    out.n, out.answers = pane.n, pane.answers
     return out
 
 

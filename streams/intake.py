@@ -17,9 +17,9 @@ import numpy as np
 from driftline.schemas.config import Model
 from driftline.schemas.errors import Rejected
 from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction, parse_time, text_of
+from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.columns import hash_ids
 from driftline.streams.join import Int64, OutcomeRows, PredictionRows
-from driftline.streams.panes import SCORE_BINS
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk
 
@@ -64,7 +64,7 @@ class Predictions:
     """Usable predictions of one model out of a chunk, in offset order.
 
     `rows` has codes of its own for `version`, `segments` and, but for a regression, `predicted`: places in `versions`, `segments` and
-    `classes`. `index` is the number of each in its chunk.
+    `classes`. `index` is the number of each in its chunk; `latency` and `failed` are as in `AnswerRows`.
     """
 
     model: str
@@ -73,13 +73,16 @@ class Predictions:
     versions: list[str]
     classes: list[str]
     segments: list[tuple[str, ...]]
+    latency: Int64
+    failed: Int64
     events: Sequence[Prediction]
 
     def since(self, offset: int) -> Predictions:
         """Those from `offset` on."""
         n = int(np.searchsorted(self.rows.offset, offset))
         rows = PredictionRows(*(getattr(self.rows, name)[n:] for name in PredictionRows.__slots__))
-        return Predictions(self.model, self.index[n:], rows, self.versions, self.classes, self.segments, self.events[n:])
+        latency, failed = self.latency[n:], self.failed[n:]
+        return Predictions(self.model, self.index[n:], rows, self.versions, self.classes, self.segments, latency, failed, self.events[n:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +175,13 @@ class Intake:
             id_hash=hash_ids([event.id for event in events]),
             version=versions.of(event.version for event in events),
             predicted=np.array([_answer(event.prediction, model, classes) for event in events]),
-            bin=np.array([-1 if e.score is None else min(int(e.score * SCORE_BINS), SCORE_BINS - 1) for e in events], np.int64),
+            bin=np.array([_score_bin(_score(event, model)) for event in events], np.int64),
             segments=segments.of(_segments(event, model) for event in events),
             fingerprint=np.array([_fingerprint(chunk.value(i)) for i in index.tolist()], np.uint64),
         )
-        return Predictions(name, index, columns, versions.names, classes.names, segments.names, events)
+        latency = latency_bins(np.array([event.latency_ms for event in events], np.float64))
+        failed = np.array([event.failed for event in events], np.int64)
+        return Predictions(name, index, columns, versions.names, classes.names, segments.names, latency, failed, events)
 
     def _outcomes(self, name: str, rows: list[tuple[int, Outcome, int]], chunk: Chunk) -> Outcomes:
         model, classes = self._registry.model(name), Codes()
@@ -188,6 +193,18 @@ class Intake:
             label=np.array([np.nan if e.kind == "retraction" or e.label is None else _answer(e.label, model, classes) for _, e, _ in rows]),
         )
         return Outcomes(name, index, columns, classes.names)
+
+
+def _score(event: Prediction, model: Model) -> float | None:
+    """How probable the model says the positive class is, or, of several classes, the one it predicts."""
+    if event.scores is None:
+        return event.score
+    told = event.scores.get(text_of(event.prediction) if model.task == "multiclass" else model.positive)
+    return event.score if told is None else min(told, 1.0)
+
+
+def _score_bin(score: float | None) -> int:
+    return -1 if score is None else min(int(score * SCORE_BINS), SCORE_BINS - 1)
 
 
 def _answer(value: Any, model: Model, classes: Codes) -> float:

@@ -49,7 +49,7 @@ class Judged:
 
     @property
     def coverage(self) -> float:
-        return self.pane.n_labelled / self.pane.n if self.pane.n else 0.0
+        return self.pane.answers.n_labelled / self.pane.n if self.pane.n else 0.0
 
     @property
     def common(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def performance(window: Judged) -> list[PerformanceResult]:
     """
     pane, policy = window.pane, window.model.policy
     known = window.layout.reference.performance.metrics if window.layout else {}
-    found = metrics(window.model, pane)
+    found = metrics(window.model, pane.answers)
     beyond = NormalDist().inv_cdf(1 - policy.significance / (LOOKS * max(len(found), 1)))
     rows = []
     for name, estimate in found.items():
@@ -200,7 +200,8 @@ def performance(window: Judged) -> list[PerformanceResult]:
         rows.append(
             PerformanceResult(
                 metric=name, basis="realised", value=_number(estimate.value), lower=_number(estimate.lower), upper=_number(estimate.upper),
-                reference_value=before, n=pane.n, n_labelled=pane.n_labelled, coverage=window.coverage, maturity=None, threshold=threshold,
+                reference_value=before, n=pane.n, n_labelled=pane.answers.n_labelled, coverage=window.coverage, maturity=None,
+                threshold=threshold,
                 verdict="insufficient" if reason else "worse" if worse else "ok", reason=reason, **window.common,
             )
         )  # fmt: skip
@@ -219,7 +220,7 @@ def _compare(name: str, estimate: Estimate, before: float | None, drop: float, b
 
 
 def _no_performance_verdict(window: Judged, before: float | None, value: float) -> str:
-    policy, labelled = window.model.policy, window.pane.n_labelled
+    policy, labelled = window.model.policy, window.pane.answers.n_labelled
     if labelled < policy.min_samples:
         return f"{labelled} labels; {policy.min_samples} are needed"
     if window.coverage < policy.min_coverage:
@@ -284,10 +285,11 @@ def _moments(n: int, total: float, squares: float, centre: float = 0.0, scale: f
 
 def performance_row(key: PaneKey, model: Model, pane: Pane, revision: int) -> PerformancePane:
     """One pane's predictions and labels as a row."""
-    total, absolute, squares = pane.errors.tolist()
+    answers = pane.answers
+    wrong, true = answers.scores.tolist()
     return PerformancePane(
-        key.model, key.version, key.segment, key.start, model.pane_ms, pane.n, pane.n_labelled, pane.confusion, pane.scores[0].tolist(),
-        pane.scores[1].tolist(), total, absolute, squares, pane.delays.tolist(), pane.reference, revision,
+        key.model, key.version, key.segment, key.start, model.pane_ms, pane.n, answers.n_labelled, answers.confusion, wrong, true,
+        answers.sum_of("error"), answers.sum_of("absolute"), answers.sum_of("squares"), answers.delays.tolist(), pane.reference, revision,
     )  # fmt: skip
 
 

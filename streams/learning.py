@@ -24,8 +24,8 @@ def learn(model: Model, version: str, pane: Pane, effective_from: int) -> Refere
     answer = "numeric" if model.task == "regression" else "categorical"
     kinds = {**model.features, PREDICTION: answer, SCORE: "numeric"}
     features = {name: _profile(sketch, kinds.get(name)) for name, sketch in sorted(pane.sketches.items())}
-    known = {name: estimate.value for name, estimate in metrics(model, pane).items() if np.isfinite(estimate.value)}
-    performance = PerformanceProfile(pane.n_labelled, known if pane.n_labelled >= model.policy.min_samples else {})
+    known = {name: estimate.value for name, estimate in metrics(model, pane.answers).items() if np.isfinite(estimate.value)}
+    performance = PerformanceProfile(pane.answers.n_labelled, known if pane.answers.n_labelled >= model.policy.min_samples else {})
     return Reference(model.model, version, features, pane.n, performance, "learned", effective_from)
 
 

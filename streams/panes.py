@@ -16,14 +16,12 @@ import numpy as np
 from driftline.schemas.config import FeatureType
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
+from driftline.streams.answers import Answers, AnswersWire, copy_of, from_old, from_wire, to_wire
 from driftline.streams.layout import SCORE, Encoded, Float64, Int64, Layout, category_text, numeric_column
 from driftline.streams.sketch import Sketch, add_texts, bucket_start, sketch_of
 
-CODEC = 1
-SCORE_BINS = 256
-DELAY_BINS = 32
+CODEC = 2
 NOVEL = 50  # unseen categories kept by name, per feature and pane
-BETWEEN = "\x1f"  # parts predicted from actual class in a confusion key
 
 
 class PaneKey(NamedTuple):
@@ -46,39 +44,11 @@ class Fence(NamedTuple):
         return self.predictions >= other.predictions and self.outcomes >= other.outcomes
 
 
-class Losses(msgspec.Struct):
-    """Losses by label time: 0/1 of a class, |prediction − label| of a number. What concept-drift detectors read."""
-
-    n: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def add(self, other: Losses) -> None:
-        self.n += other.n
-        self.total += other.total
-        self.squares += other.squares
-
-
-class LabelRows(NamedTuple):
-    """Label effects in the terms of a pane; arrays of shape (n,). `delay_ms` is label time less prediction time."""
-
-    sign: Int64
-    predicted: Float64  # a class code, or a number
-    label: Float64
-    bin: Int64
-    delay_ms: Int64
-
-    def take(self, rows: Int64) -> LabelRows:
-        """The rows of these numbers."""
-        return LabelRows(self.sign[rows], self.predicted[rows], self.label[rows], self.bin[rows], self.delay_ms[rows])
-
-
 @dataclass(slots=True)
 class Pane:
     """Counts of one slice. With a reference: `counts`, `sums`, `extremes`, `novel`; without one: `sketches`.
 
-    `sums` has shape (features, 2): sums of z and z²; `extremes` the smallest and largest value. `scores` has shape (2, 256):
-    labelled rows by score, of the negative and of the positive class. `errors` are Σe, Σ|e|, Σe².
+    `sums` has shape (features, 2): sums of z and z²; `extremes` the smallest and largest value.
     """
 
     reference: str
@@ -88,12 +58,7 @@ class Pane:
     n: int = 0
     novel: dict[str, dict[str, int]] = field(default_factory=dict)
     sketches: dict[str, Sketch] = field(default_factory=dict)
-    n_labelled: int = 0
-    confusion: dict[str, int] = field(default_factory=dict)
-    scores: Int64 = field(default_factory=lambda: np.zeros((2, SCORE_BINS), np.int64))
-    errors: Float64 = field(default_factory=lambda: np.zeros(3))
-    delays: Int64 = field(default_factory=lambda: np.zeros(DELAY_BINS, np.int64))
-    losses: Losses = field(default_factory=Losses)
+    answers: Answers = field(default_factory=Answers)
 
     def add_encoded(self, layout: Layout, encoded: Encoded, rows: Int64) -> None:
         """Fold rows of predictions in, by the reference this pane was begun with."""
@@ -129,25 +94,6 @@ class Pane:
                 mine.missing += len(chosen)
         self.n += len(chosen)
 
-    def add_labels(self, rows: LabelRows, classes: Sequence[str] | None, positive: str) -> None:
-        """Fold label effects in. `classes` names the class codes; None for a regression."""
-        self.n_labelled += int(rows.sign.sum())
-        exponent = np.log2(np.maximum(rows.delay_ms, 0) / 1000 + 1).astype(np.int64)
-        np.add.at(self.delays, np.minimum(exponent, DELAY_BINS - 1), rows.sign)
-        if classes is None:
-            error = rows.predicted - rows.label
-            self.errors += [(rows.sign * part).sum() for part in (error, np.abs(error), np.square(error))]
-            return
-        pairs = np.stack([rows.predicted, rows.label]).astype(np.int64)
-        for (predicted, actual), net in _net_counts(pairs, rows.sign):
-            key = classes[predicted] + BETWEEN + classes[actual]
-            self.confusion[key] = self.confusion.get(key, 0) + net
-            if not self.confusion[key]:
-                del self.confusion[key]
-        is_positive = np.array([name == positive for name in classes])[pairs[1]].astype(np.int64)
-        scored = rows.bin >= 0
-        np.add.at(self.scores, (is_positive[scored], rows.bin[scored]), rows.sign[scored])
-
     def add(self, other: Pane) -> None:
         """Merge another pane of the same reference into this one."""
         if other.reference != self.reference:
@@ -163,13 +109,7 @@ class Pane:
         self.extremes[:, 1] = np.fmax(self.extremes[:, 1], other.extremes[:, 1])
         for name, texts in other.novel.items():
             add_texts(self.novel.setdefault(name, {}), texts.items(), NOVEL)
-        self.n_labelled += other.n_labelled
-        for key, count in other.confusion.items():
-            self.confusion[key] = self.confusion.get(key, 0) + count
-        self.scores += other.scores
-        self.errors += other.errors
-        self.delays += other.delays
-        self.losses.add(other.losses)
+        self.answers.add(other.answers)
 
 
 def empty_pane(layout: Layout | None) -> Pane:
@@ -182,8 +122,7 @@ def empty_pane(layout: Layout | None) -> Pane:
 def rebin(pane: Pane, layout: Layout) -> Pane:
     """A pane that was begun without a reference, in the terms of one. Counts are exact where edges lie on bucket boundaries."""
     out = empty_pane(layout)
-    out.n, out.n_labelled, out.confusion, out.losses = pane.n, pane.n_labelled, dict(pane.confusion), pane.losses
-    out.scores, out.errors, out.delays = pane.scores.copy(), pane.errors.copy(), pane.delays.copy()
+    out.n, out.answers = pane.n, copy_of(pane.answers)
     for f, (name, profile) in enumerate(zip(layout.names, layout.profiles, strict=True)):
         sketch = pane.sketches.get(name) or Sketch(missing=pane.n)
         start, bins = int(layout.starts[f]), int(layout.bins[f])
@@ -235,15 +174,28 @@ def _sketch_column(values: Sequence[Any], kind: FeatureType | None) -> Sketch:
     return sketch_of(present, good, len(values) - len(present) - len(texts), len(texts) - len(good))
 
 
-def _net_counts(pairs: Int64, sign: Int64) -> list[tuple[tuple[int, int], int]]:
-    width = int(pairs.max(initial=0)) + 1
-    keys, inverse = np.unique(pairs[0] * width + pairs[1], return_inverse=True)
-    net = np.zeros(len(keys), np.int64)
-    np.add.at(net, inverse, sign)
-    return [(divmod(k, width), count) for k, count in zip(keys.tolist(), net.tolist(), strict=True) if count]
-
-
 class _Wire(msgspec.Struct, array_like=True):
+    codec: int
+    fence: tuple[int, int]
+    reference: str
+    n: int
+    counts: bytes
+    sums: bytes
+    extremes: bytes
+    novel: dict[str, dict[str, int]]
+    sketches: dict[str, Sketch]
+    answers: AnswersWire
+
+
+class _OldLosses(msgspec.Struct):
+    n: int
+    total: float
+    squares: float
+
+
+class _Wire1(msgspec.Struct, array_like=True):
+    """What codec 1 wrote."""
+
     codec: int
     fence: tuple[int, int]
     reference: str
@@ -258,7 +210,7 @@ class _Wire(msgspec.Struct, array_like=True):
     scores: bytes
     errors: bytes
     delays: bytes
-    losses: Losses
+    losses: _OldLosses
 
 
 class _Version(msgspec.Struct, array_like=True):
@@ -267,7 +219,7 @@ class _Version(msgspec.Struct, array_like=True):
     codec: int
 
 
-_decoder = msgspec.msgpack.Decoder(_Wire)
+_decoder, _decoder1 = msgspec.msgpack.Decoder(_Wire), msgspec.msgpack.Decoder(_Wire1)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
 
 
@@ -275,7 +227,7 @@ def encode_pane(pane: Pane, fence: Fence) -> bytes:
     """A snapshot: the pane and the fence up to which it knows its partition; one compressed blob."""
     wire = _Wire(
         CODEC, fence, pane.reference, pane.n, pane.counts.tobytes(), pane.sums.tobytes(), pane.extremes.tobytes(), pane.novel,
-        pane.sketches, pane.n_labelled, pane.confusion, pane.scores.tobytes(), pane.errors.tobytes(), pane.delays.tobytes(), pane.losses,
+        pane.sketches, to_wire(pane.answers),
     )  # fmt: skip
     body = bytes(cramjam.lz4.compress_block(msgspec.msgpack.encode(wire)))
     return fence.predictions.to_bytes(8) + fence.outcomes.to_bytes(8) + body
@@ -295,15 +247,15 @@ def decode_pane(snapshot: bytes) -> tuple[Pane, Fence]:
             "state_too_new", f"a pane snapshot has codec {codec}; this version reads up to {CODEC}",
             "run the version that wrote it, or a newer one",
         )  # fmt: skip
-    wire = _decoder.decode(body)
+    wire = _decoder1.decode(body) if codec == 1 else _decoder.decode(body)
     counts = np.frombuffer(wire.counts, np.int64).copy()
     sums, extremes = (np.frombuffer(data).reshape(-1, 2).copy() for data in (wire.sums, wire.extremes))
-    scores = np.frombuffer(wire.scores, np.int64).reshape(2, SCORE_BINS).copy()
-    pane = Pane(
-        wire.reference, counts, sums, extremes, wire.n, wire.novel, wire.sketches, wire.n_labelled, wire.confusion, scores,
-        np.frombuffer(wire.errors).copy(), np.frombuffer(wire.delays, np.int64).copy(), wire.losses,
-    )  # fmt: skip
-    return pane, fence_of(snapshot)
+    if isinstance(wire, _Wire1):
+        losses = (wire.losses.n, wire.losses.total, wire.losses.squares)
+        answers = from_old(wire.n_labelled, wire.confusion, wire.scores, wire.errors, wire.delays, losses)
+    else:
+        answers = from_wire(wire.answers)
+    return Pane(wire.reference, counts, sums, extremes, wire.n, wire.novel, wire.sketches, answers), fence_of(snapshot)
 
 
 def encode_key(key: PaneKey, partition: int) -> bytes:

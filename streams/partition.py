@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
@@ -23,14 +23,13 @@ from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected
 from driftline.schemas.events import Prediction
 from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
+from driftline.streams.answers import AnswerRows, LabelRows
 from driftline.streams.breaker import Breaker
 from driftline.streams.intake import Batch, Codes, DeadLetter, Intake, Outcomes, Predictions, Topic
 from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, LabelEffects, OutcomeRows, PredictionRows
 from driftline.streams.layout import PREDICTION, SCORE, Layout
 from driftline.streams.panes import (
     Fence,
-    LabelRows,
-    Losses,
     Pane,
     PaneKey,
     decode_pane,
@@ -99,6 +98,15 @@ class _Shard:
             yield [PaneKey(self.model.model, version, name, start) for name in names], rows
 
 
+@dataclass(slots=True)
+class _Pending:
+    """What the next flush folds into one pane, each in one go."""
+
+    predictions: list[AnswerRows] = field(default_factory=list)
+    labels: list[LabelRows] = field(default_factory=list)
+    losses: list[LabelRows] = field(default_factory=list)
+
+
 class Partition:
     """State of one source partition.
 
@@ -127,7 +135,7 @@ class Partition:
         self._shards = {name: self._recovered_shard(name, Floor(*floor)) for name, floor in (marker.floors if marker else {}).items()}
         self._panes: OrderedDict[PaneKey, Pane] = OrderedDict()
         self._dirty: set[PaneKey] = set()
-        self._pending: dict[PaneKey, list[LabelRows]] = {}
+        self._pending: dict[PaneKey, _Pending] = {}
         self.counters = Counter(marker.counters if marker else {})
         self._breakers = {topic: Breaker(*(marker.breakers.get(topic, ()) if marker else ())) for topic in Fence._fields}
         self.met: set[str] = set()  # models of the records since somebody emptied it
@@ -247,7 +255,8 @@ class Partition:
         new = rows.offset >= self._start.predictions
         for what in ("accepted", "duplicate", "late"):
             self.counters[what] += int((getattr(arrivals, what) & new).sum())
-        self._fold_features(shard, batch.events, rows, np.flatnonzero(arrivals.accepted))
+        answers = AnswerRows(rows.predicted, rows.bin, batch.latency, batch.failed)
+        self._fold_features(shard, batch.events, rows, answers, np.flatnonzero(arrivals.accepted))
         self._fold_labels(shard, arrivals.labels)
         shard.join.evict()
         conflict = Rejected("duplicate_conflict", "an earlier prediction of this id and version has other content; the first one counts")
@@ -267,7 +276,9 @@ class Partition:
         shard.join.evict()
         return []
 
-    def _fold_features(self, shard: _Shard, events: Sequence[Prediction], batch: PredictionRows, accepted: Int64) -> None:
+    def _fold_features(
+        self, shard: _Shard, events: Sequence[Prediction], batch: PredictionRows, answers: AnswerRows, accepted: Int64
+    ) -> None:
         starts = shard.pane_starts(batch.ts)
         for version in np.unique(batch.version[accepted]).tolist():
             rows = accepted[batch.version[accepted] == version]
@@ -275,9 +286,11 @@ class Partition:
             layouts = {s: self._registry.layout(shard.model.model, name, s) for s in np.unique(starts[rows]).tolist()}
             for layout in set(layouts.values()):
                 under = rows[np.array([layouts[s] is layout for s in starts[rows].tolist()])]
-                self._fold_under(shard, layout, [events[i] for i in under.tolist()], batch, under)
+                self._fold_under(shard, layout, [events[i] for i in under.tolist()], batch, answers, under)
 
-    def _fold_under(self, shard: _Shard, layout: Layout | None, events: list[Prediction], batch: PredictionRows, rows: Int64) -> None:
+    def _fold_under(
+        self, shard: _Shard, layout: Layout | None, events: list[Prediction], batch: PredictionRows, answers: AnswerRows, rows: Int64
+    ) -> None:
         """Fold rows of one version and one reference (or none) into their panes."""
         columns = _feature_columns(events, layout, shard.model)
         encoded = layout.encode(columns, len(events)) if layout else None
@@ -288,6 +301,7 @@ class Partition:
                 if not len(fresh):
                     continue
                 pane = self._open(key, layout)
+                self._pend(key).predictions.append(answers.take(rows[fresh]))
                 begun_with = self._registry.by_hash(pane.reference)
                 if begun_with is None:
                     pane.add_raw(_feature_columns(events, None, shard.model) if layout else columns, fresh, _types(shard.model))
@@ -321,15 +335,19 @@ class Partition:
                 fresh = self._unknown_to(key, offsets, effects.outcome_offset, part)
                 if len(fresh):
                     self._open(key, None)
-                    self._pending.setdefault(key, []).append(label_rows.take(fresh))
-        loss = np.abs(predicted - effects.label) if shard.model.task == "regression" else (predicted != effects.label).astype(np.float64)
+                    self._pend(key).labels.append(label_rows.take(fresh))
         for keys, part in shard.slices(versions, shard.pane_starts(effects.label_ts), segments):
             for key in keys:
                 fresh = self._unknown_to(key, offsets, effects.outcome_offset, part)
                 if len(fresh):
-                    signed = effects.sign[fresh] * loss[fresh]
-                    losses = Losses(int(effects.sign[fresh].sum()), float(signed.sum()), float((signed * loss[fresh]).sum()))
-                    self._open(key, None).losses.add(losses)
+                    self._open(key, None)
+                    self._pend(key).losses.append(label_rows.take(fresh))
+
+    def _pend(self, key: PaneKey) -> _Pending:
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = _Pending()
+        return pending
 
     def _unknown_to(self, key: PaneKey, prediction: Int64, outcome: Int64, rows: Int64) -> Int64:
         """The rows of pairs that a pane's snapshot does not know yet: not both sides lie below its fence."""
@@ -390,11 +408,15 @@ class Partition:
         return Flush(snapshots, removed, encode_marker(self.marker()))
 
     def _apply_pending(self) -> None:
-        for key, parts in self._pending.items():
-            shard = self._shards[key.model]
-            rows = LabelRows(*map(np.concatenate, zip(*parts, strict=True)))
-            classes = None if shard.model.task == "regression" else shard.classes.names
-            self._panes[key].add_labels(rows, classes, shard.model.positive)
+        for key, pending in self._pending.items():
+            shard, answers = self._shards[key.model], self._panes[key].answers
+            names, model = shard.classes.names, shard.model
+            if pending.predictions:
+                answers.add_predictions(AnswerRows(*map(np.concatenate, zip(*pending.predictions, strict=True))), names, model)
+            if pending.labels:
+                answers.add_labels(LabelRows(*map(np.concatenate, zip(*pending.labels, strict=True))), names, model)
+            if pending.losses:
+                answers.losses.add_labels(LabelRows(*map(np.concatenate, zip(*pending.losses, strict=True))), names, model)
         self._pending.clear()
 
     def _remove_final(self) -> list[PaneKey]:

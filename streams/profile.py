@@ -20,8 +20,9 @@ from driftline.schemas.config import FeatureType, Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
+from driftline.streams.answers import SCORE_BINS, AnswerRows, LabelRows
 from driftline.streams.layout import PREDICTION, SCORE
-from driftline.streams.panes import SCORE_BINS, LabelRows, Pane, empty_pane
+from driftline.streams.panes import Pane, empty_pane
 from driftline.streams.performance import metrics
 from driftline.streams.stats import bin_counts, numeric_edges
 
@@ -206,22 +207,27 @@ def _categorical(column: pd.Series[Any]) -> CategoricalProfile:
 def _performance(prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any], model: Model) -> PerformanceProfile:
     """Counted in a pane, so that a window of the same rows has the same figures."""
     pane = empty_pane(None)
-    fold_labels(pane, prediction, score, label, model)
-    return PerformanceProfile(pane.n_labelled, {name: e.value for name, e in metrics(model, pane).items() if math.isfinite(e.value)})
+    fold_answers(pane, prediction, score, label, model)
+    known = {name: e.value for name, e in metrics(model, pane.answers).items() if math.isfinite(e.value)}
+    return PerformanceProfile(pane.answers.n_labelled, known)
 
 
-def fold_labels(pane: Pane, prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any], model: Model) -> None:
-    """Fold the rows that have both a prediction and a label into a pane, as the stream does once the labels have come."""
-    known = (prediction.notna() & label.notna()).to_numpy()
-    answers = [prediction[known], label[known]]
-    n, classes = int(known.sum()), None
+def fold_answers(pane: Pane, prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any] | None, model: Model) -> None:
+    """Fold the answers into a pane, and the labels of those that have one, as the stream does."""
+    told = prediction.notna().to_numpy()
+    labelled = np.zeros(int(told.sum()), bool) if label is None else label[told].notna().to_numpy()
+    truth = prediction[told][labelled] if label is None else label[told][labelled]
     if model.task == "regression":
-        predicted, actual = map(_numbers, answers)
+        names: list[str] = []
+        predicted, actual = _numbers(prediction[told]), _numbers(truth)
     else:
-        codes, names = pd.factorize(pd.concat([class_names(column) for column in answers]), sort=True)
-        classes, (predicted, actual) = names.tolist(), codes.astype(np.float64).reshape(2, n)
-    bins = np.full(n, -1) if score is None else _score_bins(_probabilities(score[known]))
-    pane.add_labels(LabelRows(np.ones(n, np.int64), predicted, actual, bins, np.zeros(n, np.int64)), classes, model.positive)
+        codes, found = pd.factorize(pd.concat([class_names(column) for column in (prediction[told], truth)]), sort=True)
+        names, predicted, actual = found.tolist(), *np.split(codes.astype(np.float64), [len(labelled)])
+    none = np.zeros(len(labelled), np.int64)
+    bins = none - 1 if score is None else _score_bins(_probabilities(score[told]))
+    pane.answers.add_predictions(AnswerRows(predicted, bins, none - 1, none), names, model)
+    rows = LabelRows(none[labelled] + 1, predicted[labelled], actual, bins[labelled], none[labelled])
+    pane.answers.add_labels(rows, names, model)
 
 
 def _score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:

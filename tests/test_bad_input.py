@@ -17,7 +17,9 @@ from driftline.schemas.errors import DEAD_LETTER_CODES
 from driftline.schemas.progress import decode_marker
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
 from driftline.story import CHURN, START_MS, story
+from driftline.streams.answers import SUMS
 from driftline.streams.breaker import LIMIT, WINDOW, Breaker
+from driftline.streams.exact import to_float
 from driftline.streams.panes import Pane, PaneKey, decode_pane
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Incomplete, Registry
@@ -121,7 +123,7 @@ def test_a_bad_outcome_is_told_by_its_code_and_its_neighbours_count(code: str, r
     source.predictions(prediction("a"), prediction("b"))
     assert source.outcomes(outcome("a", label=0), record, outcome("b")) == [code]
     assert source.counters == {"consumed": 5, "accepted": 2, "outcomes": 2, "dead_letters": 1}
-    assert [pane.n_labelled for pane in source.panes().values()] == [2]
+    assert [pane.answers.n_labelled for pane in source.panes().values()] == [2]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_a_late_outcome_is_counted_and_changes_nothing() -> None:
     source.predictions(prediction("a"))
     assert source.outcomes(outcome("b", ts=T0 + 9 * SECOND), outcome("a", ts=T0 - 10 * SECOND)) == []
     assert source.counters["late_outcomes"] == 1
-    assert [pane.n_labelled for pane in source.panes().values()] == [0]
+    assert [pane.answers.n_labelled for pane in source.panes().values()] == [0]
 
 
 def test_whether_a_model_is_unknown_is_not_said_before_the_registry_is_read_up_to_the_record() -> None:
@@ -202,7 +204,7 @@ def test_another_prediction_under_an_id_in_use_is_a_conflict_and_the_first_count
     source.predictions(prediction(prediction=1))
     assert source.predictions(prediction(prediction=0)) == ["duplicate_conflict"]
     source.outcomes(outcome(label=1))
-    assert [pane.confusion for pane in source.panes().values()] == [{"1\x1f1": 1}]
+    assert [pane.answers.confusion for pane in source.panes().values()] == [{"1\x1f1": 1}]
 
 
 def test_an_id_may_be_used_again_by_another_version_and_after_the_horizon() -> None:
@@ -219,7 +221,7 @@ def test_a_label_may_come_before_its_prediction() -> None:
     source = Source()
     assert source.outcomes(outcome()) == []
     assert source.predictions(prediction()) == []
-    assert [pane.confusion for pane in source.panes().values()] == [{"1\x1f1": 1}]
+    assert [pane.answers.confusion for pane in source.panes().values()] == [{"1\x1f1": 1}]
 
 
 def test_a_label_without_a_prediction_is_counted_and_changes_no_pane() -> None:
@@ -233,14 +235,14 @@ def test_one_label_is_for_every_version_of_its_id() -> None:
     source = Source()
     source.predictions(prediction(), prediction(version="2"))
     source.outcomes(outcome())
-    assert {key.version: pane.n_labelled for key, pane in source.panes().items()} == {"1": 1, "2": 1}
+    assert {key.version: pane.answers.n_labelled for key, pane in source.panes().items()} == {"1": 1, "2": 1}
 
 
 def test_a_class_is_the_same_as_a_number_and_as_a_text() -> None:
     source = Source()
     source.predictions(prediction("a", prediction=1), prediction("b", prediction="1"), prediction("c", prediction=1.0))
     source.outcomes(outcome("a", label="1"), outcome("b", label=1.0), outcome("c", label=1))
-    assert [pane.confusion for pane in source.panes().values()] == [{"1\x1f1": 3}]
+    assert [pane.answers.confusion for pane in source.panes().values()] == [{"1\x1f1": 3}]
 
 
 def test_tombstones_are_counted_and_passed_over() -> None:
@@ -290,8 +292,8 @@ def test_the_errors_of_a_regression_stay_finite() -> None:
     source.predictions(*(prediction(f"id{i}", model="price", prediction=1e150) for i in range(50)))
     source.outcomes(*(outcome(f"id{i}", model="price", label=-1e150) for i in range(50)))
     for pane in source.panes().values():
-        assert np.isfinite(pane.errors).all()
-        assert math.isfinite(pane.losses.squares)
+        assert all(math.isfinite(pane.answers.sum_of(name)) for name in SUMS[:-1])
+        assert math.isfinite(to_float(pane.answers.losses.squares))
 
 
 # -- the breaker
@@ -380,5 +382,5 @@ def test_every_record_is_accounted_for_and_good_ones_count_beside_whatever_comes
     assert counts["accepted"] >= good["predictions"]
     assert counts["outcomes"] >= good["outcomes"]
     for pane in source.panes().values():
-        assert all(np.isfinite(part).all() for part in (pane.errors, [pane.losses.total]))
+        assert all(map(math.isfinite, (*map(pane.answers.sum_of, SUMS[:-1]), to_float(pane.answers.losses.total))))
         assert all(math.isfinite(number) for sketch in pane.sketches.values() for number in (sketch.minimum or 0, sketch.maximum or 0))

@@ -30,7 +30,7 @@ from driftline.schemas.results import DriftResult, FeaturePane, PerformanceResul
 from driftline.streams.judge import Judged, WindowKey, drift, feature_rows, performance, quality
 from driftline.streams.layout import PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane, PaneKey, empty_pane
-from driftline.streams.profile import class_names, feature_types, fold_labels, plain, reference_from_frame
+from driftline.streams.profile import class_names, feature_types, fold_answers, plain, reference_from_frame
 
 Source = pd.DataFrame | pa.Table | str | Path
 
@@ -153,8 +153,8 @@ def compare(
     )
     layout = Layout(made)
     pane = _fold(layout, after, {**{name: name for name in types}, PREDICTION: prediction, SCORE: score})
-    if prediction is not None and label is not None:
-        fold_labels(pane, after[prediction], after[score] if score else None, after[label], model)
+    if prediction is not None:
+        fold_answers(pane, after[prediction], after[score] if score else None, after[label] if label else None, model)
     judged = Judged(WindowKey(model.model, made.version, "", 0, 1), model, layout, pane, revision=pane.n, is_final=True)
     absent = tuple(name for name in types if name not in after.columns)
     added = tuple(name for name in after.columns if name not in before.columns and name not in exclude)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 from collections import Counter
 from typing import Any
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recount import Key, Recount, recount
@@ -15,7 +17,9 @@ from recount import Key, Recount, recount
 from driftline.schemas.config import Model
 from driftline.schemas.progress import decode_marker
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
-from driftline.streams.panes import BETWEEN, Fence, Pane, PaneKey, decode_pane, fence_of
+from driftline.streams.answers import BETWEEN
+from driftline.streams.exact import to_float
+from driftline.streams.panes import Fence, Pane, PaneKey, decode_pane, fence_of
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk, chunk_of
@@ -53,6 +57,7 @@ def random_topics(rng: random.Random, n: int) -> tuple[list[bytes | None], list[
             "score": rng.random(),
             "features": {"x": rng.choice([None, -1, 0, 2, 4.5, 99, "oops"]), "c": rng.choice(["a", "b", "new", None])},
             "segments": rng.choice([{}, {"region": "eu"}, {"region": "us"}]),
+            "latency_ms": rng.choice([None, 0, 1.5, 80]), "failed": rng.random() < 0.1,
         }  # fmt: skip
         predictions.append(rng.choice([json.dumps(event).encode()] * 20 + [b"{", None]))
         for _ in range(rng.choice([0, 1, 1, 2])):
@@ -98,10 +103,23 @@ def check(stored: dict[PaneKey, bytes], wanted: dict[Key, Recount], learned: boo
         pane, want = got.get(key), wanted.get(key) or Recount()
         assert pane is not None, f"{key} is missing"
         confusion = Counter({BETWEEN.join(pair): n for pair, n in want.confusion.items()})
-        assert (pane.n, Counter(pane.confusion), pane.losses.n) == (want.n, confusion, len(want.losses)), key
-        assert pane.losses.total == sum(want.losses)
-        assert pane.scores.sum() == pane.n_labelled == confusion.total() == pane.delays.sum()
+        answers = pane.answers
+        assert (pane.n, Counter(answers.confusion), answers.losses.n) == (want.n, confusion, len(want.losses)), key
+        assert to_float(answers.losses.total) == sum(want.losses)
+        assert to_float(answers.losses.residual) == math.fsum(want.residuals)
+        assert answers.scores.sum() == answers.n_labelled == confusion.total() == answers.delays.sum()
+        assert (Counter(answers.predicted), answers.failures) == (want.predicted, want.failures)
+        assert binned(answers.said) == {name: Counter(bins) for name, bins in want.said.items()}
+        assert binned(answers.scored) == {name: Counter(bins) for name, bins in want.scored.items()}
+        assert Counter(dict(enumerate(answers.latencies.tolist()))) == Counter(want.latencies)
         check_features(key, pane, want, learned)
+
+
+def binned(arrays: dict[str, Any]) -> dict[str, Counter[Any]]:
+    """Arrays of counts as counters of their places."""
+    return {
+        name: Counter({place[0] if len(place) == 1 else place: int(n) for place, n in np.ndenumerate(a) if n}) for name, a in arrays.items()
+    }
 
 
 def check_features(key: PaneKey, pane: Pane, want: Recount, learned: bool) -> None:

@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.streams.answers import Losses
 from driftline.streams.detection import Detection
-from driftline.streams.panes import Losses
 from driftline.streams.stats import Adwin
 
 DETECTOR = Adwin(delta=0.05)
@@ -16,7 +16,7 @@ Panes = dict[int, Losses]
 
 
 def pane(n: int, wrong: int) -> Losses:
-    return Losses(n, float(wrong), float(wrong))
+    return Losses.of([1.0] * wrong + [0.0] * (n - wrong))
 
 
 def detection() -> Detection:

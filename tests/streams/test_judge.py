@@ -10,9 +10,10 @@ import pytest
 from driftline.schemas.config import Model, Policy
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
 from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult
+from driftline.streams.answers import LabelRows
 from driftline.streams.judge import PROVISIONAL, Judged, WindowKey, drift, performance, quality
 from driftline.streams.layout import Layout
-from driftline.streams.panes import LabelRows, Pane, empty_pane
+from driftline.streams.panes import Pane, empty_pane
 
 MODEL = Model("m", policy=Policy(min_samples=100, min_coverage=0.5, missing_rise=0.1, type_errors=0.01, performance_drop=0.05))
 KEY = WindowKey("m", "1", "", 0, 3_600_000)
@@ -197,7 +198,7 @@ def labelled(right: int, wrong: int, *, unlabelled: int = 0, known: dict[str, fl
     predicted = np.arange(n) % 2
     actual = np.where(np.arange(n) < right, predicted, 1 - predicted)
     no = np.full(n, -1)
-    pane.add_labels(LabelRows(np.ones(n, np.int64), predicted.astype(float), actual.astype(float), no, no * 0), ["0", "1"], "1")
+    pane.answers.add_labels(LabelRows(np.ones(n, np.int64), predicted.astype(float), actual.astype(float), no, no * 0), ["0", "1"], MODEL)
     return judged(layout, pane, provisional=provisional)
 
 
@@ -251,7 +252,7 @@ def test_a_metric_that_the_labels_do_not_tell_has_no_verdict() -> None:
     pane = empty_pane(layout)
     pane.n = n
     zeros = np.zeros(n, np.int64)
-    pane.add_labels(LabelRows(zeros + 1, zeros.astype(float), zeros.astype(float), zeros - 1, zeros), ["0"], "1")
+    pane.answers.add_labels(LabelRows(zeros + 1, zeros.astype(float), zeros.astype(float), zeros - 1, zeros), ["0"], MODEL)
     recall = next(row for row in performance(judged(layout, pane)) if row.metric == "recall")
     assert (recall.verdict, recall.value, recall.reason) == (
         "insufficient",
@@ -265,7 +266,7 @@ def regression(error: float, known: dict[str, float]) -> dict[str, PerformanceRe
     pane, zeros = empty_pane(layout), np.zeros(400, np.int64)
     pane.n = n
     spread = error * np.linspace(0.5, 1.5, n)
-    pane.add_labels(LabelRows(zeros + 1, spread, zeros.astype(float), zeros - 1, zeros), None, "1")
+    pane.answers.add_labels(LabelRows(zeros + 1, spread, zeros.astype(float), zeros - 1, zeros), [], model)
     return {row.metric: row for row in performance(judged(layout, pane, model))}
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from driftline.schemas.config import Model, Policy
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, decode_entry, encode_entry
+from driftline.streams.answers import LabelRows
 from driftline.streams.judge import feature_rows
 from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
-from driftline.streams.panes import LabelRows, Pane, PaneKey, empty_pane, rebin
+from driftline.streams.panes import Pane, PaneKey, empty_pane, rebin
 from driftline.streams.sketch import bucket_of, bucket_start
 
 MODEL = Model("m", policy=Policy(min_samples=2))
@@ -95,7 +96,7 @@ def test_a_configured_type_is_kept_though_the_values_look_otherwise() -> None:
 def test_performance_is_learned_from_enough_labels_only(labels: int, known: dict[str, float]) -> None:
     pane = sketched(x=[1.0, 2.0])
     hits = np.zeros(labels)
-    pane.add_labels(LabelRows(np.ones(labels, np.int64), hits, hits, np.full(labels, -1), np.zeros(labels, np.int64)), ["0"], "1")
+    pane.answers.add_labels(LabelRows(np.ones(labels, np.int64), hits, hits, np.full(labels, -1), np.zeros(labels, np.int64)), ["0"], MODEL)
     performance = learn(MODEL, "1", pane, 0).performance
     assert (performance.n, performance.metrics) == (labels, known)
 

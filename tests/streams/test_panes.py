@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
+from driftline.streams.answers import AnswerRows, Answers, LabelRows, Losses, to_wire
 from driftline.streams.layout import Layout
 from driftline.streams.panes import (
     CODEC,
     Fence,
-    LabelRows,
-    Losses,
     Pane,
     PaneKey,
     decode_key,
@@ -36,6 +36,7 @@ LAYOUT = Layout(
     )
 )  # fmt: skip
 CLASSES = ["0", "1", ""]
+MODEL, REGRESSION = Model("m"), Model("m", task="regression")
 #: Quarters add up to the same bits in any order; other floats to within rounding only.
 quarters = st.integers(-1_000, 1_000).map(lambda n: n / 4)
 rows = st.tuples(st.one_of(st.none(), quarters, st.just("oops")), st.one_of(st.none(), st.sampled_from("abcdefgh"), st.text(max_size=2)))
@@ -57,10 +58,19 @@ def panes(draw: st.DrawFn, *, referenced: bool | None = None) -> Pane:
         pane.add_encoded(layout, layout.encode(columns, len(events)), np.arange(len(events)))
     elif events:
         pane.add_raw(columns, np.arange(len(events)), {"x": "numeric", "c": "categorical"})
-    pane.add_labels(label_rows(draw(st.lists(labels, max_size=5))), CLASSES, "1")
-    loss = draw(quarters)
-    pane.losses.add(Losses(1, loss, loss * loss))
+    told = label_rows(draw(st.lists(labels, max_size=5)))
+    pane.answers.add_predictions(AnswerRows(told.predicted, told.bin, told.bin, told.label == 1), CLASSES, MODEL)
+    pane.answers.add_labels(told, CLASSES, MODEL)
+    pane.answers.losses.add_labels(told, CLASSES, MODEL)
+    loss = draw(st.floats(-1e9, 1e9))
+    pane.answers.losses.add(Losses.of([loss]))
     return pane
+
+
+def content_of_answers(answers: Answers) -> Any:
+    """All that can be compared; sums as texts, which have no limit."""
+    content = msgspec.structs.asdict(to_wire(answers))
+    return {**content, "sums": [repr(each) for each in answers.sums], "losses": repr(answers.losses)}
 
 
 def content(pane: Pane) -> Any:
@@ -68,7 +78,7 @@ def content(pane: Pane) -> Any:
     return msgspec.to_builtins(
         [
             pane.reference, pane.n, pane.counts.tolist(), pane.sums.tolist(), [repr(v) for v in pane.extremes.ravel().tolist()], pane.novel,
-            pane.sketches, pane.n_labelled, pane.confusion, pane.scores.tolist(), pane.errors.tolist(), pane.delays.tolist(), pane.losses,
+            pane.sketches, content_of_answers(pane.answers),
         ]
     )  # fmt: skip
 
@@ -129,18 +139,52 @@ def test_panes_of_two_references_do_not_add_up() -> None:
 @given(panes(), st.lists(labels, max_size=6))
 def test_labels_that_are_taken_out_leave_no_trace(pane: Pane, some: list[tuple[int, int, int, int]]) -> None:
     before = content(copied(pane))
-    pane.add_labels(label_rows(some), CLASSES, "1")
-    pane.add_labels(label_rows(some, -1), CLASSES, "1")
+    pane.answers.add_labels(label_rows(some), CLASSES, MODEL)
+    pane.answers.add_labels(label_rows(some, -1), CLASSES, MODEL)
     assert content(pane) == before
 
 
-@given(st.lists(st.tuples(quarters, quarters), max_size=6))
-def test_errors_of_a_regression_that_are_taken_out_leave_no_trace(pairs: list[tuple[float, float]]) -> None:
-    pane = empty_pane(None)
-    predicted, label = np.array(pairs).reshape(-1, 2).T
-    for sign in (1, -1):
-        pane.add_labels(LabelRows(np.full(len(pairs), sign), predicted, label, np.full(len(pairs), -1), np.zeros(len(pairs))), None, "1")  # type: ignore[arg-type]
-    assert content(pane) == content(empty_pane(None))
+numbers = st.floats(-1e150, 1e150)
+
+
+@given(st.lists(st.tuples(numbers, numbers), max_size=6), st.lists(st.tuples(numbers, numbers), max_size=6))
+def test_errors_of_a_regression_that_are_taken_out_leave_no_trace(kept: list[tuple[float, float]], gone: list[tuple[float, float]]) -> None:
+    def fold(answers: Answers, pairs: list[tuple[float, float]], sign: int) -> None:
+        predicted, label = np.array(pairs).reshape(-1, 2).T
+        none = np.zeros(len(pairs), np.int64)
+        rows = LabelRows(none + sign, predicted, label, none - 1, none)
+        answers.add_labels(rows, [], REGRESSION)
+        answers.losses.add_labels(rows, [], REGRESSION)
+
+    wanted, answers = Answers(), Answers()
+    fold(wanted, kept, 1)
+    for pairs, sign in ((gone, 1), (kept, 1), (gone, -1)):
+        fold(answers, pairs, sign)
+    assert content_of_answers(answers) == content_of_answers(wanted)
+
+
+def test_a_label_of_a_million_millions_that_is_corrected_leaves_every_digit_of_the_others() -> None:
+    answers = Answers()
+    predicted, label, none = np.array([0.1, 1e12]), np.array([0.3, -1e12]), np.zeros(2, np.int64)
+    rows = LabelRows(none + 1, predicted, label, none - 1, none)
+    answers.add_labels(rows, [], REGRESSION)
+    answers.add_labels(rows.take(np.array([1]))._replace(sign=np.array([-1])), [], REGRESSION)
+    assert answers.sum_of("absolute") == 0.3 - 0.1
+    assert answers.sum_of("squares") == (0.3 - 0.1) ** 2
+
+
+def test_a_snapshot_of_the_first_codec_keeps_its_labels() -> None:
+    scores = np.zeros((2, 256), np.int64)
+    scores[:, 7] = [2, 3]
+    old = [1, (5, 6), "", 9, b"", b"", b"", {}, {}, 5, {"1\x1f1": 5}, scores.tobytes(), np.array([1.5, 2.5, 4.25]).tobytes()]
+    losses = {"n": 2, "total": 0.5, "squares": 0.25}
+    body = msgspec.msgpack.encode([*old, np.arange(32).tobytes(), losses])
+    pane, fence = decode_pane((5).to_bytes(8) + (6).to_bytes(8) + bytes(cramjam.lz4.compress_block(body)))
+    answers = pane.answers
+    assert (fence, pane.n, answers.n_labelled, answers.confusion) == (Fence(5, 6), 9, 5, {"1\x1f1": 5})
+    assert (answers.scores.tolist(), answers.delays.tolist()) == (scores.tolist(), list(range(32)))
+    assert [answers.sum_of(name) for name in ("error", "absolute", "squares")] == [1.5, 2.5, 4.25]
+    assert answers.losses.batch() == (2, 0.5, 0.125)
 
 
 @given(st.lists(rows, min_size=1, max_size=12), st.integers(0, 12))
@@ -178,7 +222,7 @@ def test_a_pane_without_a_reference_keeps_its_rows_and_labels_when_counted_by_on
     out = rebin(pane, LAYOUT)
     stretches = [LAYOUT.stretch(out.counts, f) for f in range(2)]
     assert [int(bins.sum()) + missing + errors for bins, missing, errors in stretches] == [pane.n, pane.n]
-    assert (out.n_labelled, out.confusion) == (pane.n_labelled, pane.confusion)
+    assert content_of_answers(out.answers) == content_of_answers(pane.answers)
 
 
 @pytest.mark.parametrize("segment", ["", "plan=a=b", "city=Zürich", 'q="x"', "a/b=[1, 2]"])
@@ -192,11 +236,11 @@ def test_a_delay_is_counted_by_the_power_of_two_of_its_seconds() -> None:
     # seconds   [0, 1)  [1, 3)  [3, 7) …
     # bin         0       1       2
     pane = empty_pane(None)
-    pane.add_labels(label_rows([(0, 0, -1, ms) for ms in (-5, 0, 999, 1_000, 2_999, 3_000)]), CLASSES, "1")
-    assert pane.delays[:4].tolist() == [3, 2, 1, 0]
+    pane.answers.add_labels(label_rows([(0, 0, -1, ms) for ms in (-5, 0, 999, 1_000, 2_999, 3_000)]), CLASSES, MODEL)
+    assert pane.answers.delays[:4].tolist() == [3, 2, 1, 0]
 
 
 def test_a_delay_beyond_the_last_bin_is_in_the_last_bin() -> None:
     pane = empty_pane(None)
-    pane.add_labels(label_rows([(0, 0, -1, 2**52)]), CLASSES, "1")
-    assert pane.delays.tolist() == [*[0] * 31, 1]
+    pane.answers.add_labels(label_rows([(0, 0, -1, 2**52)]), CLASSES, MODEL)
+    assert pane.answers.delays.tolist() == [*[0] * 31, 1]

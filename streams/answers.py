@@ -1,0 +1,343 @@
+"""What a pane knows of its model's answers: all predictions by class, score and latency, and, as labels come, how right they were. Pure.
+
+    all predictions      predicted · said (by score) · latencies · failures
+        └─ labelled      confusion · scored (by score) · sums of errors · delays        the rest have no label yet
+    labels of this time  losses
+
+Everything is a count or an exact sum: panes add up in any order, and a label that is corrected goes out as it came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.schemas.config import Model
+from driftline.streams import exact
+from driftline.streams.stats import Batch
+
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+
+SCORE_BINS = 256
+DELAY_BINS = 32
+LATENCY_BINS = 256
+GROUPS = 64  # declared classes whose scores are kept apart in a multiclass task
+LARGEST_SHARE = 1e150  # of an error in its label; beyond it the label counts as 0, for which there is no share
+BETWEEN = "\x1f"  # parts predicted from actual class in a confusion key
+OLD = BETWEEN  # the group of scores that were counted before scores were kept by predicted class
+
+#: Sums over the labelled rows of a regression, with e = prediction − label and y = label; a share is |e| / |y|.
+SUMS = ("error", "absolute", "squares", "over_squares", "label", "label_squares", "share", "share_squares", "shares")
+
+
+class AnswerRows(NamedTuple):
+    """Predictions in the terms of a pane; arrays of shape (n,)."""
+
+    predicted: Float64  # a class code, or a number
+    bin: Int64  # of the score; -1 without one
+    latency: Int64  # its histogram's bin; -1 where it was not told
+    failed: Int64  # 1 where the service says that it could not answer as it should, else 0
+
+    def take(self, rows: Int64) -> AnswerRows:
+        """The rows of these numbers."""
+        return AnswerRows(self.predicted[rows], self.bin[rows], self.latency[rows], self.failed[rows])
+
+
+class LabelRows(NamedTuple):
+    """Label effects in the terms of a pane; arrays of shape (n,). `delay_ms` is label time less prediction time."""
+
+    sign: Int64
+    predicted: Float64  # a class code, or a number
+    label: Float64
+    bin: Int64
+    delay_ms: Int64
+
+    def take(self, rows: Int64) -> LabelRows:
+        """The rows of these numbers."""
+        return LabelRows(self.sign[rows], self.predicted[rows], self.label[rows], self.bin[rows], self.delay_ms[rows])
+
+
+@dataclass(slots=True)
+class Losses:
+    """Losses by label time, which detectors read: 0/1 of a class, |prediction − label| of a number.
+
+    A residual is what came true, 0 or 1, less the score, for the `scored` rows. Sums are exact, in units of 2^-1152.
+    """
+
+    n: int = 0
+    total: int = 0
+    squares: int = 0
+    scored: int = 0
+    residual: int = 0
+    residual_squares: int = 0
+
+    def add(self, other: Losses) -> None:
+        """Merge the losses of another pane."""
+        self.n += other.n
+        self.total += other.total
+        self.squares += other.squares
+        self.scored += other.scored
+        self.residual += other.residual
+        self.residual_squares += other.residual_squares
+
+    def add_labels(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
+        """Fold label effects in. `names` are those of the class codes."""
+        self.n += int(rows.sign.sum())
+        if model.task == "regression":
+            loss = np.abs(rows.predicted - rows.label)
+            self._add(exact.exact_sums([loss, np.square(loss)], rows.sign), [0, 0])
+            return
+        wrong = (rows.predicted != rows.label).astype(np.float64)
+        residual = np.where(rows.bin < 0, 0.0, _came_true(rows, names, model) - (rows.bin + 0.5) / SCORE_BINS)
+        self.scored += int(rows.sign[rows.bin >= 0].sum())
+        total, first, second = exact.exact_sums([wrong, residual, np.square(residual)], rows.sign)
+        self._add([total, total], [first, second])
+
+    def _add(self, losses: Sequence[int], residuals: Sequence[int]) -> None:
+        self.total += losses[0]
+        self.squares += losses[1]
+        self.residual += residuals[0]
+        self.residual_squares += residuals[1]
+
+    def batch(self, residual: bool = False) -> Batch:
+        """The losses, or the residuals, as a detector takes them.
+
+        >>> Losses.of([0.0, 1.0, 1.0, 0.0]).batch()
+        Batch(n=4, total=2.0, m2=1.0)
+        """
+        n, total, squares = (self.scored, self.residual, self.residual_squares) if residual else (self.n, self.total, self.squares)
+        if n <= 0:
+            return Batch(0, 0.0)
+        mean = exact.to_float(total) / n
+        # n Σx² − (Σx)² without cancellation: both are whole numbers.
+        m2 = exact.to_float(((n * squares << exact.UNIT_BITS) - total * total) // n >> exact.UNIT_BITS)
+        return Batch(n, mean * n, max(m2, 0.0))
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Losses:
+        """The losses of some rows, which have no score."""
+        total, squares = exact.exact_sums([[*values], [value * value for value in values]])
+        return cls(len(values), total, squares)
+
+
+def _came_true(rows: LabelRows, names: Sequence[str], model: Model) -> Int64:
+    """What the score was the chance of: the positive class, or, of several classes, the predicted one."""
+    if model.task == "multiclass":
+        return np.asarray(rows.predicted == rows.label, np.int64)
+    positive: Int64 = np.array([name == model.positive for name in names], np.int64)
+    return positive.take(rows.label.astype(np.int64))
+
+
+def group_of(name: str, model: Model) -> str:
+    """Under which name the scores of a predicted class are kept: "" for those that are not kept apart.
+
+    >>> group_of("1", Model("m")), group_of("0", Model("m")), group_of("a", Model("m", task="multiclass", classes=("a", "b")))
+    ('1', '', 'a')
+    """
+    apart = (model.positive,) if model.task == "binary" else model.classes[:GROUPS]
+    return name if name in apart else ""
+
+
+def latency_bins(latency_ms: Float64) -> Int64:
+    """The histogram's bins of latencies, eight to each doubling from 2^-7 ms up; -1 for what is negative or NaN, not told.
+
+    >>> latency_bins(np.array([np.nan, 0.0, 1.0, 2.0, 1e300])).tolist()
+    [-1, 0, 57, 65, 255]
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bins = np.floor(8 * (np.log2(np.maximum(latency_ms, 2**-8)) + 7)) + 1
+    return np.where(latency_ms >= 0, np.clip(np.nan_to_num(bins), 0, LATENCY_BINS - 1), -1).astype(np.int64)
+
+
+def latency_at(bin: int) -> float:
+    """The lower end of a latency bin, in milliseconds.
+
+    >>> latency_at(57), latency_at(65)
+    (1.0, 2.0)
+    """
+    return 0.0 if bin == 0 else float(2 ** ((bin - 1) / 8 - 7))
+
+
+def _zeros(*shape: int) -> Int64:
+    return np.zeros(shape, np.int64)
+
+
+@dataclass(slots=True)
+class Answers:
+    """See the module.
+
+    `said[group]` has shape (256,): all predictions by score. `scored[group]` has shape (2, 256): labelled ones, of what did not come
+    true (row 0) and of what did (row 1). `sums` are those that `SUMS` names, exact, in units of 2^-1152; the last is a count.
+    """
+
+    n_labelled: int = 0
+    predicted: dict[str, int] = field(default_factory=dict)
+    said: dict[str, Int64] = field(default_factory=dict)
+    latencies: Int64 = field(default_factory=lambda: _zeros(LATENCY_BINS))
+    failures: int = 0
+    confusion: dict[str, int] = field(default_factory=dict)
+    scored: dict[str, Int64] = field(default_factory=dict)
+    sums: list[int] = field(default_factory=lambda: [0] * len(SUMS))
+    delays: Int64 = field(default_factory=lambda: _zeros(DELAY_BINS))
+    losses: Losses = field(default_factory=Losses)
+
+    def add_predictions(self, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
+        """Fold predictions in. `names` are those of the class codes."""
+        self.latencies += np.bincount(rows.latency[rows.latency >= 0], minlength=LATENCY_BINS)
+        self.failures += int(rows.failed.sum())
+        if model.task == "regression":
+            return
+        codes, place, counts = np.unique(rows.predicted.astype(np.int64), return_inverse=True, return_counts=True)
+        bins = np.bincount(place[rows.bin >= 0] * SCORE_BINS + rows.bin[rows.bin >= 0], minlength=len(codes) * SCORE_BINS)
+        for code, count, said in zip(codes.tolist(), counts.tolist(), bins.reshape(-1, SCORE_BINS), strict=True):
+            _add_count(self.predicted, names[code], count)
+            if said.any():
+                _add_array(self.said, group_of(names[code], model), said)
+
+    def add_labels(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
+        """Fold label effects in. `names` are those of the class codes."""
+        self.n_labelled += int(rows.sign.sum())
+        exponent = np.log2(np.maximum(rows.delay_ms, 0) / 1000 + 1).astype(np.int64)
+        np.add.at(self.delays, np.minimum(exponent, DELAY_BINS - 1), rows.sign)
+        if model.task == "regression":
+            self._add_errors(rows)
+            return
+        pairs = np.stack([rows.predicted, rows.label]).astype(np.int64)
+        for (predicted, actual), net in _net_counts(pairs, rows.sign):
+            _add_count(self.confusion, names[predicted] + BETWEEN + names[actual], net)
+        true = _came_true(rows, names, model)
+        codes, place = np.unique(pairs[0], return_inverse=True)
+        counts, scored = _zeros(len(codes), 2, SCORE_BINS), rows.bin >= 0
+        np.add.at(counts, (place[scored], true[scored], rows.bin[scored]), rows.sign[scored])
+        for code, count in zip(codes.tolist(), counts, strict=True):
+            if count.any():
+                _add_array(self.scored, group_of(names[code], model), count)
+
+    def _add_errors(self, rows: LabelRows) -> None:
+        error, label = rows.predicted - rows.label, rows.label
+        squares = np.square(error)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            share = np.abs(error) / np.abs(label)
+        known = share < LARGEST_SHARE
+        share = np.where(known, share, 0.0)
+        parts = [error, np.abs(error), squares, np.where(error > 0, squares, 0.0), label, np.square(label), share, np.square(share)]
+        told = exact.exact_sums(parts, rows.sign)
+        self.sums = [a + b for a, b in zip(self.sums, [*told, int(rows.sign[known].sum())], strict=True)]
+
+    def add(self, other: Answers) -> None:
+        """Merge another pane's answers into these."""
+        self.n_labelled += other.n_labelled
+        for name, count in other.predicted.items():
+            _add_count(self.predicted, name, count)
+        for name, count in other.confusion.items():
+            _add_count(self.confusion, name, count)
+        for name, counts in other.said.items():
+            _add_array(self.said, name, counts)
+        for name, counts in other.scored.items():
+            _add_array(self.scored, name, counts)
+        self.latencies += other.latencies
+        self.failures += other.failures
+        self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
+        self.delays += other.delays
+        self.losses.add(other.losses)
+
+    def sum_of(self, name: str) -> float:
+        """One of `SUMS` as a float."""
+        return exact.to_float(self.sums[SUMS.index(name)])
+
+    @property
+    def scores(self) -> Int64:
+        """Labelled rows by score, shape (2, 256): of what did not come true and of what did."""
+        return sum(self.scored.values(), _zeros(2, SCORE_BINS))
+
+
+def copy_of(answers: Answers) -> Answers:
+    """Answers that may be changed without changing the others."""
+    out = Answers()
+    out.add(answers)
+    return out
+
+
+def _add_count(into: dict[str, int], name: str, count: int) -> None:
+    into[name] = into.get(name, 0) + count
+    if not into[name]:
+        del into[name]
+
+
+def _add_array(into: dict[str, Int64], name: str, counts: Int64) -> None:
+    """Arrays of zeros are left out, so that a correction leaves nothing behind."""
+    total = into[name] + counts if name in into else counts.copy()
+    if total.any():
+        into[name] = total
+    else:
+        into.pop(name, None)
+
+
+def _net_counts(pairs: Int64, sign: Int64) -> list[tuple[tuple[int, int], int]]:
+    width = int(pairs.max(initial=0)) + 1
+    keys, inverse = np.unique(pairs[0] * width + pairs[1], return_inverse=True)
+    net = np.zeros(len(keys), np.int64)
+    np.add.at(net, inverse, sign)
+    return [(divmod(k, width), count) for k, count in zip(keys.tolist(), net.tolist(), strict=True) if count]
+
+
+class AnswersWire(msgspec.Struct, array_like=True):
+    """Answers as a snapshot holds them; sums as bytes, arrays as bytes of int64."""
+
+    n_labelled: int
+    predicted: dict[str, int]
+    said: dict[str, bytes]
+    latencies: bytes
+    failures: int
+    confusion: dict[str, int]
+    scored: dict[str, bytes]
+    sums: list[bytes]
+    delays: bytes
+    losses: tuple[int, bytes, bytes, int, bytes, bytes]
+
+
+def to_wire(answers: Answers) -> AnswersWire:
+    """For the codec of panes."""
+    loss = answers.losses
+    sums = [exact.to_bytes(each) for each in (loss.total, loss.squares, loss.residual, loss.residual_squares)]
+    return AnswersWire(
+        answers.n_labelled, answers.predicted, _packed(answers.said), answers.latencies.tobytes(), answers.failures, answers.confusion,
+        _packed(answers.scored), [exact.to_bytes(each) for each in answers.sums], answers.delays.tobytes(),
+        (loss.n, sums[0], sums[1], loss.scored, sums[2], sums[3]),
+    )  # fmt: skip
+
+
+def from_wire(wire: AnswersWire) -> Answers:
+    """The inverse of `to_wire`."""
+    n, total, squares, scored, residual, residual_squares = wire.losses
+    read = exact.from_bytes
+    losses = Losses(n, read(total), read(squares), scored, read(residual), read(residual_squares))
+    return Answers(
+        wire.n_labelled, wire.predicted, {name: _unpacked(data) for name, data in wire.said.items()}, _unpacked(wire.latencies),
+        wire.failures, wire.confusion, {name: _unpacked(data).reshape(2, -1) for name, data in wire.scored.items()},
+        [exact.from_bytes(each) for each in wire.sums], _unpacked(wire.delays), losses,
+    )  # fmt: skip
+
+
+def _packed(arrays: Mapping[str, Int64]) -> dict[str, bytes]:
+    return {name: counts.tobytes() for name, counts in arrays.items()}
+
+
+def _unpacked(data: bytes) -> Int64:
+    return np.frombuffer(data, np.int64).copy()
+
+
+def from_old(n_labelled: int, confusion: dict[str, int], scores: bytes, errors: bytes, delays: bytes, losses: Sequence[float]) -> Answers:
+    """From the parts of a snapshot of codec 1, which knew the labelled rows only, and their scores by the actual class alone."""
+    counts = _unpacked(scores).reshape(2, -1)
+    total = exact.exact_sums([[each] for each in (*np.frombuffer(errors).tolist(), *losses[1:])])
+    sums = [*total[:3], *[0] * (len(SUMS) - 3)]
+    scored = {OLD: counts} if counts.any() else {}
+    told = Losses(int(losses[0]), total[3], total[4])
+    return Answers(n_labelled, confusion=confusion, scored=scored, sums=sums, delays=_unpacked(delays), losses=told)
