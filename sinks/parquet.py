@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -171,7 +172,7 @@ def schema_of(table: str) -> pa.Schema:
     )
 
 
-def _arrow(kind: str, is_bytes: bool) -> pa.DataType:
+def _arrow(kind: str, is_bytes: bool) -> Any:
     """The Arrow type of a ClickHouse type.
 
     >>> _arrow("Map(LowCardinality(String), UInt64)", False)
@@ -199,10 +200,10 @@ def _block(table: str, rows: Sequence[msgspec.Struct]) -> pa.Table:
     return pa.table(arrays, schema=schema)
 
 
-def _array(values: Sequence[Any], field: pa.Field) -> pa.Array[Any]:
+def _array(values: Sequence[Any], field: pa.Field[Any]) -> pa.Array[Any]:
     if pa.types.is_map(field.type):
         values = [list(value.items()) if isinstance(value, dict) else value for value in values]
-    array = pa.array(values, type=field.type)
+    array: pa.Array[Any] = pa.array(values, type=field.type)
     if array.null_count and not field.nullable:
         raise ValueError(f"{field.name} has no value")
     return array
@@ -211,8 +212,10 @@ def _array(values: Sequence[Any], field: pa.Field) -> pa.Array[Any]:
 def _days(table: str, block: pa.Table) -> list[tuple[str, pa.Table]]:
     """The rows by the day they are filed under."""
     column = next(name for name in DAY_OF if name in block.column_names)
-    days = pa.array([_day(moment) for moment in block[column].cast(pa.int64()).to_pylist()])
-    return [(day, block.filter(pc.equal(days, day))) for day in dict.fromkeys(days.to_pylist())]
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    for i, moment in enumerate(block[column].cast(pa.int64()).to_pylist()):
+        rows_of[_day(int(moment or 0))].append(i)
+    return [(day, block.take(pa.array(rows, pa.int64()))) for day, rows in rows_of.items()]
 
 
 def _day(moment_ms: int) -> str:

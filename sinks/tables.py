@@ -52,6 +52,7 @@ _CREATED = re.compile(r"CREATE TABLE IF NOT EXISTS `?(\w+)`?\n\((.*?)\n\)\nENGIN
 _DECLARED = re.compile(rf"^    {_COLUMN}", re.MULTILINE)
 _ALTERED = re.compile(r"ALTER TABLE `?(\w+)`?\n(.*)", re.DOTALL)
 _ADDED = re.compile(rf"ADD COLUMN IF NOT EXISTS {_COLUMN}(?: AFTER `?(\w+)`?)?")
+_ORDERED = re.compile(r"MODIFY ORDER BY \(([^)]*)\)")
 
 
 @cache
@@ -67,12 +68,18 @@ def tables() -> Mapping[str, Table]:
     for statement in (statement for migration in migrations() for statement in migration.statements):
         if created := _CREATED.match(statement):
             columns = {name: (kind, comment) for name, kind, comment in _DECLARED.findall(created[2]) if "MATERIALIZED" not in kind}
-            found[created[1]] = Table(columns, tuple(part.strip(" `") for part in created[3].split(",")))
+            found[created[1]] = Table(columns, _names(created[3]))
         elif altered := _ALTERED.match(statement):
+            columns = dict(found[altered[1]].columns)
             for name, kind, comment, after in _ADDED.findall(altered[2]):
-                known = found[altered[1]]
-                found[altered[1]] = Table(_with(known.columns, name, (kind, comment), after), known.key)
+                columns = _with(columns, name, (kind, comment), after)
+            key = _ORDERED.search(altered[2])
+            found[altered[1]] = Table(columns, _names(key[1]) if key else found[altered[1]].key)
     return found
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip(" `") for name in text.split(","))
 
 
 def _with(columns: Mapping[str, tuple[str, str]], name: str, declared: tuple[str, str], after: str) -> dict[str, tuple[str, str]]:

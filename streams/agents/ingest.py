@@ -16,9 +16,10 @@ from faust.types import TP
 
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.progress import Marker, Progress, decode_marker, encode, progress_key
+from driftline.streams.agents.letters import bury
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.breaker import LIMIT, WINDOW
-from driftline.streams.intake import DeadLetter, Topic
+from driftline.streams.intake import Topic
 from driftline.streams.panes import Fence, PaneKey, decode_key, encode_key
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Incomplete
@@ -27,8 +28,6 @@ from driftline.streams.transport.contiguity import Apply, Contiguity, SeekBack
 
 log = logging.getLogger(__name__)
 MARKER = b"marker"
-LETTER_BYTES = 4 * 2**20  # of a dead letter; what compressed well on its way here might fit into no message now
-KEPT_BYTES = 65_536  # of the key and the value of a longer one
 REMIND_S = 30.0  # between two complaints about a topic that waits
 
 
@@ -169,22 +168,7 @@ class Ingest:
         self._met_s |= {(chunk.partition, model): now for model in partition.met}
         partition.met.clear()
         # No await since `apply`: a flush in between would write a marker that is past letters nobody has sent.
-        dead += [asyncio.ensure_future(self._send_dead(chunk, letter)) for letter in letters]
-
-    async def _send_dead(self, chunk: Chunk, letter: DeadLetter) -> None:
-        """Returns when the broker has the letter."""
-        i = letter.index
-        about = {
-            "code": letter.why.code, "message": letter.why.message, "topic": chunk.topic, "partition": chunk.partition,
-            "offset": int(chunk.offset[i]), "time": int(chunk.timestamp[i]),
-        }  # fmt: skip
-        key, value, given = chunk.key(i), chunk.value(i), chunk.headers[i]
-        size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in given)
-        if size > LETTER_BYTES:
-            key, value, given = key and key[:KEPT_BYTES], value and value[:KEPT_BYTES], ()
-            about["cut"] = size
-        headers = [*given, *((f"driftline.error.{name}", str(text).encode()) for name, text in about.items())]
-        await (await self._w.send(self._w.topics.dead_letters, chunk.partition, key, value, headers))
+        dead += [asyncio.ensure_future(bury(self._w, chunk, letter.index, letter.why)) for letter in letters]
 
     def _waiting(self, number: int) -> list[TP]:
         """The topics of a partition that wait for a person: too many of their last records were dead letters."""

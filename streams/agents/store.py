@@ -1,28 +1,41 @@
-"""store: what evaluate and decide said, and what nobody could use, into the store. One insert a table and chunk."""
+"""store: what evaluate and decide said, and what nobody could use, into the store. One insert a table and block.
+
+A block is a chunk, or the part of it between two multiples of `BLOCK` offsets: what is read again after a crash falls into the same
+blocks wherever the fetches were cut, all but the first and the last.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+import numpy as np
 from faust.types import TP
 
-from driftline.schemas.errors import DriftlineError
+from driftline.schemas.errors import DriftlineError, Rejected
 from driftline.schemas.topics import Topics
-from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.rows import Rows, dead_letter_rows, event_rows, result_rows
+from driftline.sinks.sink import Sink
+from driftline.streams.agents.letters import bury
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.contiguity import Succession
+
+log = logging.getLogger(__name__)
+BLOCK = 1_000  # offsets
+REMIND_S = 10.0  # between two reports of how far a partition is behind
 
 
 class Store:
     """The output partitions of this worker. A chunk is acknowledged when all its rows are stored."""
 
-    def __init__(self, wiring: Wiring, sink: ClickHouse) -> None:
+    def __init__(self, wiring: Wiring, sink: Sink) -> None:
         self._w, self._sink = wiring, sink
         self._succession = Succession()
         self.done: dict[TP, int] = {}
@@ -34,32 +47,80 @@ class Store:
     async def run(self, stream: Any) -> None:
         """Store chunk by chunk. While the store is away this waits, and the lane holds its partitions back."""
         async for event in stream.events():
-            self._succession.follow(event.value)
-            await store(event.value, self._sink, self._w.topics)
-            self.done[event.message.tp] = event.value.end
+            chunk: Chunk = event.value
+            self._succession.follow(chunk)
+            for i, why in (await self._stored(chunk, event.message.tp)).items():
+                await bury(self._w, chunk, i, why)
+            self.done[event.message.tp] = chunk.end
+
+    async def _stored(self, chunk: Chunk, tp: TP) -> dict[int, Rejected]:
+        """What `store` answers; says meanwhile how much waits."""
+        storing = asyncio.ensure_future(store(chunk, self._sink, self._w.topics))
+        while not (await asyncio.wait({storing}, timeout=REMIND_S))[0]:
+            end = self._w.consumer.highwater(tp) or chunk.end
+            log.warning("%s-%s waits for the store; %s records are behind", tp.topic, tp.partition, end - chunk.first)
+        return storing.result()
 
 
-async def store(chunk: Chunk, sink: ClickHouse, topics: Topics) -> None:
+@dataclass(frozen=True, slots=True)
+class Rowed:
+    """Rows of one table, and for each the number of the record in its chunk that it came from."""
+
+    rows: list[msgspec.Struct] = field(default_factory=list)
+    records: list[int] = field(default_factory=list)
+
+
+async def store(chunk: Chunk, sink: Sink, topics: Topics) -> dict[int, Rejected]:
     """Store one chunk of the topics results, alerts, retrain or dead-letters; returns when its rows are stored.
 
     A record that cannot be read raises `DriftlineError` before anything of the chunk is stored: what writes these topics is ours.
+
+    Returns
+    -------
+    The numbers of the records of which the store refused a row, and why. The other rows are stored.
     """
-    for table, rows in rows_of(chunk, topics).items():
-        await asyncio.to_thread(sink.insert, table, rows, token(chunk, table))
+    refused: dict[int, Rejected] = {}
+    for block, tables in [(block, rows_of(block, topics)) for block in blocks(chunk)]:
+        for table, found in tables.items():
+
+            def take(number: int, error: DriftlineError, block: Chunk = block, found: Rowed = found) -> None:
+                if chunk.topic == topics.dead_letters:
+                    raise error  # or its letter would come back here
+                record = int(np.searchsorted(chunk.offset, block.offset[found.records[number]]))
+                refused[record] = Rejected(error.code, error.message)
+
+            await asyncio.to_thread(sink.insert, table, found.rows, token(block, table), take)
+    return refused
 
 
-def rows_of(chunk: Chunk, topics: Topics) -> Rows:
+def blocks(chunk: Chunk) -> Iterator[Chunk]:
+    """The chunk, cut at the multiples of `BLOCK` offsets.
+
+    >>> from driftline.streams.transport.chunk import chunk_of
+    >>> chunk = chunk_of("t", 0, 997, 2_001, [(i, 0, None, b"", ()) for i in (998, 1_000, 1_999, 2_000)])
+    >>> [(block.first, block.end, block.offset.tolist()) for block in blocks(chunk)]
+    [(997, 1000, [998]), (1000, 2000, [1000, 1999]), (2000, 2001, [2000])]
+    """
+    for begin in range(chunk.first - chunk.first % BLOCK, chunk.end, BLOCK):
+        part, end = chunk.since(max(begin, chunk.first)), min(begin + BLOCK, chunk.end)
+        n = int(np.searchsorted(part.offset, end))
+        names = ("offset", "timestamp", "key_start", "key_end", "value_start", "value_end", "headers")
+        yield replace(part, end=end, **{name: getattr(part, name)[:n] for name in names})
+
+
+def rows_of(chunk: Chunk, topics: Topics) -> dict[str, Rowed]:
     """All rows of a chunk, by table."""
-    rows: Rows = defaultdict(list)
+    found: defaultdict[str, Rowed] = defaultdict(Rowed)
     for i in range(len(chunk)):
         try:
             of_record = _rows_of_record(chunk, i, topics)
         except DriftlineError as error:
             where = f"{chunk.topic}, partition {chunk.partition}, offset {int(chunk.offset[i])}"
             raise DriftlineError(error.code, f"{where}: {error.message}", error.fix) from None
-        for table, more in of_record.items():
-            rows[table] += more
-    return rows
+        for table, rows in of_record.items():
+            found[table].rows.extend(rows)
+            found[table].records.extend([i] * len(rows))
+    return found
 
 
 def token(chunk: Chunk, table: str) -> str:

@@ -134,19 +134,25 @@ def _clickhouse(stack: ExitStack, request: pytest.FixtureRequest, tmp_path: Path
         return store
 
     reader = opened()
-    faults = [{"code": 241}, {"drop": "before"}, {"drop": "after"}, {"status": 503}, {"code": 252}, {"half": True}] if gateway else []
+    faults: list[dict[str, object]] = (
+        [{"code": 241}, {"drop": "before"}, {"drop": "after"}, {"status": 503}, {"half": True}] if gateway else []
+    )
 
     def disturb() -> int:
         if gateway:
             gateway.fail(*faults)
         return len(faults)
 
+    def mend() -> None:
+        if gateway:
+            gateway.fail()
+
     return Place(
         opened,
         lambda table: list(reader.query(f"SELECT * FROM `{table}`").to_pylist()),
         lambda table: list(reader.query(f"SELECT * FROM `{table}` FINAL").to_pylist()),
         disturb,
-        lambda: gateway and gateway.fail(),
+        mend,
     )
 
 
@@ -163,10 +169,14 @@ def _parquet(stack: ExitStack, tmp_path: Path) -> Place:
         in_the_way.write_bytes(b"no folder")
         return 3
 
+    def mend() -> None:
+        if in_the_way.is_file():
+            in_the_way.unlink()
+
     return Place(
         lambda **options: stack.enter_context(Parquet(directory, **options)),
         stored,
         lambda table: list(latest(directory, table).to_pylist()),
         disturb,
-        lambda: in_the_way.is_file() and in_the_way.unlink(),
+        mend,
     )

@@ -13,7 +13,8 @@ import pytest
 
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.results import QualityResult
-from driftline.sinks.clickhouse import ClickHouse, masked, migrations
+from driftline.sinks.clickhouse import ClickHouse, masked
+from driftline.sinks.tables import migrations
 
 Open = Callable[..., ClickHouse]
 HOUR = 3_600_000

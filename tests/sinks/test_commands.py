@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from driftline.cli import main
-from driftline.sinks.clickhouse import ClickHouse, migrations
+from driftline.sinks.clickhouse import ClickHouse
+from driftline.sinks.tables import migrations
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -9,8 +9,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from driftline.sinks.clickhouse import ClickHouse, migrations
+from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.rows import TABLES
+from driftline.sinks.tables import migrations
 
 MIGRATED = {*TABLES, "models", "schema_migrations"}
 

@@ -23,7 +23,7 @@ from driftline.schemas.results import DriftResult, PerformanceResult, QualityRes
 from driftline.schemas.topics import Topics
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.rows import KEPT_BYTES, dead_letter_rows, event_rows
-from driftline.streams.agents.store import rows_of, store, token
+from driftline.streams.agents.store import blocks, rows_of, store, token
 from driftline.streams.transport.chunk import Chunk, Headers, chunk_of
 
 TOPICS = Topics()
@@ -111,7 +111,7 @@ def ask(sink: ClickHouse, sql: str) -> list[dict[str, Any]]:
 def test_one_insert_a_table_and_chunk(embedded: ClickHouse) -> None:
     quality = QualityResult("churn", "7", "", 0, HOUR, "age", "missing_rate", 0.0, 0.0, 0.1, 9, "ok", "", "ref", "pol", True, 1.0, 1)
     chunk = results(Results(drift_results=[drift("age")], quality_results=[quality]), Results(drift_results=[drift("income")]))
-    assert {table: len(rows) for table, rows in rows_of(chunk, TOPICS).items()} == {"drift_results": 2, "quality_results": 1}
+    assert {table: len(found.rows) for table, found in rows_of(chunk, TOPICS).items()} == {"drift_results": 2, "quality_results": 1}
     keep(embedded, chunk)
     assert ask(embedded, "SELECT feature FROM v_drift ORDER BY feature") == [{"feature": "age"}, {"feature": "income"}]
 
@@ -131,6 +131,31 @@ def test_records_that_come_again_in_other_chunks_change_nothing_that_is_seen(emb
 def test_other_content_at_the_offsets_of_a_topic_before_is_stored(embedded: ClickHouse) -> None:
     keep(embedded, results(Results(drift_results=[drift("age")])), results(Results(drift_results=[drift("income")])))
     assert ask(embedded, "SELECT count() AS n FROM v_drift") == [{"n": 2}]
+
+
+def test_a_record_with_a_row_that_the_store_refuses_is_named_and_every_other_row_stored(embedded: ClickHouse) -> None:
+    bad = msgspec.structs.replace(drift("income"), coverage=1.5)
+    records = [Results(drift_results=[drift("age")]), Results(drift_results=[drift("plan"), bad]), Results(drift_results=[drift("tenure")])]
+    refused = asyncio.run(store(results(*records, first=998), embedded, TOPICS))
+    assert {i: why.code for i, why in refused.items()} == {1: "store_rejected"}
+    assert "coverage_is_a_share" in refused[1].message
+    assert [row["feature"] for row in ask(embedded, "SELECT feature FROM v_drift ORDER BY feature")] == ["age", "plan", "tenure"]
+
+
+def test_a_dead_letter_that_the_store_refuses_stops_instead_of_becoming_its_own_dead_letter(embedded: ClickHouse) -> None:
+    embedded._command("ALTER TABLE dead_letters ADD CONSTRAINT nothing_is_right CHECK partition = 0")
+    with pytest.raises(DriftlineError, match="nothing_is_right"):
+        keep(embedded, chunk_of(TOPICS.dead_letters, 1, 5, 6, [(5, 0, *dead_letter())]))
+
+
+def test_blocks_end_at_the_same_offsets_however_the_chunks_were_cut(embedded: ClickHouse) -> None:
+    records = [(i, 0, b"churn", encode_results(Results(drift_results=[drift(hour=i)])), ()) for i in range(2_500)]
+    whole = chunk_of(TOPICS.results, 0, 0, 2_500, records)
+    keep(embedded, *(chunk_of(TOPICS.results, 0, cut, cut + 1_250, records[cut : cut + 1_250]) for cut in (0, 1_250)))
+    before = ask(embedded, "SELECT count() AS n FROM drift_results")
+    assert [(block.first, block.end) for block in blocks(whole)] == [(0, 1_000), (1_000, 2_000), (2_000, 2_500)]
+    keep(embedded, whole)
+    assert ask(embedded, "SELECT count() AS n FROM v_drift") == before == [{"n": 2_500}]
 
 
 def test_the_token_names_table_topic_partition_and_offsets() -> None:
