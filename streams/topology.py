@@ -12,7 +12,7 @@ An agent's file says in which order it makes things durable; what it decides is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,8 @@ class Pipeline:
     store: Store
 
 
-def build(app: faust.App, wiring: Wiring, sink: ClickHouse) -> Pipeline:
-    """Wire every agent to its topics."""
+def build(app: faust.App, wiring: Wiring, sink: ClickHouse, ready: Callable[[], object]) -> Pipeline:
+    """Wire every agent to its topics; `ready` is called whenever all verbs have begun with the partitions of an assignment."""
     topics = wiring.topics
     verbs = Pipeline(Ingest(wiring), Evaluate(wiring), Decide(wiring), Store(wiring, sink))
     outputs = (topics.results, topics.alerts, topics.retrain, topics.dead_letters)
@@ -59,6 +59,7 @@ def build(app: faust.App, wiring: Wiring, sink: ClickHouse) -> Pipeline:
         assigned: Iterable[TP] = app.consumer.assignment()
         for verb in (verbs.ingest, verbs.evaluate, verbs.decide, verbs.store):
             await verb.start(assigned)
+        ready()
 
     app.on_rebalance_complete.connect(begin, weak=False)
     return verbs

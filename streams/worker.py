@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
@@ -135,7 +135,7 @@ class Worker:
         self.crashed: BaseException | None = None
 
     def start(self, timeout_s: float = 60.0) -> None:
-        """Start and wait until partitions are assigned and state is recovered."""
+        """Start and wait until partitions are assigned, their state is recovered, and every verb has begun with it."""
         self._thread.start()
         if not self._ready.wait(timeout_s) and not self.crashed:
             raise DriftlineError(
@@ -227,8 +227,7 @@ class Worker:
         ingest, evaluate, decide = (State(app, name, self._partitions) for name in ("ingest", "evaluate", "decide"))
         states = (ingest, evaluate, decide)
         wiring = Wiring(app, self._topics, self._partitions, registry, reader, *states, self._timing.flush_s, self._breaker)
-        self._verbs = build(app, wiring, self._sink)
-        app.on_rebalance_complete.connect(_call(self._ready.set), weak=False)
+        self._verbs = build(app, wiring, self._sink, self._ready.set)
         await app.start()
         while not self._stop.is_set() and not app.crashed:
             await asyncio.sleep(0.1)
@@ -237,10 +236,3 @@ class Worker:
         else:
             await self._verbs.ingest.flush()
         await app.stop()
-
-
-def _call(function: Callable[[], Any]) -> Callable[..., Any]:
-    async def receiver(*_: Any, **__: Any) -> None:
-        function()
-
-    return receiver

@@ -95,7 +95,7 @@ class Ingest:
             needed[TP(self._w.topics.outcomes, k)] = partition.needed.outcomes
         ends = await self._w.consumer.highwaters(*needed) if needed else {}
         for tp, position in needed.items():
-            if (ends.get(tp) or 0) < position:
+            if ends[tp] < position:
                 raise DriftlineError(
                     "topic_recreated",
                     f"{tp.topic}-{tp.partition} ends at {ends.get(tp)}, but {position} records of it were processed: it was made anew",

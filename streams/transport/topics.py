@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, TopicMetadata
 
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.topics import DAY_MS, Topic, Topics
@@ -170,11 +170,19 @@ def _counts(admin: AdminClient) -> dict[str, int]:
     while True:
         try:
             found = admin.list_topics(timeout=_ASK_S).topics
-            return {name: len(topic.partitions) for name, topic in found.items()}
+            if not any(_is_being_made(topic) for topic in found.values()) or time.monotonic() > deadline:
+                return {name: len(topic.partitions) for name, topic in found.items()}
+            time.sleep(_LOOK_S)
         except KafkaException as error:
             admin.poll(0)  # a refused login is told to `_refused` only; the client itself would go on trying
             if time.monotonic() > deadline:
                 raise _unreachable(error) from error
+
+
+def _is_being_made(topic: TopicMetadata) -> bool:
+    """Whether a topic was made so lately that its partitions have no leader yet; their number would be a guess."""
+    unknown = KafkaError.LEADER_NOT_AVAILABLE
+    return any(error and error.code() == unknown for error in (topic.error, *(part.error for part in topic.partitions.values())))
 
 
 def _unreachable(error: KafkaException) -> DriftlineError:

@@ -31,8 +31,8 @@ def run(
     """Run one worker until SIGTERM or SIGINT; start as many as there are partitions and cores.
 
     Addresses come from DRIFTLINE_KAFKA and DRIFTLINE_CLICKHOUSE, model files from the directory DRIFTLINE_MODELS. The worker
-    refuses to start on wrong topics or tables, and says what to do about them. It ends with status 1 when it crashed; start it again,
-    nothing is lost.
+    refuses to go on with wrong topics, tables or state, says what to do about them, and ends with status 2. It ends with status 1
+    when it crashed; start it again, nothing is lost.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
     logging.getLogger().handlers[0].addFilter(_is_no_refusal)
@@ -72,6 +72,8 @@ def _serve(worker: Worker) -> None:
     while worker.alive and not stopping.wait(0.2):
         pass
     worker.stop()
+    if isinstance(worker.crashed, DriftlineError):  # told by the command line, with its fix, as one met at the start is
+        raise worker.crashed
     if worker.crashed:
         log.critical("crashed: %s", worker.crashed)
         raise typer.Exit(1)
