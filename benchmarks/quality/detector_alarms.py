@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ DRIFTLINE: Settings = {
     "Adwin": ("delta", CHANCES, {}),
     "Bocpd": ("hazard", [1e-2, 1e-3, 1e-4, 1e-6, 1e-9], {"prior_mean": 0.25, "prior_var": 0.1, "data_var": 0.15}),
     "Cusum": ("lambda_", LAMBDAS, {}),
-    "Ddm": ("drift_threshold", LIMITS, {}),
+    "Ddm": ("drift_threshold", LIMITS[1:], {}),
     "Ecdd": ("average_run_length", [100, 400, 1000], {}),
     "EDetector": ("average_run_length", [1e2, 1e3, 1e4, 1e5, 1e6], {}),
     "Eddm": ("beta", [0.94, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5], {}),
@@ -34,12 +35,12 @@ DRIFTLINE: Settings = {
     "HddmW": ("drift_confidence", CHANCES, {}),
     "Kswin": ("alpha", CHANCES, {"seed": 1}),
     "PageHinkley": ("threshold", LAMBDAS, {"mode": "up"}),
-    "Rddm": ("drift_level", [2.0, 2.258, 2.5, 3.0, 3.5, 4.0, 5.0], {}),
+    "Rddm": ("drift_level", [2.258, 2.5, 3.0, 3.5, 4.0, 5.0], {}),
     "Stepd": ("alpha_d", [0.003, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6], {}),
 }
 RIVER: Settings = {
     "ADWIN": ("delta", CHANCES, {}),
-    "DDM": ("drift_threshold", LIMITS, {}),
+    "DDM": ("drift_threshold", LIMITS[1:], {}),
     "EDDM": ("beta", [0.94, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5], {}),
     "HDDM_A": ("drift_confidence", CHANCES, {}),
     "HDDM_W": ("drift_confidence", CHANCES, {}),
@@ -49,13 +50,13 @@ RIVER: Settings = {
 FROUROS: Settings = {
     "ADWIN": ("delta", CHANCES, {}),
     "CUSUM": ("lambda_", LAMBDAS, {}),
-    "DDM": ("drift_level", LIMITS, {}),
+    "DDM": ("drift_level", LIMITS[1:], {}),
     "ECDDWT": ("average_run_length", [100, 400, 1000], {}),
     "EDDM": ("beta", [0.94, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5], {}),
     "HDDMA": ("alpha_d", CHANCES, {}),
     "HDDMW": ("alpha_d", CHANCES, {}),
     "PageHinkley": ("lambda_", LAMBDAS, {}),
-    "RDDM": ("drift_level", [2.0, 2.258, 2.5, 3.0, 3.5, 4.0, 5.0], {}),
+    "RDDM": ("drift_level", [2.258, 2.5, 3.0, 3.5, 4.0, 5.0], {}),
     "STEPD": ("alpha_d", [0.003, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6], {}),
 }
 
@@ -110,8 +111,7 @@ def main(library: str, streams: str, target: str) -> None:
             alarms = {s: list(run(name, {**others, knob: value}, given[s], baselines[s])) for s in given}
             found.setdefault(name, {})[f"{knob}={value:g}"] = alarms
         print(f"· {library} {name}", file=sys.stderr, flush=True)
-    with open(target, "w") as out:
-        json.dump(found, out)
+    Path(target).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
