@@ -19,7 +19,7 @@ from typing import Any
 import faust
 from faust.types import TP
 
-from driftline.sinks.clickhouse import ClickHouse
+from driftline.sinks.sink import Sink
 from driftline.streams.agents.decide import Decide
 from driftline.streams.agents.evaluate import Evaluate
 from driftline.streams.agents.ingest import Ingest
@@ -38,7 +38,7 @@ class Pipeline:
     store: Store
 
 
-def build(app: faust.App, wiring: Wiring, sink: ClickHouse, ready: Callable[[], object]) -> Pipeline:
+def build(app: faust.App, wiring: Wiring, sink: Sink, ready: Callable[[], object]) -> Pipeline:
     """Wire every agent to its topics; `ready` is called whenever all verbs have begun with the partitions of an assignment."""
     topics = wiring.topics
     verbs = Pipeline(Ingest(wiring), Evaluate(wiring), Decide(wiring), Store(wiring, sink))

@@ -19,7 +19,7 @@ from faust.types.auth import CredentialsT
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.topics import Topics
-from driftline.sinks.clickhouse import ClickHouse
+from driftline.sinks.sink import Sink
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.registry import Registry
 from driftline.streams.topology import Pipeline, build
@@ -116,7 +116,7 @@ class Worker:
     def __init__(
         self,
         kafka: Mapping[str, Any],
-        sink: ClickHouse,
+        sink: Sink,
         models: Mapping[str, Model],
         *,
         prefix: str,

@@ -7,13 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import write_docs
 from confluent_kafka import Producer
 
 from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction
+from driftline.schemas.results import PerformanceResult
 from driftline.schemas.topics import Topics
 from driftline.sinks.clickhouse import ClickHouse
+from driftline.sinks.parquet import Parquet
 from driftline.streams.ledger import Event
 from driftline.streams.transport.embedded import EmbeddedBroker
 
@@ -71,6 +74,19 @@ def test_the_worked_example_of_the_policy_is_true() -> None:
 
 def test_the_example_of_a_comparison_is_true() -> None:
     assert run_python("compare.md")["found"].drifted == ["age"]
+
+
+def test_the_examples_of_parquet_files_run(store: ClickHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = PerformanceResult(
+        "churn", "7", "", 0, 3_600_000, "auc", "realised", 0.6, None, None, 0.8, 4, 3, 0.75, None, 0.7, "worse", "", "ref", "pol", True, 1
+    )
+    with Parquet(tmp_path / "results") as sink:
+        for revision in (1, 2):
+            sink.insert("performance_results", [msgspec.structs.replace(row, value=revision / 10, revision=revision)], f"t{revision}")
+    monkeypatch.chdir(tmp_path)
+    assert run_python("parquet.md")["performance"]["value"].tolist() == [0.2]
+    (query,) = blocks("parquet.md", "sql")
+    assert [found["value"] for found in store.query(query.replace("results/", f"{tmp_path}/results/", 1)).to_pylist()] == [0.2]
 
 
 def test_the_receiver_gets_every_request_once_and_skips_what_it_does_not_know(embedded_broker: EmbeddedBroker) -> None:

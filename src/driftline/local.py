@@ -12,7 +12,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, Self
@@ -69,6 +69,8 @@ class LocalStack:
         `host:port` of a running Kafka, where missing topics are made; None starts the embedded broker.
     store
         A directory for the embedded ClickHouse, or the address of any; None is a temporary directory.
+    parquet
+        A directory to which every row is written as Parquet files too.
     partitions
         Of each source topic, where it is made here.
 
@@ -95,12 +97,13 @@ class LocalStack:
         *,
         kafka: str | None = None,
         store: str | Path | None = None,
+        parquet: str | Path | None = None,
         prefix: str = "driftline",
         partitions: int = 4,
     ) -> None:
         self.topics = Topics(prefix)
         self._models, self._references = dict(models), list(references)
-        self._given_kafka, self._store, self._partitions = kafka, store, partitions
+        self._given_kafka, self._store, self._parquet, self._partitions = kafka, store, parquet, partitions
         self._ends = ExitStack()
 
     def __enter__(self) -> Self:
@@ -169,11 +172,14 @@ class LocalStack:
         return sink
 
     def _start_worker(self, ends: ExitStack) -> Worker:
+        from driftline.sinks.parquet import Parquet
+        from driftline.sinks.sink import Sinks
         from driftline.streams.worker import Timing, Worker
 
         timing = Timing(flush_s=FLUSH_S)
+        sink = ends.enter_context(closing(Sinks(self.sink, *([Parquet(self._parquet)] if self._parquet else []))))
         worker = Worker(
-            self._client, self.sink, self._models, prefix=self.topics.prefix, partitions=self._partitions, timing=timing,
+            self._client, sink, self._models, prefix=self.topics.prefix, partitions=self._partitions, timing=timing,
             breaker=False,  # what is fed has an end, and is summed up there
         )  # fmt: skip
         ends.callback(worker.stop)

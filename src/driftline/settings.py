@@ -39,11 +39,12 @@ class Settings:
     >>> Settings.from_environment({"DRIFTLINE_KAFKA": "localhost:9092"}).kafka_client()
     {'bootstrap.servers': 'localhost:9092', 'security.protocol': 'PLAINTEXT'}
     >>> Settings(clickhouse="http://reader:secret@store:8123/drift")
-    Settings(kafka='', clickhouse='http://reader:***@store:8123/drift', models='', prefix='driftline')
+    Settings(kafka='', clickhouse='http://reader:***@store:8123/drift', parquet='', models='', prefix='driftline')
     """
 
     kafka: str = ""
     clickhouse: str = ""
+    parquet: str = ""
     models: str = ""
     prefix: str = "driftline"
     security: KafkaSecurity = KafkaSecurity()
@@ -53,7 +54,8 @@ class Settings:
 
     def __repr__(self) -> str:
         store = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.clickhouse)
-        return f"Settings(kafka={self.kafka!r}, clickhouse={store!r}, models={self.models!r}, prefix={self.prefix!r})"
+        places = f"clickhouse={store!r}, parquet={self.parquet!r}"
+        return f"Settings(kafka={self.kafka!r}, {places}, models={self.models!r}, prefix={self.prefix!r})"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -65,6 +67,7 @@ class Settings:
         return cls(
             kafka=value("KAFKA"),
             clickhouse=value("CLICKHOUSE"),
+            parquet=value("PARQUET"),
             models=value("MODELS"),
             prefix=value("PREFIX", "driftline"),
             security=KafkaSecurity(

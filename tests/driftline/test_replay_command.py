@@ -10,6 +10,10 @@ import pandas as pd
 import pytest
 
 from driftline import cli
+from driftline.sinks.clickhouse import ClickHouse
+from driftline.sinks.parquet import latest
+from driftline.sinks.rows import TABLES
+from driftline.sinks.tables import tables
 
 MAPPING = """
 prediction = "says"
@@ -49,6 +53,17 @@ def test_it_prints_what_was_found_and_keeps_the_store(files: list[str], tmp_path
     assert "[age]" in out
     assert "opened): churn 1: data drift in 2026-01-05 05:00 to " in out
     assert f"DRIFTLINE_CLICKHOUSE=chdb://{tmp_path / 'store'} driftline sql" in err
+
+
+def test_parquet_files_hold_what_the_store_holds(files: list[str], tmp_path: Path) -> None:
+    assert call(*files, "--store", str(tmp_path / "store"), "--parquet", str(tmp_path / "parquet"), "--quiet") == 0
+    with ClickHouse.connect(f"chdb://{tmp_path}/store") as store:
+        for table in TABLES:
+            order = list(tables()[table].key)
+            ours = latest(tmp_path / "parquet", table).drop_columns(["day"]).to_pandas().sort_values(order).astype(str)
+            theirs = store.query(f"SELECT * FROM `{table}` FINAL").to_pandas().sort_values(order).astype(str)
+            assert ours.to_numpy().tolist() == theirs.to_numpy().tolist(), table
+    assert latest(tmp_path / "parquet", "drift_results").num_rows > 0
 
 
 def test_json_is_all_that_standard_output_gets(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,12 @@ def test_an_address_that_is_used_and_missing_is_named(use: str, name: str) -> No
 
 
 def test_every_address_comes_from_its_variable() -> None:
-    environment = {"DRIFTLINE_CLICKHOUSE": "chdb:///data", "DRIFTLINE_MODELS": "models", "DRIFTLINE_PREFIX": "team"}
+    environment = {
+        "DRIFTLINE_CLICKHOUSE": "chdb:///data",
+        "DRIFTLINE_PARQUET": "files",
+        "DRIFTLINE_MODELS": "models",
+        "DRIFTLINE_PREFIX": "team",
+    }
     settings = Settings.from_environment(environment)
     assert (settings.store(), settings.models_directory(), settings.topics().panes) == ("chdb:///data", Path("models"), "team.panes")
 

@@ -21,6 +21,7 @@ def run(
     map: Annotated[Path | None, typer.Option(help="TOML that says which column is what; examples/elec/elec.toml shows how.")] = None,
     kafka: Annotated[str | None, typer.Option(help="host:port of a running Kafka; left out: the embedded broker.")] = None,
     store: Annotated[str | None, typer.Option(help="Directory of the results, kept; or the address of a ClickHouse.")] = None,
+    parquet: Annotated[str | None, typer.Option(help="Directory that gets every row as Parquet files too.")] = None,
     prefix: Annotated[str, typer.Option(help="Prefix of the topics. A new one for each run on a Kafka that stays.")] = "driftline-replay",
     partitions: Annotated[int, typer.Option(min=1, help="Of each source topic.")] = 4,
     dead_letters: Annotated[bool, typer.Option("--dead-letters", help="Instead of a file: the dead letters at DRIFTLINE_KAFKA.")] = False,
@@ -44,9 +45,8 @@ def run(
     from driftline.summary import summarise
 
     replay = open_replay(file, map)
-    stack = LocalStack(
-        {replay.model.model: replay.model}, replay.references, kafka=kafka, store=store, prefix=prefix, partitions=partitions
-    )
+    models = {replay.model.model: replay.model}
+    stack = LocalStack(models, replay.references, kafka=kafka, store=store, parquet=parquet, prefix=prefix, partitions=partitions)
     with _progress(replay.events, quiet) as fed, stack:
         stack.feed(replay.records(), fed)
         stack.drain()

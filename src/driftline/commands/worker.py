@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -14,6 +15,8 @@ from driftline.schemas.errors import DriftlineError
 from driftline.schemas.load import load_models
 from driftline.settings import Settings
 from driftline.sinks.clickhouse import ClickHouse
+from driftline.sinks.parquet import Parquet
+from driftline.sinks.sink import Sinks
 from driftline.streams.transport import topics as administration
 from driftline.streams.worker import Timing, Worker
 
@@ -30,9 +33,9 @@ def run(
 ) -> None:
     """Run one worker until SIGTERM or SIGINT; start as many as there are partitions and cores.
 
-    Addresses come from DRIFTLINE_KAFKA and DRIFTLINE_CLICKHOUSE, model files from the directory DRIFTLINE_MODELS. The worker
-    refuses to go on with wrong topics, tables or state, says what to do about them, and ends with status 2. It ends with status 1
-    when it crashed; start it again, nothing is lost.
+    Addresses come from DRIFTLINE_KAFKA and DRIFTLINE_CLICKHOUSE, model files from the directory DRIFTLINE_MODELS. With DRIFTLINE_PARQUET,
+    a directory, every row is also written to Parquet files. The worker refuses to go on with wrong topics, tables or state, says what
+    to do about them, and ends with status 2. It ends with status 1 when it crashed; start it again, nothing is lost.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
     logging.getLogger().handlers[0].addFilter(_is_no_refusal)
@@ -41,8 +44,9 @@ def run(
     models = load_models(settings.models_directory()) if settings.models else {}
     kafka = settings.kafka_client()
     partitions = administration.require(kafka, settings.topics(), _needed_retention(models))
-    with ClickHouse.connect(settings.store(), on_retry=_waiting) as sink:
-        if pending := sink.pending():
+    files = [Parquet(settings.parquet, on_retry=_waiting)] if settings.parquet else []
+    with ClickHouse.connect(settings.store(), on_retry=_waiting) as store, closing(Sinks(store, *files)) as sink:
+        if pending := store.pending():
             names = ", ".join(migration.name for migration in pending)
             raise DriftlineError("store_schema", f"the store misses the migrations {names}", "run `driftline migrate`")
         worker = Worker(
