@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 UInt64 = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 
+_STEP: Final = 65_536  # rows that are worked on at a time where a copy of all would double the memory
 _PRIME = np.uint64(1099511628211)
 _BASIS = np.uint64(14695981039346656037)
 
@@ -48,104 +49,251 @@ def _mix(h: UInt64) -> UInt64:
 
 
 class Columns:
-    """Named columns that grow together.
+    """Named columns that grow together, each as narrow as its values allow.
 
-    >>> c = Columns(ts=np.int64)
-    >>> c.append(2, ts=np.array([5, 6]))
+    `int` and `float` columns are read as int64 and float64; they are held in fewer bytes where nothing is lost by it: whole numbers
+    relative to a base in one, two or four bytes, floats in four. NumPy types are held as they are.
+
+    >>> c = Columns(ts=int, label=float)
+    >>> c.append(2, ts=np.array([1_767_571_200_000, 1_767_571_200_250]), label=1.0)
     array([0, 1])
-    >>> c["ts"]
-    array([5, 6])
+    >>> c.take("ts", np.array([1])).tolist(), c.bytes_per_row
+    ([1767571200250], 5)
     """
 
-    def __init__(self, **types: Any) -> None:
-        self._arrays: dict[str, NDArray[Any]] = {name: np.empty(16, kind) for name, kind in types.items()}
+    def __init__(self, **kinds: Any) -> None:
+        self._columns: dict[str, _Column] = {name: _column(kind) for name, kind in kinds.items()}
         self.size = 0
 
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        """A view of the filled part; writing to it changes the column."""
-        return self._arrays[name][: self.size]
+    def take(self, name: str, rows: Rows | slice) -> NDArray[Any]:
+        """The values of a column in these rows."""
+        return self._columns[name].take(rows)
+
+    def all(self, name: str) -> NDArray[Any]:
+        """The values of a column in all rows, which costs as many bytes for as long as they are kept."""
+        return self._columns[name].take(slice(self.size))
+
+    def put(self, name: str, rows: Rows, values: NDArray[Any]) -> None:
+        """Replace the values of a column in these rows."""
+        if len(rows):
+            self._columns[name].put(rows, values, self.size)
 
     def append(self, n: int, **values: Any) -> Rows:
         """Add `n` rows and return their numbers; every column must be given, an array or one value for all."""
-        end = self.size + n
-        for name, array in self._arrays.items():
-            if end > len(array):
-                grown = np.empty(max(end, 2 * len(array)), array.dtype)
-                grown[: self.size] = array[: self.size]
-                self._arrays[name] = grown
-            self._arrays[name][self.size : end] = values[name]
-        rows = np.arange(self.size, end)
-        self.size = end
+        rows = np.arange(self.size, self.size + n)
+        for name, column in self._columns.items():
+            column.reserve(self.size + n, self.size)
+            if n:
+                column.put(slice(self.size, self.size + n), np.asarray(values[name]), self.size)
+        self.size += n
         return rows
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Drop the rows outside `mask`; the rest move up in order."""
-        self._arrays = {name: array[: self.size][mask] for name, array in self._arrays.items()}
-        self.size = int(mask.sum())
+        for column in self._columns.values():
+            column.keep(mask, self.size)
+        self.size = int(np.count_nonzero(mask))
 
     @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in self._arrays.values())
+        """Bytes taken, filled or not."""
+        return sum(column.data.nbytes for column in self._columns.values())
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Bytes that one more row takes."""
+        return sum(column.data.itemsize for column in self._columns.values())
+
+
+class _Column:
+    """Values of one NumPy type, as they are."""
+
+    def __init__(self, kind: Any) -> None:
+        self.data: NDArray[Any] = np.empty(0, kind)
+
+    def take(self, rows: Rows | slice) -> NDArray[Any]:
+        return self.data[rows]
+
+    def put(self, rows: Rows | slice, values: NDArray[Any], size: int) -> None:
+        self.data[rows] = values
+
+    def reserve(self, end: int, size: int) -> None:
+        """Room for `end` rows. It grows by an eighth, so little is ever empty."""
+        if end > len(self.data):
+            self._hold(self.data, max(end, len(self.data) * 9 // 8 + 16), size)
+
+    def keep(self, mask: NDArray[np.bool_], size: int) -> None:
+        self.data = self.data[:size][mask]
+
+    def _hold(self, values: NDArray[Any], capacity: int, size: int) -> None:
+        data = np.empty(capacity, self.data.dtype)
+        data[:size] = values[:size]
+        self.data = data
+
+
+class _Floats(_Column):
+    """Floats, in four bytes each while all of them fit."""
+
+    def __init__(self) -> None:
+        super().__init__(np.float32)
+
+    def take(self, rows: Rows | slice) -> NDArray[Any]:
+        return self.data[rows].astype(np.float64)
+
+    def put(self, rows: Rows | slice, values: NDArray[Any], size: int) -> None:
+        if self.data.dtype == np.float32:
+            with np.errstate(over="ignore", under="ignore"):
+                narrow = values.astype(np.float32)
+            if not np.array_equal(narrow.astype(np.float64), values, equal_nan=True):
+                self.data = self.data.astype(np.float64)
+        self.data[rows] = values
+
+
+class _Ints(_Column):
+    """Whole numbers, less a base, in as few bytes as hold all of them."""
+
+    _WIDTHS: Final = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32))
+
+    def __init__(self) -> None:
+        super().__init__(np.uint8)
+        self._base = 0
+        self._low, self._high = 2**63 - 1, -(2**63)  # of what it held since rows were last dropped
+
+    def take(self, rows: Rows | slice) -> NDArray[Any]:
+        values = self.data[rows].astype(np.int64)
+        values += self._base
+        return values
+
+    def put(self, rows: Rows | slice, values: NDArray[Any], size: int) -> None:
+        self._low, self._high = min(self._low, int(values.min())), max(self._high, int(values.max()))
+        if not self._fits():
+            self._fit(self.data, size)
+        self.data[rows] = values - self._base
+
+    def keep(self, mask: NDArray[np.bool_], size: int) -> None:
+        super().keep(mask, size)
+        base = self._base
+        self._low, self._high = 2**63 - 1, -(2**63)
+        if len(self.data):
+            self._low, self._high = int(self.data.min()) + base, int(self.data.max()) + base
+            if self._width().itemsize < self.data.itemsize:
+                self._fit(self.data, len(self.data))
+
+    def _fits(self) -> bool:
+        if self.data.itemsize == 8:
+            return True
+        return self._low >= self._base and self._high - self._base <= np.iinfo(self.data.dtype).max
+
+    def _width(self) -> np.dtype[Any]:
+        """The narrowest type for what it holds; eight bytes where four are not enough."""
+        span = self._high - self._low
+        return next((width for width in self._WIDTHS if span <= np.iinfo(width).max), np.dtype(np.int64))
+
+    def _fit(self, values: NDArray[Any], size: int) -> None:
+        """Change width and base. Times and offsets mostly rise, so most of the room is left above."""
+        width, old = self._width(), self._base
+        room = int(np.iinfo(width).max) - (self._high - self._low)
+        self._base = 0 if width.itemsize == 8 else self._low - (room // 4 if width.itemsize == 4 else 0)
+        data = np.empty(len(values), width)
+        for begin in range(0, size, _STEP):  # in steps, or all of it would be there in eight bytes for a moment
+            part = slice(begin, min(begin + _STEP, size))
+            data[part] = values[part].astype(np.int64) + (old - self._base)
+        self.data = data
+
+
+def _column(kind: Any) -> _Column:
+    return _Ints() if kind is int else _Floats() if kind is float else _Column(kind)
 
 
 class HashIndex:
-    """uint64 key → row number, open addressing, whole arrays at a time. `capacity` is a power of two.
+    """uint64 key → row number, open addressing, whole arrays at a time. The keys themselves stay in the column that is indexed.
 
+    Four bytes a slot, at most three slots in four taken; the way on from a taken slot depends on the key, so there are no clusters.
+
+    >>> keys = np.array([7, 9], np.uint64)
     >>> index = HashIndex()
-    >>> index.insert(np.array([7, 9], np.uint64), np.array([0, 1]))
-    >>> index.find(np.array([9, 8], np.uint64))
+    >>> index.insert(keys, np.array([0, 1]), keys)
+    >>> index.find(np.array([9, 8], np.uint64), keys)
     array([ 1, -1])
     """
 
-    def __init__(self, capacity: int = 64) -> None:
-        self._keys = np.zeros(capacity, np.uint64)
-        self._rows = np.full(capacity, -1, np.int64)
+    def __init__(self) -> None:
+        self._rows = np.full(64, -1, np.int32)
         self.size = 0
 
-    def find(self, keys: UInt64) -> Rows:
-        """The row of each key, -1 where it is absent."""
-        found = np.full(len(keys), -1, np.int64)
-        todo = np.arange(len(keys))
-        slots = self._slots(keys)
-        while len(todo):
-            rows = self._rows[slots]
-            hit = (rows >= 0) & (self._keys[slots] == keys[todo])
-            found[todo[hit]] = rows[hit]
-            go_on = (rows >= 0) & ~hit
-            todo, slots = todo[go_on], self._next(slots[go_on])
+    def find(self, keys: UInt64, column: UInt64) -> Rows:
+        """The row of each key, -1 where it is absent; row r has the key `column[r]`."""
+        found: Rows = self._rows[self._slots_of(keys, column)].astype(np.int64)
         return found
 
-    def insert(self, keys: UInt64, rows: Rows) -> None:
-        """Add keys that are absent and differ from each other."""
-        if 2 * (self.size + len(keys)) > len(self._rows):
-            self._grow(self.size + len(keys))
-        self._place(keys, np.asarray(rows))
+    def insert(self, keys: UInt64, rows: Rows, column: UInt64) -> None:
+        """Add keys that are absent and differ from each other; `column` has them in these rows already."""
+        if 4 * (self.size + len(keys)) > 3 * len(self._rows):
+            self._grow(self.size + len(keys), column)
+        self._place(keys, rows)
         self.size += len(keys)
 
-    def _place(self, keys: UInt64, rows: Rows) -> None:
-        slots = self._slots(keys)
-        while len(keys):
+    def replace(self, keys: UInt64, rows: Rows, column: UInt64) -> None:
+        """Let keys that are there, and differ from each other, lead to other rows."""
+        self._rows[self._slots_of(keys, column)] = rows
+
+    def rebuild(self, rows: Rows, column: UInt64) -> None:
+        """Hold these rows and nothing else."""
+        self._fill(rows, len(rows), column)
+        self.size = len(rows)
+
+    def _slots_of(self, keys: UInt64, column: UInt64) -> Rows:
+        """The slot of each key, or the free one at the end of its way."""
+        slots, steps = self._first(keys), self._steps(keys)
+        todo = np.arange(len(keys))
+        at = slots
+        while len(todo):
+            rows = self._rows[at]
+            taken = rows >= 0
+            taken[taken] = column[rows[taken]] != keys[todo[taken]]
+            todo = todo[taken]
+            at = (at[taken] + steps[todo]) & (len(self._rows) - 1)
+            slots[todo] = at
+        return slots
+
+    def _place(self, keys: UInt64, rows: NDArray[Any]) -> None:
+        slots, steps = self._first(keys), self._steps(keys)
+        rows = rows.astype(np.int32)
+        while len(rows):
             free = self._rows[slots] < 0
             self._rows[slots[free]] = rows[free]  # of several that want one slot the last stays
-            won = self._rows[slots] == rows
-            self._keys[slots[won]] = keys[won]
-            keys, rows, slots = keys[~won], rows[~won], self._next(slots[~won])
+            lost = self._rows[slots] != rows
+            rows, steps = rows[lost], steps[lost]
+            slots = (slots[lost] + steps) & (len(self._rows) - 1)
 
-    def _grow(self, needed: int) -> None:
-        old_keys, old_rows = self._keys, self._rows
-        capacity = len(old_rows)
-        while 2 * needed > capacity:
-            capacity *= 2
-        self._keys, self._rows = np.zeros(capacity, np.uint64), np.full(capacity, -1, np.int64)
-        live = old_rows >= 0
-        self._place(old_keys[live], old_rows[live])
+    def _grow(self, needed: int, column: UInt64) -> None:
+        rows = self._rows[self._rows >= 0]
+        self._rows = rows  # the old slots and the new are never there together
+        self._fill(rows, needed, column)
 
-    def _slots(self, keys: UInt64) -> Rows:
+    def _fill(self, rows: NDArray[Any], needed: int, column: UInt64) -> None:
+        """Begin anew with these rows, and with room for `needed`."""
+        self._rows = np.full(_slots_for(needed), -1, np.int32)
+        for begin in range(0, len(rows), _STEP):
+            part = rows[begin : begin + _STEP]
+            self._place(column[part], part)
+
+    def _first(self, keys: UInt64) -> Rows:
         return (keys & np.uint64(len(self._rows) - 1)).astype(np.int64)
 
-    def _next(self, slots: Rows) -> Rows:
-        return (slots + 1) & (len(self._rows) - 1)
+    @staticmethod
+    def _steps(keys: UInt64) -> Rows:
+        """Odd, so that every slot is passed before one is passed twice."""
+        return (keys >> np.uint64(40)).astype(np.int64) | 1
 
     @property
     def nbytes(self) -> int:
-        return self._keys.nbytes + self._rows.nbytes
+        return self._rows.nbytes
+
+
+def _slots_for(rows: int) -> int:
+    """A power of two of which the rows take three quarters at most."""
+    slots = 64
+    while 4 * rows > 3 * slots:
+        slots *= 2
+    return slots

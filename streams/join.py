@@ -11,18 +11,24 @@ What a prediction's label is, is a function of sets, not of arrival:
   latest duplicate, is within `horizon_ms` of the newest prediction before this one;
 - of the outcomes that pair with a prediction the last by (ts, offset) gives its label, the first by ts its label time.
 
+Ids that have no room here live in the store (`cold`). Before an event of such an id is taken in, the id must come back whole: `wanted`
+says which, `thaw` takes them in.
+
 Architecture invariant: for given prefixes of the two topics the state is the same whatever order the two were read in, how they
-were cut into batches, and when `evict` ran. That is what makes a replay after a crash exact.
+were cut into batches, when `evict` ran, and which ids were in the store meanwhile. That is what makes a replay after a crash exact.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.streams.cold import OUTCOME, ColdIds, ColdRows
 from driftline.streams.columns import Columns, HashIndex, Rows, UInt64
 
 Int64 = NDArray[np.int64]
@@ -30,6 +36,7 @@ Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 NEVER = -(2**62)  # a watermark before any event
+_BLOCK: Final = 65_536  # rows that are looked through at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class OutcomeRows:
 class LabelEffects:
     """Changes of label state, one a row: `sign` +1 brings a label in, -1 takes it out again.
 
-    `prediction` is the row in `Join.predictions`; `outcome_offset` the highest outcome offset the state knows; `label_ts` the
+    `prediction` is the row in `Join.rows`; `outcome_offset` the highest outcome offset the state knows; `label_ts` the
     label time.
     """
 
@@ -74,7 +81,7 @@ class LabelEffects:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What became of a batch of predictions: masks over it, and the accepted ones' rows in `Join.predictions`."""
+    """What became of a batch of predictions: masks over it, and the accepted ones' rows in `Join.rows`."""
 
     accepted: Bool
     duplicate: Bool
@@ -94,6 +101,33 @@ def _concat(parts: list[LabelEffects]) -> LabelEffects:
         return _no_effects()
     names = LabelEffects.__slots__
     return LabelEffects(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """Outcomes that no prediction will ever meet; every field has shape (n,)."""
+
+    offset: Int64
+    ts: Int64
+    id_hash: UInt64
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Ids on their way to the store. `rows` are those that it does not have yet, `mask` all of theirs in `Join.rows`."""
+
+    rows: ColdRows
+    mask: Bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """What the rows of some ids come to; every field has shape (ids,)."""
+
+    first: Rows  # the oldest row
+    last_prediction: Int64  # event time, duplicates included; NEVER without a prediction
+    last_outcome: Int64
+    unstored: Bool  # whether the store lacks one of its predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +161,24 @@ class _Clock:
 
 
 class Join:
-    """See the module. `horizon_ms`: farthest distance in event time of a pair; `lateness_ms`: disorder plus grace."""
+    """See the module. `horizon_ms`: farthest distance in event time of a pair; `lateness_ms`: disorder plus grace.
+
+    Rows of both kinds are one table; those of an id are a chain in it, predictions first. A second table has the label of predictions
+    that have outcomes. Ids are 64-bit hashes: of n ids held within a horizon two share one with a chance of n² / 2⁶⁵, which is 3 in a
+    million for ten million ids, and those two would share their labels.
+    """
 
     def __init__(self, horizon_ms: int, lateness_ms: int, floor: Floor | None = None) -> None:
         self.horizon_ms, self.lateness_ms = horizon_ms, lateness_ms
-        self.predictions = Columns(
-            id=np.int64, next=np.int64, version=np.int32, ts=np.int64, offset=np.int64, predicted=np.float64, bin=np.int16,
-            segments=np.int32, fingerprint=np.uint64, remembered=np.int64, label=np.float64, label_ts=np.int64,
-            label_offset=np.int64, first_ts=np.int64, known=np.int64,
+        self.rows = Columns(
+            key=np.uint64, next=int, ts=int, offset=int, value=float, version=int, segments=int, bin=int, fingerprint=np.uint32,
+            again=int, label=int, stored=np.bool_,
         )  # fmt: skip
-        self.outcomes = Columns(id=np.int64, next=np.int64, ts=np.int64, offset=np.int64, label=np.float64)
-        self._ids = Columns(key=np.uint64, prediction=np.int64, outcome=np.int64, last_prediction=np.int64, last_outcome=np.int64)
+        self._labels = Columns(value=float, ts=int, offset=int, first_ts=int, known=int)
         self._index = HashIndex()
+        self.cold = ColdIds((horizon_ms + lateness_ms) // 4)
+        self.named_until = NEVER  # orphans of the store up to this event time were named
+        self._orphans: list[Orphans] = []
         start = floor or Floor(0, NEVER, 0, NEVER)
         self._prediction_clock = _Clock(start.predictions_newest, [(start.predictions, start.predictions_newest)])
         self._outcome_clock = _Clock(start.outcomes_newest, [(start.outcomes, start.outcomes_newest)])
@@ -155,11 +195,16 @@ class Join:
 
     @property
     def floor(self) -> Floor:
-        """From where this state can be rebuilt. Moves up when `evict` has dropped something."""
+        """From where this state can be rebuilt, with the store. Moves up when `evict` or `left` has dropped something."""
         return self._floor
 
     def __len__(self) -> int:
-        return self.predictions.size + self.outcomes.size
+        return self.rows.size
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of everything that grows with the rows."""
+        return self.rows.nbytes + self._labels.nbytes + self._index.nbytes + self.cold.nbytes
 
     def add_predictions(self, batch: PredictionRows) -> Arrivals:
         """Take in predictions; the effects are those of outcomes that were here before them."""
@@ -170,16 +215,18 @@ class Join:
         rows_of = np.full(n, -1, np.int64)
         effects = []
         for at in _rounds(batch.id_hash, ~late):
-            ids = self._ids_of(batch.id_hash[at])
-            twin = self._remembered_twin(ids, batch.version[at], before[at])
+            heads = self._heads_of(batch.id_hash[at])
+            twin = self._remembered_twin(heads, batch.version[at], before[at])
             again = twin >= 0
-            duplicate[at] = again
-            conflict[at[again]] = self.predictions["fingerprint"][twin[again]] != batch.fingerprint[at[again]]
-            remembered = self.predictions["remembered"]
-            remembered[twin[again]] = np.maximum(remembered[twin[again]], batch.ts[at[again]])
-            last = self._ids["last_prediction"]
-            last[ids] = np.maximum(last[ids], batch.ts[at])
-            rows = self._append_predictions(batch, at[~again], ids[~again])
+            if again.any():
+                duplicate[at] = again
+                conflict[at[again]] = self.rows.take("fingerprint", twin[again]) != _short(batch.fingerprint[at[again]])
+                self._remember(twin[again], batch.ts[at[again]])
+            new = ColdRows(
+                batch.id_hash, batch.offset, batch.ts, batch.ts, batch.predicted, batch.version, batch.segments, batch.bin,
+                batch.fingerprint,
+            ).take(at[~again])  # fmt: skip
+            rows = self._add_rows_of_predictions(new, heads[~again], stored=False)
             rows_of[at[~again]] = rows
             effects.append(self._label_arrivals(rows))
         accepted = rows_of >= 0
@@ -191,141 +238,336 @@ class Join:
         late = batch.ts < before - self.lateness_ms
         effects = []
         for at in _rounds(batch.id_hash, ~late):
-            ids = self._ids_of(batch.id_hash[at])
-            rows = self.outcomes.append(
-                len(at), id=ids, next=self._ids["outcome"][ids], ts=batch.ts[at], offset=batch.offset[at], label=batch.label[at]
-            )
-            self._ids["outcome"][ids] = rows
-            last = self._ids["last_outcome"]
-            last[ids] = np.maximum(last[ids], batch.ts[at])
-            mine, current = at, self._ids["prediction"][ids]
-            while len(current := current[(live := current >= 0)]):
-                mine = mine[live]
-                effects.append(self._fold(current, batch.ts[mine], batch.offset[mine], batch.label[mine], arrival=False))
-                current = self.predictions["next"][current]
+            effects += self._add_rows_of_outcomes(batch.id_hash[at], batch.offset[at], batch.ts[at], batch.label[at], stored=False)
         return late, _concat(effects)
 
     def outcomes_of(self, prediction: int) -> list[tuple[int, int, float]]:
         """(ts, offset, label) of every outcome that pairs with one prediction, in offset order."""
-        row = int(self._ids["outcome"][self.predictions["id"][prediction]])
-        ts = int(self.predictions["ts"][prediction])
+        row = np.array([prediction])
+        ts = int(self.rows.take("ts", row)[0])
         found = []
-        while row >= 0:
-            outcome_ts = int(self.outcomes["ts"][row])
-            if abs(outcome_ts - ts) <= self.horizon_ms:
-                found.append((outcome_ts, int(self.outcomes["offset"][row]), float(self.outcomes["label"][row])))
-            row = int(self.outcomes["next"][row])
+        while (row := self.rows.take("next", row))[0] >= 0:
+            outcome_ts = int(self.rows.take("ts", row)[0])
+            if self.rows.take("version", row)[0] == OUTCOME and abs(outcome_ts - ts) <= self.horizon_ms:
+                found.append((outcome_ts, int(self.rows.take("offset", row)[0]), float(self.rows.take("value", row)[0])))
         return sorted(found, key=lambda outcome: outcome[1])
 
-    def evict(self, *, force: bool = False) -> None:
-        """Drop the ids that no event still to come can touch.
+    def wanted(self, keys: UInt64) -> UInt64:
+        """Ids that must come back from the store before events of them are taken in, each once."""
+        if not self.cold:
+            return keys[:0]
+        perhaps = np.unique(keys[self.cold.maybe(keys)])
+        return perhaps[self._heads_of(perhaps) < 0]
 
-        Cheap to call often: it works when the state has doubled, or time has moved so far that most of it may go. Without the latter
+    def thaw(self, rows: ColdRows, predictions: int, outcomes: int) -> None:
+        """Take back what the store has of ids that are wanted: all of their rows below the positions reached in the two topics."""
+        rows = _each_once(rows.take(rows.offset < np.where(rows.version == OUTCOME, outcomes, predictions)))
+        is_outcome = rows.version == OUTCOME
+        for at in _rounds(rows.id_hash, ~is_outcome):
+            self._add_rows_of_predictions(rows.take(at), self._heads_of(rows.id_hash[at]), stored=True)
+        for at in _rounds(rows.id_hash, is_outcome):
+            self._add_rows_of_outcomes(rows.id_hash[at], rows.offset[at], rows.ts[at], rows.value[at], stored=True)
+
+    def evict(self, *, force: bool = False) -> None:
+        """Drop the ids that no event still to come can touch, and name the outcomes among them that met no prediction.
+
+        Cheap to call often: it works when the state has doubled, or time has moved so far that part of it may go. Without the latter
         the floor of a model with little traffic would stay where the broker deletes.
         """
-        horizon, lateness = self.horizon_ms, self.lateness_ms
         if not (force or len(self) >= self._evict_at or self.newest_prediction >= self._evict_at_ts):
             return
-        last_p, last_o = self._ids["last_prediction"], self._ids["last_outcome"]
-        gone = (
-            (self.newest_outcome - lateness > last_p + horizon)  # no outcome may still pair with its predictions
-            & (self.newest_prediction > last_p + horizon)  # no prediction may still be a duplicate of them
-            & (self.newest_prediction - lateness > last_o + horizon)  # no prediction may still pair with its outcomes
-        )
-        if gone.any():
-            self._drop(gone)
+        drop, heads = np.zeros(len(self), bool), self._is_head()
+        for block in self._blocks(heads):
+            ids = self._about(block)
+            gone = self._is_past(ids)
+            # The store may have outcomes of it, which must not look like orphans there: then it leaves with its predictions.
+            unstored = block[gone & ids.unstored]
+            gone[gone & ids.unstored] = ~self.cold.maybe(self.rows.take("key", unstored))
+            self._name_orphans(block[gone], 2**62)
+            self._mark(drop, block[gone])
+        if drop.any():
+            self._drop(drop, heads)
         self._evict_at = max(65_536, 2 * len(self))
-        self._evict_at_ts = self.newest_prediction + horizon + lateness
+        self._evict_at_ts = self.newest_prediction + (self.horizon_ms + self.lateness_ms) // 4
         self._floor = self._find_floor()
 
+    def leaving(self, rows: int) -> Leaving:
+        """The ids that have one of the oldest `rows` rows, and those that only wait to leave. Nothing changes before `left`."""
+        mask = np.zeros(len(self), bool)
+        for block in self._blocks(self._is_head()):
+            ids = self._about(block)
+            self._mark(mask, block[(ids.first < rows) | self._is_past(ids)])
+        at = np.flatnonzero(mask & ~self.rows.all("stored"))
+        ts = self.rows.take("ts", at)
+        told = ColdRows(
+            self.rows.take("key", at), self.rows.take("offset", at), ts, ts + self.rows.take("again", at), self.rows.take("value", at),
+            self.rows.take("version", at), self.rows.take("segments", at), self.rows.take("bin", at),
+            self.rows.take("fingerprint", at).astype(np.uint64),
+        )  # fmt: skip
+        return Leaving(told, mask)
+
+    def left(self, leaving: Leaving) -> None:
+        """The store has them: forget them here. Nothing may have been taken in since they were chosen."""
+        self.cold.add(leaving.rows.id_hash, leaving.rows.remembered)
+        heads = self._is_head()
+        for block in self._blocks(heads & leaving.mask):
+            self._name_orphans(block, self.named_until)
+        self._drop(leaving.mask, heads)
+        self._floor = self._find_floor()
+
+    def overdue(self) -> list[tuple[int, int]]:
+        """Stretches of event time whose outcomes in the store can meet no prediction any more, to be asked for there and named."""
+        before = min(self.newest_prediction, self.newest_outcome) - self.lateness_ms - self.horizon_ms
+        return [stretch for stretch in self.cold.forget(before) if stretch[1] > self.named_until]
+
+    def name(self, found: Orphans, until: int) -> None:
+        """Outcomes without a prediction in the store. Those of ids that are here are named when these go."""
+        away = self._heads_of(found.id_hash) < 0
+        self._orphans.append(Orphans(found.offset[away], found.ts[away], found.id_hash[away]))
+        self.named_until = max(self.named_until, until)
+
+    def take_orphans(self) -> Orphans:
+        """The orphans named since the last call."""
+        parts, self._orphans = self._orphans, []
+        return Orphans(*(np.concatenate([getattr(part, name) for part in [_NO_ORPHANS, *parts]]) for name in Orphans.__slots__))
+
+    def _is_past(self, ids: _Ids) -> Bool:
+        """Which ids no event still to come can touch."""
+        horizon, lateness = self.horizon_ms, self.lateness_ms
+        past: Bool = (
+            (self.newest_outcome - lateness > ids.last_prediction + horizon)  # no outcome may still pair with its predictions
+            & (self.newest_prediction > ids.last_prediction + horizon)  # no prediction may still be a duplicate of them
+            & (self.newest_prediction - lateness > ids.last_outcome + horizon)  # no prediction may still pair with its outcomes
+        )
+        return past
+
     def _find_floor(self) -> Floor:
-        """Every live row lies at or above it; with no row left it is the last mark."""
-        p, o = self.predictions["offset"], self.outcomes["offset"]
-        last = 2**62
-        p_offset, p_newest = self._prediction_clock.floor(int(p.min(initial=last)))
-        o_offset, o_newest = self._outcome_clock.floor(int(o.min(initial=last)))
-        return Floor(p_offset, p_newest, o_offset, o_newest)
+        """Every row that only this process has lies at or above it, or was touched there; with none of them it is the last mark."""
+        first_p = first_o = 2**62
+        for part in self._parts():
+            only_here = ~self.rows.take("stored", part)
+            is_outcome = self.rows.take("version", part) == OUTCOME
+            offset = self.rows.take("offset", part)
+            first_p = int(offset[only_here & ~is_outcome].min(initial=first_p))
+            first_o = int(offset[only_here & is_outcome].min(initial=first_o))
+        return Floor(*self._prediction_clock.floor(first_p), *self._outcome_clock.floor(first_o))
 
-    def _drop(self, gone: Bool) -> None:
-        new_id = np.cumsum(~gone) - 1
-        for table, head in ((self.predictions, "prediction"), (self.outcomes, "outcome")):
-            keep = ~gone[table["id"]]
-            new_row = np.append(np.cumsum(keep) - 1, -1)  # the last entry keeps -1 as it is
-            table.keep(keep)
-            table["id"][:] = new_id[table["id"]]
-            table["next"][:] = new_row[table["next"]]  # a chain belongs to one id, so it stays or goes as a whole
-            self._ids[head][:] = new_row[self._ids[head]]
-        self._ids.keep(~gone)
-        self._index = HashIndex()
-        self._index.insert(self._ids["key"], np.arange(self._ids.size))
+    def _parts(self) -> Iterator[slice]:
+        for begin in range(0, len(self), _BLOCK):
+            yield slice(begin, min(begin + _BLOCK, len(self)))
 
-    def _ids_of(self, keys: UInt64) -> Rows:
-        """The id rows of keys that differ from each other; new ones are made."""
-        ids = self._index.find(keys)
-        new = ids < 0
-        if new.any():
-            ids[new] = self._ids.append(int(new.sum()), key=keys[new], prediction=-1, outcome=-1, last_prediction=NEVER, last_outcome=NEVER)
-            self._index.insert(keys[new], ids[new])
+    def _is_head(self) -> Bool:
+        """Which rows begin the chain of an id."""
+        heads = np.ones(len(self), bool)
+        for part in self._parts():
+            following = self.rows.take("next", part)
+            heads[following[following >= 0]] = False
+        return heads
+
+    def _blocks(self, heads: Bool) -> Iterator[Rows]:
+        for part in self._parts():
+            yield np.flatnonzero(heads[part]) + part.start
+
+    def _about(self, heads: Rows) -> _Ids:
+        n = len(heads)
+        ids = _Ids(heads.copy(), np.full(n, NEVER), np.full(n, NEVER), np.zeros(n, bool))
+        for at, rows in self._chains(heads):
+            outcome = self.rows.take("version", rows) == OUTCOME
+            last = self.rows.take("ts", rows) + self.rows.take("again", rows)
+            for times, kind in ((ids.last_prediction, ~outcome), (ids.last_outcome, outcome)):
+                times[at[kind]] = np.maximum(times[at[kind]], last[kind])
+            ids.first[at] = np.minimum(ids.first[at], rows)
+            ids.unstored[at] |= ~outcome & ~self.rows.take("stored", rows)
         return ids
 
-    def _remembered_twin(self, ids: Rows, version: Int64, newest: Int64) -> Rows:
-        """The remembered prediction of the same id and version, or -1."""
-        twin = np.full(len(ids), -1, np.int64)
-        at = np.arange(len(ids))
-        current = self._ids["prediction"][ids]
-        table = self.predictions
-        while len(current := current[(live := current >= 0)]):
+    def _chains(self, heads: Rows) -> Iterator[tuple[Rows, Rows]]:
+        """All rows of ids, one of each at a time: places in `heads`, and rows."""
+        at, rows = np.arange(len(heads)), heads
+        while len(rows := rows[(live := rows >= 0)]):
             at = at[live]
-            same = (table["version"][current] == version[at]) & (table["remembered"][current] >= newest[at] - self.horizon_ms)
-            twin[at[same]] = current[same]  # at most one twin is remembered at a time, so the order of the chain is no matter
-            current = table["next"][current]
+            yield at, rows
+            rows = self.rows.take("next", rows)
+
+    def _mark(self, mask: Bool, heads: Rows) -> None:
+        for _, rows in self._chains(heads):
+            mask[rows] = True
+
+    def _name_orphans(self, heads: Rows, before: int) -> None:
+        """Of ids that go: the outcomes earlier than `before`, when no prediction can come any more, that pair with none."""
+        for at, rows in self._chains(heads):
+            due = (self.rows.take("version", rows) == OUTCOME) & (self.rows.take("ts", rows) < before)
+            if due.any():
+                self._name_unpaired(rows[due], heads[at[due]])
+
+    def _name_unpaired(self, outcomes: Rows, heads: Rows) -> None:
+        """Of outcomes, one each of ids that begin with `heads`, those that pair with no prediction."""
+        ts = self.rows.take("ts", outcomes)
+        alone = np.ones(len(outcomes), bool)
+        for at, rows in self._predictions(heads):
+            alone[at] &= np.abs(self.rows.take("ts", rows) - ts[at]) > self.horizon_ms
+        rows = outcomes[alone]
+        self._orphans.append(Orphans(self.rows.take("offset", rows), ts[alone], self.rows.take("key", rows)))
+
+    def _drop(self, mask: Bool, heads: Bool) -> None:
+        keep = ~mask
+        place = np.cumsum(keep, dtype=np.int32) - np.int32(1)
+        labelled = np.zeros(self._labels.size, bool)
+        for part in self._parts():
+            self._renumber("next", part, keep, place)
+            mine = self.rows.take("label", part)[keep[part]]
+            labelled[mine[mine >= 0]] = True
+        label_place = np.cumsum(labelled, dtype=np.int32) - np.int32(1)
+        for part in self._parts():
+            self._renumber("label", part, keep, label_place)
+        self._labels.keep(labelled)
+        self.rows.keep(keep)
+        self._index.rebuild(np.flatnonzero(heads[keep]), self.rows.all("key"))
+
+    def _renumber(self, column: str, part: slice, keep: Bool, place: Rows) -> None:
+        """Let rows that stay point to where things will be; a chain stays or goes as a whole."""
+        pointers = self.rows.take(column, part)
+        there = np.flatnonzero((pointers >= 0) & keep[part])
+        self.rows.put(column, there + part.start, place[pointers[there]])
+
+    def _heads_of(self, keys: UInt64) -> Rows:
+        """The first row of each id, -1 where it has none."""
+        return self._index.find(keys, self.rows.all("key"))
+
+    def _remembered_twin(self, heads: Rows, version: Int64, newest: Int64) -> Rows:
+        """The remembered prediction of the same id and version, or -1."""
+        twin = np.full(len(heads), -1, np.int64)
+        for at, rows in self._predictions(heads):
+            remembered = self.rows.take("ts", rows) + self.rows.take("again", rows)
+            same = (self.rows.take("version", rows) == version[at]) & (remembered >= newest[at] - self.horizon_ms)
+            twin[at[same]] = rows[same]  # at most one twin is remembered at a time, so the order of the chain is no matter
         return twin
 
-    def _append_predictions(self, batch: PredictionRows, at: Rows, ids: Rows) -> Rows:
-        rows = self.predictions.append(
-            len(at), id=ids, next=self._ids["prediction"][ids], version=batch.version[at], ts=batch.ts[at], offset=batch.offset[at],
-            predicted=batch.predicted[at], bin=batch.bin[at], segments=batch.segments[at], fingerprint=batch.fingerprint[at],
-            remembered=batch.ts[at], label=np.nan, label_ts=NEVER, label_offset=-1, first_ts=-NEVER, known=-1,
+    def _predictions(self, heads: Rows) -> Iterator[tuple[Rows, Rows]]:
+        """The predictions of ids, one of each at a time: places in `heads`, and rows."""
+        at, rows = np.arange(len(heads)), heads
+        while True:
+            live = rows >= 0
+            live[live] = self.rows.take("version", rows[live]) != OUTCOME
+            if not live.any():
+                return
+            at, rows = at[live], rows[live]
+            yield at, rows
+            rows = self.rows.take("next", rows)
+
+    def _remember(self, rows: Rows, ts: Int64) -> None:
+        """A duplicate of each of these came at `ts`."""
+        again = ts - self.rows.take("ts", rows)
+        longer = again > self.rows.take("again", rows)
+        self.rows.put("again", rows[longer], again[longer])
+        self.rows.put("stored", rows[longer], np.zeros(int(longer.sum()), bool))
+
+    def _add_rows_of_predictions(self, new: ColdRows, heads: Rows, *, stored: bool) -> Rows:
+        """Predictions of ids that differ from each other; `heads` as they are now."""
+        leads = heads >= 0
+        leads[leads] = self.rows.take("version", heads[leads]) == OUTCOME
+        follows = (heads >= 0) & ~leads
+        following = heads.copy()
+        following[follows] = self.rows.take("next", heads[follows])
+        rows = self.rows.append(
+            len(new), key=new.id_hash, next=following, ts=new.ts, offset=new.offset, value=new.value, version=new.version,
+            segments=new.segments, bin=new.bin, fingerprint=_short(new.fingerprint), again=new.remembered - new.ts, label=-1,
+            stored=stored,
         )  # fmt: skip
-        self._ids["prediction"][ids] = rows
+        self.rows.put("next", heads[follows], rows[follows])
+        self._lead(new.id_hash[leads], rows[leads])
+        self._begin(new.id_hash[heads < 0], rows[heads < 0])
         return rows
+
+    def _add_rows_of_outcomes(self, keys: UInt64, offset: Int64, ts: Int64, label: Float64, *, stored: bool) -> list[LabelEffects]:
+        """Outcomes of ids that differ from each other, and what they change."""
+        heads = self._heads_of(keys)
+        effects, after = [], heads.copy()
+        for at, current in self._predictions(heads):
+            effects.append(self._fold(current, ts[at], offset[at], label[at], arrival=False))
+            after[at] = current
+        there = after >= 0
+        following = after.copy()
+        following[there] = self.rows.take("next", after[there])
+        rows = self.rows.append(
+            len(keys), key=keys, next=following, ts=ts, offset=offset, value=label, version=OUTCOME, segments=0, bin=0, fingerprint=0,
+            again=0, label=-1, stored=stored,
+        )  # fmt: skip
+        self.rows.put("next", after[there], rows[there])
+        self._begin(keys[~there], rows[~there])
+        return effects
+
+    def _begin(self, keys: UInt64, rows: Rows) -> None:
+        if len(keys):
+            self._index.insert(keys, rows, self.rows.all("key"))
+
+    def _lead(self, keys: UInt64, rows: Rows) -> None:
+        if len(keys):
+            self._index.replace(keys, rows, self.rows.all("key"))
 
     def _label_arrivals(self, rows: Rows) -> LabelEffects:
         """Fold the outcomes that wait for new predictions, and tell the state that results."""
-        current = self._ids["outcome"][self.predictions["id"][rows]]
-        at = rows
-        while len(current := current[(live := current >= 0)]):
-            at = at[live]
-            out = self.outcomes
-            self._fold(at, out["ts"][current], out["offset"][current], out["label"][current], arrival=True)
-            current = out["next"][current]
-        touched = rows[self.predictions["known"][rows] >= 0]
+        for at, following in self._chains(self.rows.take("next", rows)):
+            told = self.rows.take("version", following) == OUTCOME
+            ts, offset, label = (self.rows.take(name, following[told]) for name in ("ts", "offset", "value"))
+            self._fold(rows[at[told]], ts, offset, label, arrival=True)
+        touched = rows[self.rows.take("label", rows) >= 0]
         return self._effects(touched, np.ones(len(touched), np.int64), on_arrival=True)
 
     def _fold(self, rows: Rows, ts: Int64, offset: Int64, label: Float64, *, arrival: bool) -> LabelEffects:
         """Let one outcome per prediction act on it, where they pair; the effects are old state out, new state in."""
-        table = self.predictions
-        pair = np.abs(table["ts"][rows] - ts) <= self.horizon_ms
+        pair = np.abs(self.rows.take("ts", rows) - ts) <= self.horizon_ms
         rows, ts, offset, label = rows[pair], ts[pair], offset[pair], label[pair]
-        known = np.maximum(table["known"][rows], offset)
-        removed = _no_effects() if arrival else self._effects(rows, np.full(len(rows), -1, np.int64), known=offset)
-        table["known"][rows] = known
-        wins = (ts > table["label_ts"][rows]) | ((ts == table["label_ts"][rows]) & (offset > table["label_offset"][rows]))
-        winners = rows[wins]
-        table["label"][winners], table["label_ts"][winners], table["label_offset"][winners] = label[wins], ts[wins], offset[wins]
-        table["first_ts"][rows] = np.minimum(table["first_ts"][rows], ts)
+        had = self.rows.take("label", rows) >= 0
+        known = rows[had]
+        removed = _no_effects() if arrival else self._effects(known, np.full(len(known), -1, np.int64), known=offset[had])
+        self._update_labels(self.rows.take("label", known), ts[had], offset[had], label[had])
+        new = ~had
+        if new.any():
+            places = self._labels.append(
+                int(new.sum()), value=label[new], ts=ts[new], offset=offset[new], first_ts=ts[new], known=offset[new]
+            )
+            self.rows.put("label", rows[new], places)
         if arrival:
             return _no_effects()
         return _concat([removed, self._effects(rows, np.ones(len(rows), np.int64), known=offset)])
 
+    def _update_labels(self, places: Rows, ts: Int64, offset: Int64, label: Float64) -> None:
+        """One more outcome for each of these labels."""
+        if not len(places):
+            return
+        table = self._labels
+        newest, last = table.take("ts", places), table.take("offset", places)
+        wins = (ts > newest) | ((ts == newest) & (offset > last))
+        for name, values in (("value", label), ("ts", ts), ("offset", offset)):
+            table.put(name, places[wins], values[wins])
+        table.put("first_ts", places, np.minimum(table.take("first_ts", places), ts))
+        table.put("known", places, np.maximum(table.take("known", places), offset))
+
     def _effects(self, rows: Rows, sign: Int64, *, known: Int64 | None = None, on_arrival: bool = False) -> LabelEffects:
-        table = self.predictions
-        label = table["label"][rows]
+        places = self.rows.take("label", rows)
+        label = self._labels.take("value", places)
         # On arrival a taken-back label is told too: a snapshot may still hold the label that it took back.
         told = np.ones(len(rows), bool) if on_arrival else ~np.isnan(label)
-        rows = rows[told]
-        offsets = table["known"][rows] if known is None else known[told]
-        return LabelEffects(rows, sign[told], label[told], table["first_ts"][rows], offsets, np.full(len(rows), on_arrival))
+        rows, places = rows[told], places[told]
+        offsets = self._labels.take("known", places) if known is None else known[told]
+        return LabelEffects(rows, sign[told], label[told], self._labels.take("first_ts", places), offsets, np.full(len(rows), on_arrival))
+
+
+_NO_ORPHANS: Final = Orphans(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))
+
+
+def _short(fingerprint: UInt64) -> UInt64:
+    """Half of it tells contents apart well enough: two of one id are taken for the same with a chance of 2⁻³²."""
+    return fingerprint & np.uint64(0xFFFFFFFF)
+
+
+def _each_once(rows: ColdRows) -> ColdRows:
+    """Of rows that are there more than once, those that were remembered longest."""
+    order = np.lexsort((-rows.remembered, rows.offset, rows.version == OUTCOME))
+    kind, offset = rows.version[order] == OUTCOME, rows.offset[order]
+    first = np.ones(len(order), bool)
+    first[1:] = (kind[1:] != kind[:-1]) | (offset[1:] != offset[:-1])
+    return rows.take(order[first])
 
 
 def _rounds(keys: UInt64, mask: Bool) -> list[Rows]:

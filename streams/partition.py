@@ -320,16 +320,16 @@ class Partition:
 
     @staticmethod
     def _offsets(shard: _Shard, effects: LabelEffects) -> Int64:
-        offsets: Int64 = shard.join.predictions["offset"][effects.prediction]
+        offsets: Int64 = shard.join.rows.take("offset", effects.prediction)
         return offsets
 
     def _fold_told(self, shard: _Shard, effects: LabelEffects) -> None:
-        table, at = shard.join.predictions, effects.prediction
+        at = effects.prediction
         if not len(at):
             return
-        offsets, ts, predicted = table["offset"][at], table["ts"][at], table["predicted"][at]
-        versions, segments = table["version"][at].astype(np.int64), table["segments"][at].astype(np.int64)
-        label_rows = LabelRows(effects.sign, predicted, effects.label, table["bin"][at].astype(np.int64), effects.label_ts - ts)
+        names = ("offset", "ts", "value", "version", "segments", "bin")
+        offsets, ts, predicted, versions, segments, bins = (shard.join.rows.take(name, at) for name in names)
+        label_rows = LabelRows(effects.sign, predicted, effects.label, bins, effects.label_ts - ts)
         for keys, part in shard.slices(versions, shard.pane_starts(ts), segments):
             for key in keys:
                 fresh = self._unknown_to(key, offsets, effects.outcome_offset, part)

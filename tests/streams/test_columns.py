@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,36 +22,69 @@ def test_the_index_finds_what_a_dict_finds(batches: list[list[int]], asked: list
     for batch in batches:
         new = [key for key in batch if key not in model]
         rows = np.arange(len(model), len(model) + len(new))
-        index.insert(np.array(new, np.uint64), rows)
         model |= dict(zip(new, rows.tolist(), strict=True))
+        column = np.array(list(model), np.uint64)
+        index.insert(np.array(new, np.uint64), rows, column)
         everything = [*asked, *model]
-        assert index.find(np.array(everything, np.uint64)).tolist() == [model.get(key, -1) for key in everything]
+        assert index.find(np.array(everything, np.uint64), column).tolist() == [model.get(key, -1) for key in everything]
     assert index.size == len(model)
 
 
-@given(st.lists(st.one_of(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=40), st.randoms(use_true_random=False)), max_size=10))
-def test_columns_append_and_keep_as_lists_do(steps: list[object]) -> None:
-    columns = Columns(a=np.int64, b=np.float64)
-    model: list[int] = []
+@given(st.lists(st.one_of(keys, crowded), unique=True, min_size=1), st.data())
+def test_the_index_can_be_built_anew_and_led_to_other_rows(members: list[int], data: st.DataObject) -> None:
+    column = np.array([*members, *members], np.uint64)
+    index = HashIndex()
+    kept = np.array(data.draw(st.lists(st.sampled_from(range(len(members))), unique=True)), np.int64)
+    index.rebuild(kept, column)
+    moved = kept[: len(kept) // 2]
+    index.replace(column[moved], moved + len(members), column)
+    wanted = {int(r): int(r) for r in kept} | {int(r): int(r) + len(members) for r in moved}
+    assert index.find(column[: len(members)], column).tolist() == [wanted.get(r, -1) for r in range(len(members))]
+
+
+whole = st.one_of(st.integers(-(2**62), 2**62), st.integers(0, 300), st.integers(1_767_571_200_000, 1_767_571_200_000 + 2**33))
+real = st.one_of(st.floats(width=32), st.floats())
+steps = st.one_of(st.lists(st.tuples(whole, real), max_size=40), st.randoms(use_true_random=False))
+
+
+@given(st.lists(steps, max_size=10))
+def test_columns_append_put_and_keep_as_lists_do(steps: list[list[tuple[int, float]] | Random]) -> None:
+    columns = Columns(a=int, b=float, c=np.bool_)
+    model: list[tuple[int, float]] = []
     for step in steps:
         if isinstance(step, list):
-            rows = columns.append(len(step), a=np.array(step, np.int64), b=1.5)
+            rows = columns.append(len(step), a=np.array([a for a, _ in step], np.int64), b=np.array([b for _, b in step], float), c=True)
             assert rows.tolist() == list(range(len(model), len(model) + len(step)))
             model += step
+        elif model and step.random() < 0.5:
+            row, other = step.randrange(len(model)), step.choice(model)
+            columns.put("a", np.array([row]), np.array([other[0]]))
+            columns.put("b", np.array([row]), np.array([other[1]]))
+            model[row] = other
         else:
-            mask = [step.random() < 0.5 for _ in model]  # type: ignore[attr-defined]
+            mask = [step.random() < 0.5 for _ in model]
             columns.keep(np.array(mask, bool))
-            model = [a for a, stays in zip(model, mask, strict=True) if stays]
-    assert columns["a"].tolist() == model
-    assert columns["b"].tolist() == [1.5] * len(model)
+            model = [row for row, stays in zip(model, mask, strict=True) if stays]
+    assert columns.all("a").tolist() == [a for a, _ in model]
+    np.testing.assert_array_equal(columns.all("b"), [b for _, b in model])
+    assert columns.all("c").tolist() == [True] * len(model)
     assert columns.size == len(model)
 
 
-def test_writing_to_a_column_changes_it() -> None:
-    columns = Columns(a=np.int64)
-    columns.append(3, a=7)
-    columns["a"][1] = 8
-    assert columns["a"].tolist() == [7, 8, 7]
+def test_numbers_take_no_more_bytes_than_they_need() -> None:
+    columns = Columns(small=int, time=int, wide=int, label=float, exact=float)
+    now = 1_767_571_200_000 + np.arange(1_000) * 60_000
+    columns.append(1_000, small=np.arange(1_000) % 200, time=now, wide=now * 1_000, label=1.0, exact=0.1)
+    assert columns.bytes_per_row == 1 + 4 + 8 + 4 + 8
+
+
+def test_a_column_of_times_stays_narrow_as_old_rows_go() -> None:
+    day = 86_400_000
+    columns = Columns(time=int)
+    for first in range(0, 200, 5):
+        columns.append(5, time=np.arange(first, first + 5) * day)
+        columns.keep(columns.all("time") >= (first - 20) * day)
+    assert columns.bytes_per_row == 4
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), max_size=20))

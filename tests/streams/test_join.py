@@ -60,7 +60,7 @@ class Watched:
             )
         )  # fmt: skip
         for row in arrivals.rows.tolist():
-            offset = int(self.join.predictions["offset"][row])
+            offset = int(self.join.rows.take("offset", np.array([row]))[0])
             event = events[offset - first]
             self.names[offset] = (event.id, event.version, event.ts)
         self._take(arrivals.labels)
@@ -83,7 +83,7 @@ class Watched:
         rows = zip(effects.prediction.tolist(), effects.sign.tolist(), effects.label.tolist(), effects.label_ts.tolist(), strict=True)
         for row, sign, label, label_ts in rows:
             if not math.isnan(label):
-                self.net[int(self.join.predictions["offset"][row])][label, label_ts] += sign
+                self.net[int(self.join.rows.take("offset", np.array([row]))[0])][label, label_ts] += sign
 
     @property
     def labels(self) -> dict[tuple[str, int, int], tuple[float, int]]:
@@ -288,3 +288,20 @@ def test_what_was_read_first_and_how_it_was_cut_changes_nothing(p: list[P], o: l
                 watched.predict(*part) if topic == "p" else watched.tell(*part)
         results.append((watched.labels, watched.names))
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("labelled", [0.0, 0.3])
+def test_a_waiting_prediction_takes_less_than_64_bytes_at_any_moment(labelled: float) -> None:
+    join = Join(7 * 86_400_000, 3_600_000)
+    rng = np.random.default_rng(0)
+    for first in range(0, 600_000, 5_000):
+        at = np.arange(first, first + 5_000)
+        keys = rng.integers(0, 2**64, 5_000, dtype=np.uint64)
+        ts = 1_767_571_200_000 + 20 * at
+        join.add_predictions(PredictionRows(at, ts, keys, at % 3, (at % 2).astype(float), at % 256, at % 5, keys))
+        told = keys[: int(labelled * 5_000)]
+        if len(told):
+            join.add_outcomes(OutcomeRows(np.arange(len(told)) + first, ts[: len(told)] + 10, told, np.ones(len(told))))
+        join.evict()
+        if first >= 100_000:
+            assert join.nbytes < 64 * len(join)
