@@ -82,7 +82,7 @@ def errors(name: str, seed: int, n: int, change: int | None) -> Errors:
 
     model = DecisionTreeClassifier(max_depth=8, min_samples_leaf=20, random_state=0).fit(*labelled(TRAINED_ON, TRAINED_ON))
     x, y = labelled(n, n if change is None else change)
-    return (model.predict(x) != y).astype(np.int8)
+    return np.asarray(model.predict(x) != y, np.int8)
 
 
 def recorded_errors(path: Path, target: str) -> Errors:
@@ -90,4 +90,4 @@ def recorded_errors(path: Path, target: str) -> Errors:
     table = pd.read_csv(path)
     x, y = table.drop(columns=target).to_numpy(np.float64), pd.factorize(table[target], sort=True)[0]
     model = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(x[:TRAINED_ON], y[:TRAINED_ON])
-    return (model.predict(x[TRAINED_ON:]) != y[TRAINED_ON:]).astype(np.int8)
+    return np.asarray(model.predict(x[TRAINED_ON:]) != y[TRAINED_ON:], np.int8)
