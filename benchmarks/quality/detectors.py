@@ -136,10 +136,10 @@ def plot(rows: list[Row], target: Path) -> None:
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     marks = {"driftline": "o", "river": "s", "frouros": "^", "dummy": "x"}
     for library, mark in marks.items():
-        mine = [row for row in rows if row.library == library and row.delay is not None]
-        axes.scatter([row.delay for row in mine], [100 * row.power for row in mine], marker=mark, label=library)
-        for row in mine:
-            axes.annotate(row.detector, (row.delay or 0, 100 * row.power), fontsize=7, xytext=(4, 3), textcoords="offset points")
+        points = [(row.detector, row.delay, 100 * row.power) for row in rows if row.library == library and row.delay is not None]
+        axes.scatter([delay for _, delay, _ in points], [power for _, _, power in points], marker=mark, label=library)
+        for name, delay, power in points:
+            axes.annotate(name, (delay, power), fontsize=7, xytext=(4, 3), textcoords="offset points")
     axes.set_xlabel("median delay, labels")
     axes.set_ylabel(f"changes found within {IN_TIME} labels, %")
     axes.set_title(f"Detectors at {BUDGET:g} false alarm per 10 000 labels")
