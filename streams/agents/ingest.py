@@ -1,6 +1,7 @@
 """ingest: from predictions and outcomes to panes. The shell around `partition`.
 
-Order of every flush: snapshots and dead letters, progress, marker, commit; each waits until the broker has the one before.
+Order of every flush: snapshots to `panes` and dead letters, the table, progress, marker, commit; each waits until the broker has the
+one before. What the table knows is not told again after a crash, so `panes` must have it first.
 """
 
 from __future__ import annotations
@@ -222,13 +223,14 @@ class Ingest:
             event.ack()
 
     async def _write(self, number: int, snapshots: list[tuple[PaneKey, bytes]], positions: Fence) -> None:
-        """To the table, and to the partition of `panes` where the model is evaluated."""
+        """To the partition of `panes` where the model is evaluated, then to the table."""
         pairs = {encode_key(key, number): snapshot for key, snapshot in snapshots}
         sends = []
         for key, snapshot in snapshots:
             to = partition_of(key.model, self._w.partitions)
             sends.append(await self._w.send(self._w.topics.panes, to, encode_key(key, number), snapshot))
-        await asyncio.gather(self._w.ingest_state.write(number, sum(positions), pairs), *sends)
+        await asyncio.gather(*sends)
+        await self._w.ingest_state.write(number, sum(positions), pairs)
 
     def _progress(self, number: int, partition: Partition) -> Progress:
         caught_up = self._caught_up(number, partition)
