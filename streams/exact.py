@@ -60,7 +60,7 @@ def to_float(total: int) -> float:
     try:
         return total / (1 << UNIT_BITS)
     except OverflowError:
-        return math.copysign(math.inf, total)
+        return math.inf if total > 0 else -math.inf
 
 
 def to_bytes(total: int) -> bytes:
