@@ -17,7 +17,6 @@ from faust.types import TP
 
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.progress import Marker, Progress, decode_marker, encode, progress_key
-from driftline.streams.agents.archive import Archive
 from driftline.streams.agents.letters import bury
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.breaker import LIMIT, WINDOW
@@ -41,8 +40,8 @@ def partition_of(model: str, partitions: int) -> int:
 class Ingest:
     """The source partitions of this worker."""
 
-    def __init__(self, wiring: Wiring, archive: Archive | None = None) -> None:
-        self._w, self._archive = wiring, archive
+    def __init__(self, wiring: Wiring) -> None:
+        self._w = wiring
         self._partitions: dict[int, Partition] = {}
         self._contiguity = Contiguity()
         self._events: dict[int, list[Any]] = {}
@@ -51,7 +50,6 @@ class Ingest:
         self._met_s: dict[tuple[int, str], float] = {}
         self._reminded_s: dict[TP, float] = {}
         self._flushed_s = 0.0
-        self._noted_s = -REMIND_S
         self._flushing = asyncio.Lock()
 
     async def start(self, assigned: Iterable[TP]) -> None:
@@ -172,10 +170,6 @@ class Ingest:
         partition.met.clear()
         # No await since `apply`: a flush in between would write a marker that is past letters nobody has sent.
         dead += [asyncio.ensure_future(bury(self._w, chunk, letter.index, letter.why)) for letter in letters]
-        if self._archive:
-            new = chunk.since(getattr(partition.told, topic))
-            skipped = len(chunk) - len(new)
-            dead += self._archive.begin(new, topic, {letter.index - skipped for letter in letters})
 
     def _waiting(self, number: int) -> list[TP]:
         """The topics of a partition that wait for a person: too many of their last records were dead letters."""
@@ -183,28 +177,9 @@ class Ingest:
         tripped = partition.tripped if partition and self._w.breaker else []
         return [TP(getattr(self._w.topics, topic), number) for topic in tripped]
 
-    def _note_unknown(self) -> None:
-        """Say now and then that events have fields that are passed over."""
-        now = time.monotonic()
-        if now - self._noted_s < REMIND_S:
-            return
-        for number, partition in self._partitions.items():
-            if partition.unknown:
-                self._noted_s = now
-                listed = ", ".join(f"{name!r} in {n}" for name, n in partition.unknown.most_common(5))
-                log.warning(
-                    "unknown_fields: partition %d: records with a field that is not known, and passed over: %s; correct its name or leave "
-                    "it out", number, listed,
-                )  # fmt: skip
-                partition.unknown.clear()
-
     def _complain(self) -> None:
         now = time.monotonic()
         for tp in [tp for number in self._partitions for tp in self._waiting(number)]:
-            if tp not in self._reminded_s:
-                self._w.audit(
-                    "breaker.tripped", f"{tp.topic}-{tp.partition}", f"more than {LIMIT} of the last {WINDOW} records are dead letters"
-                )
             if now - self._reminded_s.get(tp, -REMIND_S) >= REMIND_S:
                 self._reminded_s[tp] = now
                 log.error(
@@ -216,7 +191,6 @@ class Ingest:
     async def tick(self) -> None:
         """Flush when it is time, though nothing comes in."""
         self._complain()
-        self._note_unknown()
         if time.monotonic() - self._flushed_s > self._w.flush_s:
             await self.flush()
 

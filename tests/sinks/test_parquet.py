@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
+import subprocess
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -93,18 +94,20 @@ def test_every_other_reader_finds_the_latest_rows_too(tmp_path: Path, migrated: 
     assert migrated.query(asked).to_pylist() == [{"revision": 2}] * 2
 
 
-def insert_and_die(directory: str) -> None:
-    """Ends the process when the first file is written and not yet in its place."""
-    Path.replace = lambda *_: os._exit(9)  # type: ignore[method-assign]
-    write(Path(directory), "t", [1, 24])
+#: Ends the process when the first file is written and not yet in its place.
+INSERT_AND_DIE = """
+import os, runpy, sys
+from pathlib import Path
+write = runpy.run_path(sys.argv[1])["write"]
+Path.replace = lambda *_: os._exit(9)
+write(Path(sys.argv[2]), "t", [1, 24])
+"""
 
 
 def test_what_a_process_that_was_killed_left_behind_is_no_file_and_is_swept_away(tmp_path: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=insert_and_die, args=(str(tmp_path),))
-    process.start()
-    process.join(60)
+    process = subprocess.run([sys.executable, "-c", INSERT_AND_DIE, __file__, str(tmp_path)], timeout=120, check=False)
     (left,) = tmp_path.rglob("*.tmp")
-    assert (process.exitcode, list(tmp_path.rglob("*.parquet"))) == (9, [])
+    assert (process.returncode, list(tmp_path.rglob("*.parquet"))) == (9, [])
     os.utime(left, (time.time() - 7_200,) * 2)
     write(tmp_path, "t", [1, 24])
     assert list(tmp_path.rglob("*.tmp")) == []
