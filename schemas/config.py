@@ -70,6 +70,7 @@ class Model(msgspec.Struct, frozen=True):
     skew_ms: Delay = 5 * MINUTE_MS  # how far an event may lie after its Kafka time stamp
     labels: bool = True  # false: no outcomes will come, so nothing waits for them, and those that do are dead letters
     max_wait_ms: Length = 10_000  # processing time without any event after which what was seen is judged provisionally
+    archive: Literal["off", "all"] | Share = "off"  # which events the store keeps as they are; a share is taken by id
     learn_windows: Count = 3  # windows that become the reference where none was published
     policy: Policy = Policy()
 

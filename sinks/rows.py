@@ -22,7 +22,9 @@ from driftline.schemas.alerts import (
     RetrainRequest,
     decode,
 )
+from driftline.schemas.archive import ArchivedOutcome, ArchivedPrediction
 from driftline.schemas.errors import DriftlineError
+from driftline.schemas.reference import Reference, decode_entry
 from driftline.schemas.results import (
     DriftResult,
     FeaturePane,
@@ -104,6 +106,31 @@ class DeadLetterRow(msgspec.Struct, frozen=True, array_like=True):
     revision: int
 
 
+class ModelRow(msgspec.Struct, frozen=True, array_like=True):
+    """One step in the life of a model version."""
+
+    model: str
+    version: str
+    event: str
+    effective_from: int
+    reference: str
+    rows: int
+    time: int
+    revision: int
+
+
+class AuditRow(msgspec.Struct, frozen=True, array_like=True):
+    """One thing that an operator or a worker did."""
+
+    id: str
+    time: int
+    actor: str
+    action: str
+    subject: str
+    detail: str
+    revision: int
+
+
 #: The class of each table's rows; a test holds it against the migrations.
 TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "drift_results": DriftResult,
@@ -115,6 +142,10 @@ TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "alerts": AlertRow,
     "retrain_cases": RetrainRow,
     "dead_letters": DeadLetterRow,
+    "models": ModelRow,
+    "audit_log": AuditRow,
+    "predictions": ArchivedPrediction,
+    "outcomes": ArchivedOutcome,
 }
 
 
@@ -186,6 +217,27 @@ def dead_letter_rows(key: bytes | None, value: bytes | None, headers: Headers, r
         }
     except (KeyError, ValueError) as problem:
         raise _undecodable("a dead letter", problem) from None
+
+
+def model_rows(value: bytes, offset: int, time: int) -> Rows:
+    """The rows of an entry on the models topic; `time` is the record's Kafka time stamp.
+
+    An entry that cannot be read gives none: the reader of that topic says so, and leaves it out too. What was learned is nothing that
+    anybody did, so it is not in the audit log.
+    """
+    try:
+        entry = decode_entry(value)
+    except msgspec.MsgspecError:
+        return {}
+    if isinstance(entry, Reference):
+        event, reference, size = f"reference.{entry.origin}", entry.hash, entry.rows
+        detail = f"reference {reference}, built from {size} rows"
+    else:
+        event, reference, size, detail = entry.event, "", 0, ""
+    rows: Rows = {"models": [ModelRow(entry.model, entry.version, event, entry.effective_from, reference, size, time, offset)]}
+    if event != "reference.learned":
+        rows["audit_log"] = [AuditRow(f"models-{offset}", time, "models topic", event, f"{entry.model} {entry.version}", detail, offset)]
+    return rows
 
 
 def _event_row(event: Alert | RetrainRequest, kind: str, time: int, revision: int) -> AlertRow | RetrainRow:

@@ -52,6 +52,7 @@ _CREATED = re.compile(r"CREATE TABLE IF NOT EXISTS `?(\w+)`?\n\((.*?)\n\)\nENGIN
 _DECLARED = re.compile(rf"^    {_COLUMN}", re.MULTILINE)
 _ALTERED = re.compile(r"ALTER TABLE `?(\w+)`?\n(.*)", re.DOTALL)
 _ADDED = re.compile(rf"ADD COLUMN IF NOT EXISTS {_COLUMN}(?: AFTER `?(\w+)`?)?")
+_COMMENTED = re.compile(r"COMMENT COLUMN `?(\w+)`? '(.*?)'")
 _ORDERED = re.compile(r"MODIFY ORDER BY \(([^)]*)\)")
 
 
@@ -73,6 +74,7 @@ def tables() -> Mapping[str, Table]:
             columns = dict(found[altered[1]].columns)
             for name, kind, comment, after in _ADDED.findall(altered[2]):
                 columns = _with(columns, name, (kind, comment), after)
+            columns |= {name: (columns[name][0], comment) for name, comment in _COMMENTED.findall(altered[2])}
             key = _ORDERED.search(altered[2])
             found[altered[1]] = Table(columns, _names(key[1]) if key else found[altered[1]].key)
     return found

@@ -190,6 +190,11 @@ class Partition:
         return Fence(min(fence.predictions for fence in fences), min(fence.outcomes for fence in fences))
 
     @property
+    def told(self) -> Fence:
+        """From where on dead letters are told. What lies below was told before the marker."""
+        return self._start
+
+    @property
     def dirty(self) -> bool:
         return bool(self._dirty)
 

@@ -20,6 +20,7 @@ import faust
 from faust.types import TP
 
 from driftline.sinks.sink import Sink
+from driftline.streams.agents.archive import Archive
 from driftline.streams.agents.decide import Decide
 from driftline.streams.agents.evaluate import Evaluate
 from driftline.streams.agents.ingest import Ingest
@@ -41,8 +42,8 @@ class Pipeline:
 def build(app: faust.App, wiring: Wiring, sink: Sink, ready: Callable[[], object]) -> Pipeline:
     """Wire every agent to its topics; `ready` is called whenever all verbs have begun with the partitions of an assignment."""
     topics = wiring.topics
-    verbs = Pipeline(Ingest(wiring), Evaluate(wiring), Decide(wiring), Store(wiring, sink))
-    outputs = (topics.results, topics.alerts, topics.retrain, topics.dead_letters)
+    verbs = Pipeline(Ingest(wiring, Archive(wiring, sink)), Evaluate(wiring), Decide(wiring), Store(wiring, sink))
+    outputs = (topics.results, topics.alerts, topics.retrain, topics.dead_letters, topics.models)
     install(app, (topics.predictions, topics.outcomes, topics.panes, *outputs), verbs.ingest.start_positions)
 
     app.agent(lane_topic(app, topics.predictions, topics.outcomes), name="ingest")(verbs.ingest.run)

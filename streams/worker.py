@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import faust
@@ -19,6 +20,7 @@ from faust.types.auth import CredentialsT
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.topics import Topics
+from driftline.sinks.audit import Audit
 from driftline.sinks.sink import Sink
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.registry import Registry
@@ -193,7 +195,7 @@ class Worker:
         stages: list[tuple[Mapping[TP, int], tuple[str, ...]]] = [
             (verbs.evaluate.done, (topics.panes,)),
             (verbs.decide.done, (topics.results,)),
-            (verbs.store.done, (topics.results, topics.alerts, topics.retrain, topics.dead_letters)),
+            (verbs.store.done, (topics.results, topics.alerts, topics.retrain, topics.dead_letters, topics.models)),
         ]
         for done, names in stages:
             for tp, end in (await ends(*names)).items():
@@ -226,9 +228,11 @@ class Worker:
         app = self._app = application(self._kafka, self._topics.prefix, self._partitions, self._timing)
         ingest, evaluate, decide = (State(app, name, self._partitions) for name in ("ingest", "evaluate", "decide"))
         states = (ingest, evaluate, decide)
-        wiring = Wiring(app, self._topics, self._partitions, registry, reader, *states, self._timing.flush_s, self._breaker)
+        audit = Audit(self._sink, "worker")
+        wiring = Wiring(app, self._topics, self._partitions, registry, reader, *states, self._timing.flush_s, self._breaker, audit)
         self._verbs = build(app, wiring, self._sink, self._ready.set)
         await app.start()
+        audit("worker.started", self._topics.prefix, f"driftline {version('driftline')}, breaker {'on' if self._breaker else 'off'}")
         while not self._stop.is_set() and not app.crashed:
             await asyncio.sleep(0.1)
         if app.crashed:
@@ -236,3 +240,5 @@ class Worker:
         else:
             await self._verbs.ingest.flush()
         await app.stop()
+        audit("worker.crashed" if self.crashed else "worker.stopped", self._topics.prefix, str(self.crashed or ""))
+        await asyncio.to_thread(audit.close)

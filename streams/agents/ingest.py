@@ -17,6 +17,7 @@ from faust.types import TP
 
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.progress import Marker, Progress, decode_marker, encode, progress_key
+from driftline.streams.agents.archive import Archive
 from driftline.streams.agents.letters import bury
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.breaker import LIMIT, WINDOW
@@ -40,8 +41,8 @@ def partition_of(model: str, partitions: int) -> int:
 class Ingest:
     """The source partitions of this worker."""
 
-    def __init__(self, wiring: Wiring) -> None:
-        self._w = wiring
+    def __init__(self, wiring: Wiring, archive: Archive | None = None) -> None:
+        self._w, self._archive = wiring, archive
         self._partitions: dict[int, Partition] = {}
         self._contiguity = Contiguity()
         self._events: dict[int, list[Any]] = {}
@@ -170,6 +171,10 @@ class Ingest:
         partition.met.clear()
         # No await since `apply`: a flush in between would write a marker that is past letters nobody has sent.
         dead += [asyncio.ensure_future(bury(self._w, chunk, letter.index, letter.why)) for letter in letters]
+        if self._archive:
+            new = chunk.since(getattr(partition.told, topic))
+            skipped = len(chunk) - len(new)
+            dead += self._archive.begin(new, topic, {letter.index - skipped for letter in letters})
 
     def _waiting(self, number: int) -> list[TP]:
         """The topics of a partition that wait for a person: too many of their last records were dead letters."""
@@ -180,6 +185,10 @@ class Ingest:
     def _complain(self) -> None:
         now = time.monotonic()
         for tp in [tp for number in self._partitions for tp in self._waiting(number)]:
+            if tp not in self._reminded_s:
+                self._w.audit(
+                    "breaker.tripped", f"{tp.topic}-{tp.partition}", f"more than {LIMIT} of the last {WINDOW} records are dead letters"
+                )
             if now - self._reminded_s.get(tp, -REMIND_S) >= REMIND_S:
                 self._reminded_s[tp] = now
                 log.error(

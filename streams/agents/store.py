@@ -20,7 +20,7 @@ from faust.types import TP
 
 from driftline.schemas.errors import DriftlineError, Rejected
 from driftline.schemas.topics import Topics
-from driftline.sinks.rows import Rows, dead_letter_rows, event_rows, result_rows
+from driftline.sinks.rows import Rows, dead_letter_rows, event_rows, model_rows, result_rows
 from driftline.sinks.sink import Sink
 from driftline.streams.agents.letters import bury
 from driftline.streams.agents.wiring import Wiring
@@ -71,7 +71,7 @@ class Rowed:
 
 
 async def store(chunk: Chunk, sink: Sink, topics: Topics) -> dict[int, Rejected]:
-    """Store one chunk of the topics results, alerts, retrain or dead-letters; returns when its rows are stored.
+    """Store one chunk of the topics results, alerts, retrain, dead-letters or models; returns when its rows are stored.
 
     A record that cannot be read raises `DriftlineError` before anything of the chunk is stored: what writes these topics is ours.
 
@@ -136,11 +136,13 @@ def token(chunk: Chunk, table: str) -> str:
 
 
 def _rows_of_record(chunk: Chunk, i: int, topics: Topics) -> Rows:
-    value, offset = chunk.value(i), int(chunk.offset[i])
+    value, offset, time = chunk.value(i), int(chunk.offset[i]), int(chunk.timestamp[i])
     if chunk.topic == topics.dead_letters:
         return dead_letter_rows(chunk.key(i), value, chunk.headers[i], offset)
     if value is None:
         return {}
+    if chunk.topic == topics.models:
+        return model_rows(value, offset, time)
     if chunk.topic == topics.results:
         return result_rows(value)
     return event_rows(chunk.headers[i], value, offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,17 @@ from driftline.streams.transport.models import ModelsReader
 from driftline.streams.transport.state import State
 
 
+def _unheard(action: str, subject: str, detail: str) -> None:
+    """Nobody keeps an audit log."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Shared by the agents of one worker. `partitions` is the partition count of every keyed topic; `flush_s` seconds of
-    processing time between two flushes; `breaker` whether a topic of which too many records are dead letters waits for a person."""
+    """Shared by the agents of one worker.
+
+    `partitions` is the partition count of every keyed topic; `flush_s` seconds of processing time between two flushes; `breaker` whether
+    a topic of which too many records are dead letters waits for a person; `audit` is told an action, what it was done to, and more of it.
+    """
 
     app: faust.App
     topics: Topics
@@ -30,6 +37,7 @@ class Wiring:
     decide_state: State
     flush_s: float = 0.5
     breaker: bool = True
+    audit: Callable[[str, str, str], object] = _unheard
 
     @property
     def consumer(self) -> LaneConsumer:

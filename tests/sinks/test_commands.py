@@ -35,6 +35,8 @@ def test_migrate_makes_the_database_and_its_tables_and_then_has_nothing_to_do(ru
     status, out, err = run("migrate")
     assert (status, out.split()) == (0, [migration.name for migration in migrations()])
     assert "up to date" in err
+    told = json.loads(run("sql", "SELECT subject FROM v_audit WHERE action = 'migration.applied' ORDER BY subject", "--json")[1])
+    assert [row["subject"] for row in told] == out.split()
     assert run("migrate")[:2] == (0, "")
 
 

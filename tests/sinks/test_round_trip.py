@@ -28,10 +28,18 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     float: st.floats(allow_nan=False),
     list[int]: st.lists(COUNTS, max_size=4),
+    dict[str, str]: st.dictionaries(TEXTS, TEXTS, max_size=3),
     dict[str, int]: st.dictionaries(TEXTS, COUNTS, max_size=3),
     list[tuple[str, bytes]]: st.lists(st.tuples(TEXTS, st.binary(max_size=8)), max_size=3),
 }
-NAMED = {"effective_from": TIMES, "time": TIMES, "expires": TIMES, "partition": st.integers(0, 2**31), "coverage": st.floats(0, 1)}
+NAMED = {
+    "ts": TIMES,
+    "effective_from": TIMES,
+    "time": TIMES,
+    "expires": TIMES,
+    "partition": st.integers(0, 2**31),
+    "coverage": st.floats(0, 1),
+}
 run_number = count()
 
 

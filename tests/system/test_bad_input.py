@@ -95,6 +95,8 @@ def test_a_partition_of_bad_records_waits_for_a_person_and_loses_nothing(
         wait(lambda: position(worker, 1) == 1_100)
         wait(lambda: dead_letters(store) == sum(i % 10 == 0 for i in range(min(stood, 1_200))))
     assert position(worker, 0) == stood <= 1_200
+    tripped = "SELECT subject FROM v_audit WHERE action = 'breaker.tripped'"
+    wait(lambda: store.query(tripped).to_pylist() == [{"subject": "driftline.predictions-0"}])
     assert "driftline.predictions-1 waits" not in caplog.text
     worker.stop()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from driftline.settings import Settings
+from driftline.sinks.audit import Audit
 from driftline.sinks.clickhouse import ClickHouse
 
 
@@ -15,6 +16,10 @@ def run() -> None:
     """
     with ClickHouse.connect(Settings.from_environment().store(), create=True) as store:
         applied = store.migrate()
+        audit = Audit(store, "migrate")
+        for name in applied:
+            audit("migration.applied", name)
+        audit.close()
     for name in applied:
         print(name)
     print(f"{store!r} is up to date", file=sys.stderr)
