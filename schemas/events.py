@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -66,19 +66,32 @@ Event = TypeVar("Event", Prediction, Outcome)
 
 _BRACKET, _BACKSLASH, _DEL = b"[\\\x7f"  # as integers, which `in` finds six times as fast
 
-_prediction = msgspec.json.Decoder(Prediction)
-_outcome = msgspec.json.Decoder(Outcome)
+OnUnknown = Callable[[str], object]
 
 
-def decode_prediction(value: bytes | None) -> Prediction | Rejected:
+class _Decoders(Generic[Event]):
+    """For one kind of event: a decoder that takes known fields only, and one that passes over all others."""
+
+    def __init__(self, kind: type[Event]) -> None:
+        exact = msgspec.defstruct(kind.__name__, [], bases=(kind,), frozen=True, gc=False, forbid_unknown_fields=True)
+        self.exact: msgspec.json.Decoder[Event] = msgspec.json.Decoder(exact)
+        self.any: msgspec.json.Decoder[Event] = msgspec.json.Decoder(kind)
+
+
+_prediction, _outcome = _Decoders(Prediction), _Decoders(Outcome)
+
+
+def decode_prediction(value: bytes | None, on_unknown: OnUnknown | None = None) -> Prediction | Rejected:
     """The prediction in a message, or why there is none. Of a key that comes twice in an object, the last counts.
+
+    Fields that are not known are passed over; `on_unknown` is told the name of the first.
 
     >>> decode_prediction(b'{"id": "a", "model": "m", "version": "1", "ts": 1732170000000, "prediction": 1}').prediction
     1.0
     >>> decode_prediction(b'{"id": "a", "model": "m", "version": "1", "prediction": 1}')
     Rejected(code='missing_field', message='Object missing required field `ts`')
     """
-    event = _decode(_prediction, value or b"")
+    event = _decode(_prediction, value or b"", on_unknown)
     if isinstance(event, Rejected):
         return event
     if event.score is not None and not 0.0 <= event.score <= 1.0:
@@ -91,13 +104,13 @@ def decode_prediction(value: bytes | None) -> Prediction | Rejected:
     return event
 
 
-def decode_outcome(value: bytes | None) -> Outcome | Rejected:
-    """The outcome in a message, or why there is none.
+def decode_outcome(value: bytes | None, on_unknown: OnUnknown | None = None) -> Outcome | Rejected:
+    """The outcome in a message, or why there is none; `on_unknown` as for predictions.
 
     >>> decode_outcome(b'{"id": "a", "model": "m", "ts": 1732256400000, "label": true}').label
     True
     """
-    event = _decode(_outcome, value or b"")
+    event = _decode(_outcome, value or b"", on_unknown)
     if isinstance(event, Rejected):
         return event
     if event.label is None and event.kind != "retraction":
@@ -107,18 +120,27 @@ def decode_outcome(value: bytes | None) -> Outcome | Rejected:
     return event
 
 
-def _decode(decoder: msgspec.json.Decoder[Event], value: bytes) -> Event | Rejected:
+def _decode(decoders: _Decoders[Event], value: bytes, on_unknown: OnUnknown | None) -> Event | Rejected:
     """What the types allow, in UTF-8, not too long and not nested too deeply. The checks are ordered by what they cost."""
     if len(value) > MAX_VALUE_BYTES or not (value.isascii() or _is_utf8(value)):
         return _why_unreadable(value)
     if value.count(b"{") + (value.count(b"[") if _BRACKET in value else 0) > MAX_DEPTH and _too_deep(value):
         return Rejected("too_deep", f"objects and lists are nested more than {MAX_DEPTH} levels deep")
     try:
-        return decoder.decode(value)
+        return (decoders.exact if on_unknown else decoders.any).decode(value)
     except msgspec.ValidationError as error:
-        return _why_invalid(value, str(error))
+        unknown = _UNKNOWN.match(str(error))
+        if not (unknown and on_unknown):
+            return _why_invalid(value, str(error))
     except msgspec.DecodeError as error:
         return _why_unreadable(value, str(error))
+    event = _decode(decoders, value, None)
+    if not isinstance(event, Rejected):
+        on_unknown(unknown[1])
+    return event
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -175,7 +197,11 @@ _UNREADABLE: tuple[tuple[Callable[[bytes], object], Rejected], ...] = (
     (re.compile(rb"\xef\xbb\xbf").match, Rejected("encoding", "the value begins with a byte order mark; publish UTF-8 without one")),
     (
         re.compile(rb"\0").match,
-        Rejected("wire_format", "the value starts with byte 0, as a schema registry's serializer writes it; publish plain JSON"),
+        Rejected(
+            "wire_format",
+            "the value starts with byte 0, as a schema registry's serializer writes it; publish plain JSON: reading Avro, Protobuf and "
+            "JSON Schema is for an extra, driftline[registry], that this version does not have",
+        ),
     ),
     (re.compile(rb"\xff{4}").match, Rejected("wire_format", "the value is an Arrow stream; publish one JSON object a message")),
     (lambda v: not _is_utf8(v), Rejected("encoding", "the value is not UTF-8")),

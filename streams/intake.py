@@ -106,13 +106,15 @@ Rows = TypeVar("Rows", Predictions, Outcomes)
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[Rows]):
-    """What a chunk holds. `ignored`: offsets of tombstones, which mean nothing here."""
+    """What a chunk holds. `ignored`: offsets of tombstones, which mean nothing here; `unknown`: by the number of its record, the first
+    field of an event that is not known."""
 
     topic: Topic
     chunk: Chunk
     by_model: list[Rows]
     dead: list[DeadLetter]
     ignored: Int64
+    unknown: dict[int, str]
 
 
 class Intake:
@@ -123,32 +125,34 @@ class Intake:
 
     def read_predictions(self, chunk: Chunk) -> Batch[Predictions]:
         """The predictions of a chunk. Raises `Incomplete` where it cannot be said yet whether a model is known."""
-        by_model, dead = self._read(chunk, decode_prediction)
+        by_model, dead, unknown = self._read(chunk, decode_prediction)
         models = [self._predictions(name, rows, chunk) for name, rows in by_model.items()]
-        return Batch("predictions", chunk, models, dead, chunk.offset[chunk.value_start < 0])
+        return Batch("predictions", chunk, models, dead, chunk.offset[chunk.value_start < 0], unknown)
 
     def read_outcomes(self, chunk: Chunk) -> Batch[Outcomes]:
         """The outcomes of a chunk; raises `Incomplete` like `read_predictions`."""
-        by_model, dead = self._read(chunk, decode_outcome)
+        by_model, dead, unknown = self._read(chunk, decode_outcome)
         models = [self._outcomes(name, rows, chunk) for name, rows in by_model.items()]
-        return Batch("outcomes", chunk, models, dead, chunk.offset[chunk.value_start < 0])
+        return Batch("outcomes", chunk, models, dead, chunk.offset[chunk.value_start < 0], unknown)
 
     def _read(
-        self, chunk: Chunk, decode: Callable[[bytes], Event | Rejected]
-    ) -> tuple[dict[str, list[tuple[int, Event, int]]], list[DeadLetter]]:
-        """The usable events of a chunk by model, each with its number in the chunk and its time; and the dead letters."""
+        self, chunk: Chunk, decode: Callable[[bytes, Callable[[str], object]], Event | Rejected]
+    ) -> tuple[dict[str, list[tuple[int, Event, int]]], list[DeadLetter], dict[int, str]]:
+        """The usable events of a chunk by model, each with its number in the chunk and its time; the dead letters; `Batch.unknown`."""
         by_model: dict[str, list[tuple[int, Event, int]]] = {}
-        dead = []
+        dead, unknown, met = [], dict[int, str](), list[str]()
         for i, (value, key, timestamp) in enumerate(zip(chunk.values(), chunk.keys(), chunk.timestamp.tolist(), strict=True)):
             if value is None:
                 continue
-            event = decode(value)
+            event = decode(value, met.append)
+            if met:
+                unknown[i] = met.pop()
             checked = event if isinstance(event, Rejected) else self._check(event, key, timestamp)
             if isinstance(checked, Rejected):
                 dead.append(DeadLetter(i, checked))
             elif not isinstance(event, Rejected):
                 by_model.setdefault(event.model, []).append((i, event, checked))
-        return by_model, dead
+        return by_model, dead, unknown
 
     def _check(self, event: Prediction | Outcome, key: bytes | None, timestamp: int) -> int | Rejected:
         """The event's time in milliseconds, if the event can be used."""

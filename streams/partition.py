@@ -40,6 +40,7 @@ from driftline.streams.panes import (
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk
 
+UNKNOWN_NAMES = 100  # of fields that are not known, kept until somebody says them
 OPEN_PANES = 4_000  # decoded panes kept in memory between flushes; the rest are snapshots
 
 
@@ -139,6 +140,7 @@ class Partition:
         self.counters = Counter(marker.counters if marker else {})
         self._breakers = {topic: Breaker(*(marker.breakers.get(topic, ()) if marker else ())) for topic in Fence._fields}
         self.met: set[str] = set()  # models of the records since somebody emptied it
+        self.unknown: Counter[str] = Counter()  # records by a field of theirs that is not known, since somebody emptied it
         self._fences = {key: self._effective_fence(key) for key in self._listed.keys() | stored.keys()}
         self._highest = Fence(
             max([self._start.predictions, *(f.predictions for f in self._fences.values())]),
@@ -215,6 +217,10 @@ class Partition:
         dead = [*batch.dead]
         for rows in batch.by_model:
             dead += self._add_predictions(rows) if isinstance(rows, Predictions) else self._add_outcomes(rows)
+        first = int(np.searchsorted(batch.chunk.offset, getattr(self._start, batch.topic)))
+        unknown = [name[:60] for i, name in batch.unknown.items() if i >= first]
+        self.counters["unknown_fields"] += len(unknown)
+        self.unknown.update(name for name in unknown if name in self.unknown or len(self.unknown) < UNKNOWN_NAMES)
         self.counters["ignored"] += int((batch.ignored >= getattr(self._start, batch.topic)).sum())
         self.positions = self.positions._replace(**{batch.topic: batch.chunk.end})
         return self._count_dead(dead, batch.chunk, batch.topic)

@@ -132,13 +132,30 @@ def test_a_bad_outcome_is_told_by_its_code_and_its_neighbours_count(code: str, r
         prediction(ts=NOW + MODELS["m"].skew_ms), prediction(prediction="yes"), prediction(prediction=True), prediction(prediction=2),
         prediction(model="kind", prediction="cat"), prediction(model="kind", prediction=3), prediction(model="free", prediction=0.5),
         prediction(model="price", prediction=-12.5), prediction("é😀"), prediction("x" * 256), prediction(ts="2026-01-05T00:00:00+00:00"),
-        prediction(ts="2025-12-31T23:59:60Z"), prediction(other="ignored"), prediction(features={"x": [0.5, 1.5]}),
+        prediction(ts="2025-12-31T23:59:60Z"), prediction(features={"x": [0.5, 1.5]}),
     ],
 )  # fmt: skip
 def test_unusual_but_good_predictions_are_counted(record: Record) -> None:
     source = Source()
     assert source.predictions(record) == []
     assert source.counters == {"consumed": 1, "accepted": 1}
+
+
+def test_the_names_of_unknown_fields_are_kept_in_bounds() -> None:
+    source = Source()
+    source.predictions(*(prediction(f"id{i}", **{f"{i}{'x' * 500}": 1}) for i in range(1_000)))
+    assert source.counters["unknown_fields"] == 1_000
+    assert len(source.partition.unknown) == 100
+    assert max(map(len, source.partition.unknown)) == 60
+
+
+def test_fields_that_are_not_known_are_passed_over_and_counted() -> None:
+    source = Source()
+    source.predictions(prediction("a", sampling=0.1, shard=3), prediction("b"), prediction("c", shard=3), prediction("d", ts=0, shard=3))
+    source.outcomes(outcome("a", source="crm"))
+    assert source.counters["unknown_fields"] == 4
+    assert source.partition.unknown == {"sampling": 1, "shard": 2, "source": 1}
+    assert [pane.n for pane in source.panes().values()] == [3]
 
 
 def test_messages_say_what_to_do() -> None:

@@ -51,6 +51,7 @@ class Ingest:
         self._met_s: dict[tuple[int, str], float] = {}
         self._reminded_s: dict[TP, float] = {}
         self._flushed_s = 0.0
+        self._noted_s = -REMIND_S
         self._flushing = asyncio.Lock()
 
     async def start(self, assigned: Iterable[TP]) -> None:
@@ -182,6 +183,21 @@ class Ingest:
         tripped = partition.tripped if partition and self._w.breaker else []
         return [TP(getattr(self._w.topics, topic), number) for topic in tripped]
 
+    def _note_unknown(self) -> None:
+        """Say now and then that events have fields that are passed over."""
+        now = time.monotonic()
+        if now - self._noted_s < REMIND_S:
+            return
+        for number, partition in self._partitions.items():
+            if partition.unknown:
+                self._noted_s = now
+                listed = ", ".join(f"{name!r} in {n}" for name, n in partition.unknown.most_common(5))
+                log.warning(
+                    "unknown_fields: partition %d: records with a field that is not known, and passed over: %s; correct its name or leave "
+                    "it out", number, listed,
+                )  # fmt: skip
+                partition.unknown.clear()
+
     def _complain(self) -> None:
         now = time.monotonic()
         for tp in [tp for number in self._partitions for tp in self._waiting(number)]:
@@ -200,6 +216,7 @@ class Ingest:
     async def tick(self) -> None:
         """Flush when it is time, though nothing comes in."""
         self._complain()
+        self._note_unknown()
         if time.monotonic() - self._flushed_s > self._w.flush_s:
             await self.flush()
 

@@ -61,8 +61,8 @@ def test_sql_prints_json_for_programs(run: Run) -> None:
 
 def test_sql_prints_csv_that_no_spreadsheet_runs(run: Run) -> None:
     run("migrate")
-    status, out, _ = run("sql", "SELECT '=cmd()' AS category, -1 AS n, 'a,\"b\"' AS text, [1, 2] AS list", "--csv")
-    assert (status, list(csv.reader(io.StringIO(out)))) == (0, [["category", "n", "text", "list"], ["'=cmd()", "-1", 'a,"b"', "[1, 2]"]])
+    status, out, _ = run("sql", "SELECT '=cmd()' AS category, -1 AS n, 'a,\"b\"' AS `=text`, [1, 2] AS list", "--csv")
+    assert (status, list(csv.reader(io.StringIO(out)))) == (0, [["category", "n", "'=text", "list"], ["'=cmd()", "-1", 'a,"b"', "[1, 2]"]])
 
 
 def test_sql_shows_texts_from_outside_without_obeying_them(run: Run) -> None:

@@ -14,7 +14,7 @@ from driftline.settings import Settings
 from driftline.sinks.clickhouse import ClickHouse
 
 _FORM = "JSONCompactEachRowWithNamesAndTypes"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the wide ones are formulas to some spreadsheets too
 
 
 class Answer(NamedTuple):
@@ -57,19 +57,19 @@ def parse(lines: bytes) -> Answer:
 
 def _print_csv(answer: Answer) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(answer.names)
+    writer.writerow([_csv_cell(name) for name in answer.names])
     writer.writerows([_csv_cell(value) for value in row] for row in answer.rows)
 
 
 def _csv_cell(value: Any) -> Any:
     """A text that a spreadsheet would run as a formula gets an apostrophe in front.
 
-    >>> [_csv_cell(value) for value in ("=cmd()", -1.5, None, {"a": 1})]
-    ["'=cmd()", -1.5, None, '{"a": 1}']
+    >>> [_csv_cell(value) for value in ("=cmd()", " =cmd()", -1.5, None, {"a": 1})]
+    ["'=cmd()", "' =cmd()", -1.5, None, '{"a": 1}']
     """
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
 def _print_table(answer: Answer) -> None:
