@@ -5,13 +5,14 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint con
 VIEW := .cache/typing/driftline
 CODE := schemas sinks src streams tests scripts examples benchmarks
 
-.PHONY: help demo test check bench soak kafka clean
+.PHONY: help demo test check bench soak fuzz kafka clean
 help:
 	@echo "make demo    watch driftline find drift, here, now: nothing to configure"
 	@echo "make test    every test; those that need real Kafka start one (Java 17 and Maven)"
 	@echo "make check   style, types, import rules, the compose file"
 	@echo "make bench   how fast it is on this machine"
 	@echo "make soak    kill workers on real Kafka, then count everything again: ROUNDS=20 SEED=1"
+	@echo "make fuzz    look for input that the decoders mishandle: SECONDS=60"
 	@echo "make kafka   a real Kafka on localhost:9092, in the foreground"
 	@echo "make clean   remove everything that these commands made"
 
@@ -37,6 +38,11 @@ bench: .venv/.dev
 soak: .venv/.dev
 	@$(BIN)/python scripts/kafka_node.py fetch
 	$(BIN)/python scripts/soak.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+fuzz: .venv/.dev
+	@$(INSTALL) --editable '.[fuzz]'
+	@mkdir -p .cache/fuzz
+	$(BIN)/python scripts/fuzz.py .cache/fuzz/corpus -max_total_time=$(or $(SECONDS),60) -artifact_prefix=.cache/fuzz/
 
 kafka: .venv/.dev
 	$(BIN)/python scripts/kafka_node.py run

@@ -324,6 +324,21 @@ def mutated(draw: st.DrawFn) -> bytes:
     return value
 
 
+@settings(max_examples=300)
+@given(mutated() | st.sampled_from(REAL))
+def test_the_answer_is_the_same_whether_unknown_fields_are_asked_for_or_not(value: bytes) -> None:
+    for decode in (decode_prediction, decode_outcome):
+        assert repr(decode(value, lambda _: None)) == repr(decode(value))
+
+
+def test_the_first_field_that_is_not_known_is_told_by_its_name() -> None:
+    told: list[str] = []
+    decode_prediction(message(other=1, more=2), told.append)
+    decode_prediction(message(), told.append)
+    decode_prediction(message(other=1, score=7), told.append)
+    assert told == ["other", "other"]
+
+
 def numbers(value: Any) -> list[float]:
     """Every number in an event, but its time."""
     if isinstance(value, dict | list | tuple):
