@@ -143,7 +143,8 @@ def test_unusual_but_good_predictions_are_counted(record: Record) -> None:
 
 def test_the_names_of_unknown_fields_are_kept_in_bounds() -> None:
     source = Source()
-    source.predictions(*(prediction(f"id{i}", **{f"{i}{'x' * 500}": 1}) for i in range(1_000)))
+    unknown: list[dict[str, Any]] = [{f"{i}{'x' * 500}": 1} for i in range(1_000)]
+    source.predictions(*(prediction(f"id{i}", **fields) for i, fields in enumerate(unknown)))
     assert source.counters["unknown_fields"] == 1_000
     assert len(source.partition.unknown) == 100
     assert max(map(len, source.partition.unknown)) == 60

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+
+import msgspec
 
 from driftline.schemas.errors import DriftlineError, Rejected
 from driftline.sinks.sink import Sink
@@ -28,7 +30,7 @@ class Archive:
             return []
         return [asyncio.ensure_future(self._store(chunk, topic, kept))]
 
-    async def _store(self, chunk: Chunk, topic: Topic, kept: dict[int, object]) -> None:
+    async def _store(self, chunk: Chunk, topic: Topic, kept: Mapping[int, msgspec.Struct]) -> None:
         numbers, refused = [*kept], dict[int, Rejected]()
 
         def take(row: int, error: DriftlineError) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from driftline.local import LocalStack, Record
 from driftline.schemas.config import MINUTE_MS, Model
-from driftline.schemas.reference import Lifecycle, Reference
+from driftline.schemas.reference import Entry, Lifecycle, Reference
 from driftline.sinks.clickhouse import ClickHouse
 
 T0 = 1_767_571_200_000
@@ -37,7 +37,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
         "m": Model("m", archive="all", segments=("region",), pane_ms=MINUTE_MS, max_wait_ms=300),
         "other": Model("other", max_wait_ms=300),
     }
-    entries = [Reference("m", "1", {}, 40), Lifecycle("m", "2", "version.deployed", T0), Lifecycle("m", "2", "version.promoted", T0 + 1)]
+    entries: list[Entry] = [
+        Reference("m", "1", {}, 40),
+        Lifecycle("m", "2", "version.deployed", T0),
+        Lifecycle("m", "2", "version.promoted", T0 + 1),
+    ]
     place = tmp_path_factory.mktemp("archive") / "store"
     with LocalStack(models, entries, partitions=2, store=place) as stack:
         stack.feed(events)

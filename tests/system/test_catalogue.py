@@ -141,7 +141,10 @@ MODELS = {
     "m": Model("m", pane_ms=60_000, max_wait_ms=300), "price": Model("price", task="regression"),
     "kind": Model("kind", task="multiclass", classes=("cat", "dog")),
 }  # fmt: skip
-PROFILES = {"x": NumericProfile([0.0, 1.0], [1, 1, 1], 3, 0, 0.5, 1.0), "c": CategoricalProfile(["a", "b"], [1, 1], 0, 2, 0)}
+PROFILES: dict[str, NumericProfile | CategoricalProfile] = {
+    "x": NumericProfile([0.0, 1.0], [1, 1, 1], 3, 0, 0.5, 1.0),
+    "c": CategoricalProfile(["a", "b"], [1, 1], 0, 2, 0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -158,12 +161,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ClickHouse,
         broker.create_topics(TOPICS.table(1))
         client = {"bootstrap.servers": broker.bootstrap}
         producer = Producer({**client, "message.max.bytes": 2**23, "linger.ms": 0})
-        reference = Reference("m", "1", dict(PROFILES), 3)
+        reference = Reference("m", "1", PROFILES, 3)
         producer.produce(TOPICS.models, encode_entry(reference), entry_key(reference))
         offsets = {TOPICS.predictions: 0, TOPICS.outcomes: 0}
         placed: dict[tuple[str, int], str] = {}
         for name, case in CASES.items():
-            producer.produce(case.topic, case.value, case.key, 0, headers=list(case.headers))  # type: ignore[arg-type]
+            producer.produce(case.topic, case.value, case.key, 0, headers=list(case.headers))
             placed[case.topic, offsets[case.topic]] = name
             offsets[case.topic] += 1
         assert producer.flush(10) == 0
