@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 from clickhouse_gateway import Gateway
 
 pytestmark = pytest.mark.kafka
+
+
+def resident_bytes(worker: Any) -> int:
+    """What the worker holds in memory now."""
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{worker.popen.pid}/status").read_text("ascii"))[0]) * 1024
 
 
 def test_a_broker_that_stops_and_starts_loses_nothing(kafka: Any, make_site: Callable[..., Any], until: Any, tmp_path: Path) -> None:
@@ -34,7 +40,7 @@ def test_a_broker_that_stops_and_starts_loses_nothing(kafka: Any, make_site: Cal
         node.stop()
 
 
-def test_a_store_that_is_away_loses_nothing_and_counts_nothing_twice(
+def test_a_store_that_is_away_loses_nothing_counts_nothing_twice_and_fills_no_memory(
     kafka: Any, make_site: Callable[..., Any], until: Any, tmp_path: Path
 ) -> None:
     gateway = Gateway(tmp_path / "store", "away").start()
@@ -46,7 +52,11 @@ def test_a_store_that_is_away_loses_nothing_and_counts_nothing_twice(
         gateway.stop()
         site.publish(300, seed=2)
         until(lambda: "the store is away" in worker.said)
-        site.publish(300, seed=3)
+        before = resident_bytes(worker)
+        for seed in range(3, 9):
+            site.publish(3_000, seed=seed)
+        until(lambda: "records are behind" in worker.said)
+        assert resident_bytes(worker) - before < 2**26, "what waits for the store belongs into Kafka, not into memory"
         gateway.start()
         site.settle()
         assert worker.terminate() == 0

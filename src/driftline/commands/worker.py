@@ -38,7 +38,7 @@ def run(
     to do about them, and ends with status 2. It ends with status 1 when it crashed; start it again, nothing is lost.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
-    logging.getLogger().handlers[0].addFilter(_is_no_refusal)
+    logging.getLogger().handlers[0].addFilter(_tells_something)
     log.setLevel(logging.INFO)
     settings = Settings.from_environment()
     models = load_models(settings.models_directory()) if settings.models else {}
@@ -61,9 +61,11 @@ def run(
         _serve(worker)
 
 
-def _is_no_refusal(record: logging.LogRecord) -> bool:
-    """What a worker refuses is told once at the end, with its fix; Faust's traceback of it would hide that."""
-    return not (record.exc_info and isinstance(record.exc_info[1], DriftlineError))
+def _tells_something(record: logging.LogRecord) -> bool:
+    """Whether a traceback helps. What a worker refuses is told once at the end, with its fix, and Faust's traceback of it would hide
+    that; so would that of its consumer's thread, which may have ended when Faust comes to end it."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, DriftlineError) or (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"))
 
 
 def _serve(worker: Worker) -> None:
