@@ -5,12 +5,13 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint con
 VIEW := .cache/typing/driftline
 CODE := schemas sinks src streams tests scripts examples benchmarks
 
-.PHONY: help demo test check bench soak fuzz kafka clean
+.PHONY: help demo test check bench parity soak fuzz kafka clean
 help:
 	@echo "make demo    watch driftline find drift, here, now: nothing to configure"
 	@echo "make test    every test; those that need real Kafka start one (Java 17 and Maven)"
 	@echo "make check   style, types, import rules, the compose file"
 	@echo "make bench   how fast it is on this machine"
+	@echo "make parity  our detectors at the alarms of river's and frouros', on new streams: SEED=1"
 	@echo "make soak    kill workers on real Kafka, then count everything again: ROUNDS=20 SEED=1"
 	@echo "make fuzz    look for input that the decoders mishandle: SECONDS=60"
 	@echo "make kafka   a real Kafka on localhost:9092, in the foreground"
@@ -33,6 +34,10 @@ check: .venv/.dev $(VIEW)
 
 bench: .venv/.dev
 	@set -e; for script in benchmarks/*.py; do echo "· $$script"; $(BIN)/python $$script; done
+
+# Each library in an environment of its own, made the first time.
+parity: .venv/.dev
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/parity/live.py $(if $(SEED),--seed $(SEED))
 
 # ROUNDS= and SEED= as you like; the seed is printed.
 soak: .venv/.dev

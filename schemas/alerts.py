@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Cause = Literal["data drift", "prior shift", "concept drift", "data fault", "performance"]
+Cause = Literal["data drift", "prior shift", "concept drift", "data fault", "performance", "service health"]
 
 ALERT_OPENED = "driftline.alert.opened.v1"
 ALERT_RESOLVED = "driftline.alert.resolved.v1"
@@ -39,12 +39,14 @@ class Finding(msgspec.Struct, frozen=True):
     window_end: int  # exclusive
     value: float | None  # the test's statistic, the metric, the share
     threshold: float | None  # limit of `effect` (drift) or of `value` (performance, quality)
-    p_value: float | None  # chance of such a value without drift, in [0, 1]
+    p_value: float | None  # chance of such a change without drift, in [0, 1]
     effect: float | None  # PSI of the feature; for performance and quality the change against the reference
     null_quantile: float | None  # what `value` stays below without drift at this sample size
     n: int  # rows that were judged
     verdict: str  # drift, worse or fault
     cause: Cause  # what it speaks for
+    reason: str = ""  # what is wrong, where more is known: the parameter of a fault, what lasts
+    began: int | None = None  # when it began, by the panes before it; milliseconds since the epoch
 
 
 class Alert(msgspec.Struct, frozen=True):

@@ -15,13 +15,36 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 Task = Literal["binary", "multiclass", "regression"]
+TestName = Literal[
+    "psi", "kl", "jensen_shannon", "hellinger", "cramers_v", "chi_square", "g_test", "total_variation", "l_infinity", "ks",
+    "cramer_von_mises", "anderson_darling", "wasserstein", "wasserstein_normalised", "energy", "mean_shift", "levene",
+]  # fmt: skip
 FeatureType = Literal["numeric", "categorical"]
+MissingLabel = Literal["unknown", "negative", "positive"]
+DetectorName = Literal[
+    "adwin", "bocpd", "cusum", "ddm", "ecdd", "e_detector", "eddm", "hddm_a", "hddm_w", "kswin", "page_hinkley", "rddm", "shewhart",
+    "stepd",
+]  # fmt: skip
+
+#: The metrics that each task has. `by_class` stands for precision, recall and F1 of each class, `all` for every one.
+METRICS: dict[Task, tuple[str, ...]] = {
+    "binary": (
+        "accuracy", "mcc", "kappa", "cost", "value", "ece", "precision", "recall", "f1", "specificity", "auc", "average_precision",
+        "log_loss", "brier", "lift", "all",
+    ),
+    "multiclass": (
+        "accuracy", "mcc", "kappa", "cost", "value", "ece", "precision_macro", "precision_weighted", "recall_macro", "recall_weighted",
+        "f1_macro", "f1_weighted", "f1_micro", "by_class", "all",
+    ),
+    "regression": ("mae", "rmse", "mape", "r2", "quantile_loss", "all"),
+}  # fmt: skip
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Chance = Annotated[float, Meta(gt=0, lt=1)]
 Amount = Annotated[float, Meta(gt=0, le=1_000_000)]
+Price = Annotated[float, Meta(ge=-1e12, le=1e12)]
 Length = Annotated[int, Meta(ge=1, le=10_000 * DAY_MS)]  # milliseconds
 Delay = Annotated[int, Meta(ge=0, le=10_000 * DAY_MS)]  # milliseconds
 
@@ -36,13 +59,16 @@ class Window(msgspec.Struct, frozen=True):
 class Policy(msgspec.Struct, frozen=True):
     """When a difference is worth waking somebody.
 
-    A drift verdict needs both: a p-value that survives the false-discovery control at `significance`, and an effect (PSI)
-    above `psi`. Nothing is judged on fewer than `min_samples` rows.
+    A drift verdict needs both: evidence that survives the control of false alarms, whose budget for all features, segments and windows
+    of the model is `false_alarms`, and an effect (PSI) above `psi`. A smaller one counts when it lasts. Nothing is judged on fewer
+    than `min_samples` rows.
     """
 
     min_samples: Count = 200
-    significance: Chance = 0.001
+    false_alarms: Amount = 0.1  # of drift, expected per week of event time where nothing drifts
     psi: Amount = 0.2
+    lasting_psi: Amount = 0.02  # a shift of this size that lasts over windows is drift too
+    significance: Chance = 0.001  # level of the verdicts on performance in one window
     missing_rise: Share = 0.1  # share of rows, absolute
     type_errors: Share = 0.01  # share of rows
     performance_drop: Amount = 0.05  # accuracy and AUC: absolute; MAE and RMSE: relative to the reference
@@ -51,6 +77,10 @@ class Policy(msgspec.Struct, frozen=True):
     resolve_after: Count = 2  # clean windows in a row that end an incident
     retrain_after: Count = 1  # drifted windows in a row that ask for a retrain
     adwin_delta: Chance = 0.002
+    min_maturity: Share = 0.8  # share of the labels that will ever come that must be there before performance is judged
+    disparate_impact: Share = 0.8  # lowest over highest selection rate of protected groups; below it a model treats them unequally
+    max_latency_ms: Delay = 0  # which 95 % of the answers must not exceed; 0: not judged
+    max_failures: Share = 0.05  # share of answers that the service says failed
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -62,12 +92,24 @@ class Model(msgspec.Struct, frozen=True):
     classes: tuple[Name, ...] = ()  # the classes there are; others are dead-lettered; empty: any
     features: dict[Name, FeatureType] = {}  # empty: taken from the reference, or seen in the events
     segments: tuple[Name, ...] = ()  # names in `segments` of the events, each watched on its own beside the whole
+    segment_values: Count = 50  # of each name watched; more of them share the budget of false alarms
+    tests: tuple[TestName, ...] = ("psi", "ks", "chi_square")  # of every feature; PSI is always told
     windows: tuple[Window, ...] = (Window(),)
     pane_ms: Length = MINUTE_MS
     disorder_ms: Delay = 10_000  # the watermark stays this far behind the newest event
     grace_ms: Delay = HOUR_MS  # how late behind the watermark a prediction or label may still revise its window
     horizon_ms: Delay = 7 * DAY_MS  # how far apart in event time a prediction and its label may be
     skew_ms: Delay = 5 * MINUTE_MS  # how far an event may lie after its Kafka time stamp
+    missing_label: MissingLabel = "unknown"  # what a prediction without a label counts as once its horizon has passed
+    metrics: tuple[Name, ...] = ()  # those told; empty: the usual ones of the task
+    judged: tuple[Name, ...] = ()  # those with a verdict; empty: the usual ones of the task
+    costs: dict[Name, Price] = {}  # price of an answer by "predicted/actual" class; gives the metric `cost`
+    values: dict[Name, Price] = {}  # worth of an answer by "predicted/actual" class; gives the metric `value`
+    quantile: Chance = 0.5  # that a regression predicts, for `quantile_loss`
+    protected: tuple[Name, ...] = ()  # names in `segments` whose groups must be treated alike
+    detectors: tuple[DetectorName, ...] = ("adwin",)  # over the losses in order of label time
+    residual_detectors: tuple[DetectorName, ...] = ()  # over what came true, 0 or 1, less the score
+    labels_per_week: Count = 10_000  # expected; the e-detector's run length is this over the budget of false alarms
     labels: bool = True  # false: no outcomes will come, so nothing waits for them, and those that do are dead letters
     max_wait_ms: Length = 10_000  # processing time without any event after which what was seen is judged provisionally
     archive: Literal["off", "all"] | Share = "off"  # which events the store keeps as they are; a share is taken by id

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
-from driftline.schemas.config import Model
+from driftline.schemas.config import METRICS, Model
 from driftline.schemas.errors import ConfigurationError
 
 Key = tuple[str | int, ...]
@@ -72,7 +72,21 @@ def model_from(source: Source, at: Key = ()) -> Model:
     if model.classes and model.positive not in model.classes and model.task == "binary":
         fix = f"name the positive class: one of {', '.join(model.classes)}"
         raise source.error((*at, "classes"), f"the positive class {model.positive!r} is none of them", fix)
+    _check_metrics(source, model, at)
+    if model.missing_label != "unknown" and model.task != "binary":
+        raise source.error((*at, "missing_label"), f"a {model.task} model has no {model.missing_label} class", 'set it to "unknown"')
+    for name in model.protected:
+        if name not in model.segments:
+            raise source.error((*at, "protected"), f"{name!r} is not watched", f"add {name!r} to `segments`")
     return model
+
+
+def _check_metrics(source: Source, model: Model, at: Key) -> None:
+    names = METRICS[model.task]
+    for key in ("metrics", "judged"):
+        for name in getattr(model, key):
+            if name not in names:
+                raise source.error((*at, key), f"{name!r} is no metric of a {model.task} model", _nearest(name, names))
 
 
 def parse_duration(text: str) -> int:

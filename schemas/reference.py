@@ -38,11 +38,43 @@ class CategoricalProfile(msgspec.Struct, frozen=True, tag="categorical"):
 Profile = NumericProfile | CategoricalProfile
 
 
-class PerformanceProfile(msgspec.Struct, frozen=True):
-    """How well the model did on the reference's labelled rows: metric name → value."""
+class LossProfile(msgspec.Struct, frozen=True):
+    """A regression's mean loss by place: `base`, and what a row in each bin of a feature adds to it (bins, missing, type errors)."""
+
+    base: float
+    effects: dict[str, list[float]]
+    residual_variance: float
+
+
+class PerformanceProfile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How well the model did on the reference's labelled rows: metric name → value.
+
+    `confusion` counts them by predicted and actual class, `scored` by the predicted group, whether it came true, and the score (256
+    equal bins): what is expected of rows without a label is learned from them. `losses` holds a regression's "absolute" and "squares".
+    """
 
     n: int = 0
     metrics: dict[str, float] = {}
+    confusion: dict[str, int] = {}  # "predicted\\x1factual" → rows
+    scored: dict[str, tuple[list[int], list[int]]] = {}
+    losses: dict[str, LossProfile] = {}
+    label_mean: float | None = None  # of a regression
+    label_variance: float | None = None
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """How much the reference wavers by itself, from its rows cut into blocks in order of time; none: rows are independent of each other.
+
+    `covariances` holds the upper triangle, row by row, of each feature's covariance of scores; the p-values that the reference's later
+    half has against its earlier half are kept in part: `null_values[i]` is the one of rank `null_ranks[i]` among `null_size`.
+    """
+
+    blocks: int = 0
+    lengths: dict[str, int] = {}  # blocks of the features that have fewer
+    covariances: dict[str, list[float]] = {}
+    null_values: list[float] = []
+    null_ranks: list[int] = []
+    null_size: int = 0
 
 
 class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
@@ -58,11 +90,14 @@ class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
     performance: PerformanceProfile = PerformanceProfile()
     origin: Literal["training", "learned"] = "training"
     effective_from: int = 0  # milliseconds since the epoch, event time
+    calibration: Calibration = Calibration()
 
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits of the content that results depend on; `effective_from` is not part of it."""
-        content = (self.model, self.version, self.features, self.rows, self.performance, self.origin)
+        content: tuple[object, ...] = (self.model, self.version, self.features, self.rows, self.performance, self.origin)
+        if self.calibration.blocks:  # one without has the hash it always had
+            content = (*content, self.calibration)
         return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:12]
 
 

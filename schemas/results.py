@@ -37,6 +37,11 @@ class DriftResult(msgspec.Struct, frozen=True, array_like=True):
     is_final: bool
     coverage: float
     revision: int
+    significance: float | None = None  # of the feature, over all bins: what its verdict is judged by
+    direction: str = ""
+    severity: Literal["", "warning", "critical"] = ""  # of drift
+    baseline: str = "training"  # what the window was compared with
+    began: int | None = None  # of drift: when it began, milliseconds since the epoch
 
 
 class PerformanceResult(msgspec.Struct, frozen=True, array_like=True):
@@ -48,15 +53,15 @@ class PerformanceResult(msgspec.Struct, frozen=True, array_like=True):
     window_start: int
     window_end: int
     metric: str
-    basis: Literal["realised", "estimated", "combined"]
+    basis: Literal["realised", "estimated", "weighted", "combined"]
     value: float | None
     lower: float | None  # 95 % interval
     upper: float | None
     reference_value: float | None
     n: int  # predictions in the window
-    n_labelled: int
+    n_labelled: int  # rows whose label is known or assumed
     coverage: float  # n_labelled / n
-    maturity: float | None  # share of the labels expected by now that is there
+    maturity: float | None  # share of the labels that will ever come that is expected by now
     threshold: float | None
     verdict: Verdict
     reason: str
@@ -64,6 +69,9 @@ class PerformanceResult(msgspec.Struct, frozen=True, array_like=True):
     policy: str
     is_final: bool
     revision: int
+    n_assumed: int = 0  # of n_labelled, those that never got a label and count as the model's `missing_label`
+    began: int | None = None  # of a metric that is worse: when it began, milliseconds since the epoch
+    change: str = ""  # kind of change of the window: none, data fault, covariate drift, prior shift, concept drift; else unknown
 
 
 class QualityResult(msgspec.Struct, frozen=True, array_like=True):
@@ -123,7 +131,7 @@ class PerformancePane(msgspec.Struct, frozen=True, array_like=True):
     n: int
     n_labelled: int
     confusion: dict[str, int]  # "predicted\\x1factual" → rows
-    scores_negative: list[int]  # 256 equal bins on [0, 1], labelled rows whose class is not the positive one
+    scores_negative: list[int]  # 256 equal bins on [0, 1], labelled rows whose class is not the positive one; multiclass: wrong answers
     scores_positive: list[int]
     error_sum: float  # regression: prediction − label
     error_abs_sum: float
@@ -131,6 +139,11 @@ class PerformancePane(msgspec.Struct, frozen=True, array_like=True):
     delays: list[int]  # labels by delay: bin i counts delays in [2^i − 1, 2^(i+1) − 1) seconds
     reference: str
     revision: int
+    predicted: dict[str, int] = {}  # class → rows, labelled or not
+    latencies: list[int] = []  # 256 bins, eight to each doubling, from 2^-7 ms up
+    failures: int = 0  # answers that the service says failed
+    label_sum: float = 0.0  # regression
+    label_sq_sum: float = 0.0
 
 
 class References(msgspec.Struct, frozen=True, array_like=True):

@@ -251,6 +251,10 @@ class Answers:
         """One of `SUMS` as a float."""
         return exact.to_float(self.sums[SUMS.index(name)])
 
+    def labels_batch(self) -> Batch:
+        """The labels of a regression: how many, their sum, and their squared deviations from their mean."""
+        return Losses(self.n_labelled, self.sums[SUMS.index("label")], self.sums[SUMS.index("label_squares")]).batch()
+
     @property
     def scores(self) -> Int64:
         """Labelled rows by score, shape (2, 256): of what did not come true and of what did."""
@@ -341,3 +345,36 @@ def from_old(n_labelled: int, confusion: dict[str, int], scores: bytes, errors: 
     scored = {OLD: counts} if counts.any() else {}
     told = Losses(int(losses[0]), total[3], total[4])
     return Answers(n_labelled, confusion=confusion, scored=scored, sums=sums, delays=_unpacked(delays), losses=told)
+
+
+def negative_of(model: Model) -> str:
+    """The class of a binary model that is not the positive one.
+
+    >>> negative_of(Model("m")), negative_of(Model("m", positive="no", classes=("no", "yes")))
+    ('0', 'yes')
+    """
+    others = [name for name in model.classes if name != model.positive]
+    return others[0] if others else "1" if model.positive == "0" else "0"
+
+
+def timed_out(answers: Answers, model: Model) -> tuple[Answers, int]:
+    """The answers with every prediction that has no label counted as the model's `missing_label` says; and how many those are."""
+    if model.missing_label == "unknown" or model.task != "binary":
+        return answers, 0
+    out = copy_of(answers)
+    label = model.positive if model.missing_label == "positive" else negative_of(model)
+    labelled: dict[str, int] = {}
+    for key, count in answers.confusion.items():
+        _add_count(labelled, key.split(BETWEEN)[0], count)
+    assumed = 0
+    for name, count in answers.predicted.items():
+        missing = max(count - labelled.get(name, 0), 0)
+        _add_count(out.confusion, name + BETWEEN + label, missing)
+        assumed += missing
+    for group, said in answers.said.items():
+        waiting = said - answers.scored[group].sum(0) if group in answers.scored else said
+        counts = _zeros(2, SCORE_BINS)
+        counts[int(label == model.positive)] = np.maximum(waiting, 0)
+        _add_array(out.scored, group, counts)
+    out.n_labelled += assumed
+    return out, assumed

@@ -11,30 +11,38 @@ Results first, state second, commit third: whatever is read again gives the same
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, MutableMapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from driftline.schemas.config import Model, Window, policy_hash
 from driftline.schemas.progress import Progress, decode_progress
-from driftline.schemas.reference import Reference
+from driftline.schemas.reference import PerformanceProfile, Reference
 from driftline.schemas.results import DriftResult, References, Results
 from driftline.streams.answers import Losses
-from driftline.streams.detection import Detection, Step
-from driftline.streams.exact import to_float
-from driftline.streams.judge import Judged, WindowKey, drift, feature_rows, performance, performance_row, quality
+from driftline.streams.appraisal import performance, treatment
+from driftline.streams.delays import Delays, maturities
+from driftline.streams.detection import Detection, watches
+from driftline.streams.drift import drift
+from driftline.streams.join import NEVER
+from driftline.streams.judge import Judged, WindowKey, feature_rows, performance_row
+from driftline.streams.lasting import Lasting
 from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
+from driftline.streams.onset import onset_of_feature, onset_of_loss
 from driftline.streams.panes import Pane, PaneKey, decode_key, decode_pane, empty_pane, fence_of, rebin
+from driftline.streams.quality import faults_of, quality
 from driftline.streams.registry import Registry
-from driftline.streams.stats import Adwin
+from driftline.streams.service import service
 from driftline.streams.watermark import Watermark, watermark
 from driftline.streams.windows import panes_of, windows_of
 
 MERGED = 20_000  # merged panes kept decoded
 ERROR = "(error)"
+POOLED, GROUPS = "(pooled)", "(groups)"  # values for segments with too few labels each, and for all groups of a protected attribute
 
 
 class Series(NamedTuple):
@@ -62,6 +70,8 @@ class _ModelState:
     watermark: Watermark = field(default_factory=Watermark)
     windows: set[tuple[Series, Window, int]] = field(default_factory=set)  # changed or never judged
     unfinal: set[tuple[Series, Window, int]] = field(default_factory=set)  # judged, and to be judged once more when final
+    waiting: dict[tuple[Series, Window, int], tuple[bool, bool]] = field(default_factory=dict)  # told: whether mature, and timed out
+    delays: dict[str, Delays] = field(default_factory=dict)  # by version
     panes: set[PaneKey] = field(default_factory=set)
     changed_losses: dict[str, int] = field(default_factory=dict)  # version → earliest changed pane
     signals: set[tuple[str, int]] = field(default_factory=set)  # (version, window) of label time to tell
@@ -85,9 +95,11 @@ class Evaluation:
         self._merged: dict[PaneKey, tuple[Pane, int]] = {}
         self._progress: dict[int, Progress] = {}
         self._models: dict[str, _ModelState] = defaultdict(_ModelState)
-        self._detections: dict[tuple[str, str], Detection] = {}
+        self._detections: dict[tuple[str, str], dict[str, Detection]] = defaultdict(dict)  # by name
+        self._lasting: dict[tuple[str, str], Lasting] = defaultdict(Lasting)
         self._told_panes: dict[PaneKey, int] = {}  # rows told of each pane's features
         self._told_windows: dict[WindowKey, tuple[int, Layout | None, bool, bool]] = {}
+        self._features: dict[WindowKey, tuple[bool, bool]] = {}  # told of each window: whether features drifted, whether data were faulty
         self._told_references: set[tuple[str, str, str]] = set()
         self._changed: dict[bytes, bytes] = {}
         self._recover()
@@ -100,8 +112,13 @@ class Evaluation:
         for key in [k for k in self._stored if k.startswith(b"[")]:
             self._index(key)
         for key in [k for k in self._stored if k.startswith(b"detector/")]:
-            model, version = _detector_names(key)
-            self._detections[model, version] = Detection.from_bytes(self._detector(model), self._stored[key])
+            model, version, *rest = msgspec.json.decode(key.partition(b"/")[2], type=list[str])
+            name = rest[0] if rest else "adwin"  # which was the only one once, and not named
+            watch = watches(self._registry.model(model), self._profile(model, version)).get(name)
+            if watch:
+                self._detections[model, version][name] = Detection.from_bytes(watch, self._stored[key])
+        for key in [k for k in self._stored if k.startswith(b"lasting/")]:
+            self._lasting[_names(key)] = Lasting.from_bytes(self._stored[key])
 
     def _index(self, key: bytes) -> None:
         pane, partition = decode_key(key)
@@ -162,7 +179,8 @@ class Evaluation:
             panes = [PaneKey(*series, start) for start in sorted(self._parts[series]) if starts[0] <= start < end]
             whole = self._sum(panes, None)
             if whole.n >= model.policy.min_samples:
-                reference = learn(model, series.version, whole, end)
+                parts = [self._pane(key)[0] for key in panes]
+                reference = learn(model, series.version, whole, end, parts)
                 self._registry.add(reference, 0)
                 self._merged = {key: kept for key, kept in self._merged.items() if key.model != model.model}
                 out.learned.append(reference)
@@ -171,6 +189,8 @@ class Evaluation:
         closed = sorted(key for key in state.panes if self._closed(state, key.start + model.pane_ms))
         for key in closed:
             pane, revision = self._pane(key)
+            if not key.segment:
+                state.delays.setdefault(key.version, Delays(model.pane_ms)).put(key.start, pane.n, pane.answers)
             if self._told_panes.get(key) != pane.n:
                 self._told_panes[key] = pane.n
                 results[model.model].feature_panes.extend(
@@ -182,24 +202,119 @@ class Evaluation:
     def _tell_windows(self, model: Model, state: _ModelState, results: dict[str, Results]) -> None:
         final = state.watermark.final(model)
         closed = {w for w in state.windows if self._closed(state, w[2] + w[1].length_ms)}
-        due = closed | {w for w in state.unfinal if w[2] + w[1].length_ms <= final}
+        due = closed | {w for w in state.unfinal if w[2] + w[1].length_ms <= final} | self._ripened(model, state)
+        gathered: dict[str, int] = {}  # version → the first window whose evidence of lasting drift is another
         for series, window, start in sorted(due, key=lambda w: (w[2] + w[1].length_ms, w[0], w[1].length_ms)):
             end = start + window.length_ms
             is_final = end <= final
             judged = self._judged(model, series, window, start, is_final, provisional=end > state.watermark.predictions)
+            state.waiting[series, window, start] = _ripeness(judged)
             if not judged.pane.n:
                 continue
-            told = (judged.pane.n, judged.layout, is_final, judged.provisional)
-            if self._told_windows.get(judged.key) != told:  # labels alone do not change the features
-                self._told_windows[judged.key] = told
+            about = (judged.pane.n, judged.layout, is_final, judged.provisional)
+            if self._told_windows.get(judged.key) != about:  # labels alone do not change the features
+                self._told_windows[judged.key] = about
                 self._tell_reference(judged.layout, results[model.model])
-                results[model.model].drift_results.extend(drift(judged))
-                results[model.model].quality_results.extend(quality(judged))
-            results[model.model].performance_results.extend(performance(judged))
+                checks = quality(judged)
+                results[model.model].quality_results.extend(checks)
+                rows = self._begun(judged, drift(judged, faults_of(checks)))
+                results[model.model].drift_results.extend(rows)
+                results[model.model].quality_results.extend(service(judged))
+                self._features[judged.key] = (any(row.verdict == "drift" for row in rows), any(row.verdict == "fault" for row in checks))
+                follows_on = not series.segment and window == model.windows[0] and start % window.length_ms == 0
+                if follows_on and self._lasting[model.model, series.version].take(judged, rows):
+                    gathered[series.version] = min(start, gathered.get(series.version, start))
+            drifted, fault = self._features[judged.key]
+            told = performance(judged, drifted=drifted, fault=fault)
+            if any(row.verdict == "worse" for row in told):
+                began = onset_of_loss(self._around(judged))
+                told = [msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in told]
+            results[model.model].performance_results.extend(told)
             if is_final:
                 self._told_windows.pop(judged.key, None)
+                self._features.pop(judged.key, None)
+        for version, since in gathered.items():
+            results[model.model].drift_results.extend(self._lasting[model.model, version].rows(model, since))
+        self._tell_across(model, state, due, results[model.model])
         state.unfinal = {w for w in state.unfinal | due if w[2] + w[1].length_ms > final}
         state.windows -= {w for w in closed if w[2] + w[1].length_ms <= state.watermark.predictions}
+        state.waiting = {w: ripe for w, ripe in state.waiting.items() if w in state.unfinal}
+
+    def _ripened(self, model: Model, state: _ModelState) -> set[tuple[Series, Window, int]]:
+        """Windows of which no row has changed, but that have become mature or timed out since they were told."""
+        found, curves = set(), {version: delays.curve(state.watermark.outcomes) for version, delays in state.delays.items()}
+        for about, (mature, timed_out) in state.waiting.items():
+            (_, version, _), window, start = about
+            middle = [start + (window.length_ms - model.pane_ms) // 2]
+            now = maturities(curves.get(version), middle, model.pane_ms, state.watermark.outcomes)
+            ripe = not now or now[0] >= model.policy.min_maturity
+            if (ripe and not mature) or (self._timed_out(model, start + window.length_ms) and not timed_out):
+                found.add(about)
+        return found
+
+    def _timed_out(self, model: Model, end: int) -> bool:
+        """Whether no label of a window that ends there is waited for any longer.
+
+        Where a missing label says something, predictions tell the time as well: outcomes may come too rarely to do it.
+        """
+        at = self._models[model.model].watermark
+        newest = at.outcomes if model.missing_label == "unknown" else max(at.outcomes, at.predictions)
+        return end + model.horizon_ms + model.grace_ms <= newest
+
+    def _around(self, window: Judged) -> list[tuple[int, Pane]]:
+        """The panes of a window and of as much time before it, by start."""
+        key = window.key
+        series = Series(*key[:3])
+        starts = sorted(start for start in self._parts[series] if 2 * key.start - key.end <= start < key.end)
+        return [(start, self._pane(PaneKey(*series, start))[0]) for start in starts]
+
+    def _begun(self, window: Judged, rows: list[DriftResult]) -> list[DriftResult]:
+        """Rows of drift with the moment it began."""
+        layout = window.layout
+        found = {row.feature for row in rows if row.verdict == "drift"}
+        if layout is None or not found:
+            return rows
+        panes = self._around(window)
+        began = {f: onset_of_feature(panes, layout, layout.names.index(f), window.key.start) for f in found if f in layout.names}
+        return [
+            msgspec.structs.replace(row, began=began.get(row.feature)) if row.verdict == "drift" and row.began is None else row
+            for row in rows
+        ]
+
+    def _tell_across(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]], results: Results) -> None:
+        """What several segments of one name say together: those with too few labels each put together, and how alike they are treated.
+
+        Told whenever one of them is, with a revision of its own: segments and the whole do not change at the same moment.
+        """
+        final = state.watermark.final(model)
+        about = {(series.version, window, start) for series, window, start in due if series.segment}
+        for version, window, start in sorted(about, key=lambda w: (w[2] + w[1].length_ms, w[0], w[1].length_ms)):
+            end, layout = start + window.length_ms, self._registry.layout(model.model, version, start)
+            for name in model.segments:
+                groups, revision = self._groups(Series(model.model, version, f"{name}="), panes_of(window, start, model.pane_ms))
+                if len(groups) < 2:
+                    continue
+                pooled = Judged(
+                    WindowKey(model.model, version, f"{name}={POOLED}", start, end), model, layout, _few(groups.values(), model, layout),
+                    revision, end <= final, (), end > state.watermark.predictions, self._timed_out(model, end), (), groups,
+                )  # fmt: skip
+                results.performance_results.extend(performance(pooled))
+                if name in model.protected:
+                    together = replace(pooled, key=pooled.key._replace(segment=f"{name}={GROUPS}"))
+                    results.performance_results.extend(treatment(together, name))
+
+    def _groups(self, name: Series, starts: Iterable[int]) -> tuple[dict[str, Pane], int]:
+        """The answers of a window in each segment whose name begins so, and the sum of their revisions."""
+        groups: dict[str, Pane] = {}
+        total, starts = 0, list(starts)
+        for series in sorted(self._parts):
+            if series[:2] != name[:2] or not series.segment.startswith(name.segment):
+                continue
+            keys = [PaneKey(*series, start) for start in starts if start in self._parts[series]]
+            if keys:
+                total += sum(self._pane(key)[1] for key in keys)
+                groups[series.segment] = _sum((_labels_only(self._pane(key)[0], None) for key in keys), None)
+        return groups, total
 
     def _judged(self, model: Model, series: Series, window: Window, start: int, is_final: bool, provisional: bool) -> Judged:
         layout = self._registry.layout(series.model, series.version, start)
@@ -207,7 +322,12 @@ class Evaluation:
         keys = [PaneKey(*series, pane) for pane in panes_of(window, start, model.pane_ms) if pane in have]
         revision = sum(self._pane(key)[1] for key in keys)
         key = WindowKey(*series, start, start + window.length_ms)
-        return Judged(key, model, layout, self._sum(keys, layout), revision, is_final, provisional)
+        panes = tuple(self._pane(key)[0] for key in keys)
+        at, delays = self._models[model.model].watermark, self._models[model.model].delays.get(series.version)
+        mature = maturities(delays.curve(at.outcomes) if delays else None, [key.start for key in keys], model.pane_ms, at.outcomes)
+        return Judged(
+            key, model, layout, _sum(panes, layout), revision, is_final, panes, provisional, self._timed_out(model, key.end), mature,
+        )  # fmt: skip
 
     def _tell_reference(self, layout: Layout | None, results: Results) -> None:
         if layout is None:
@@ -228,10 +348,10 @@ class Evaluation:
         window = model.windows[0]
         until = min(state.watermark.outcomes, state.watermark.predictions)
         for version, changed_from in list(state.changed_losses.items()):
-            detection = self._detections.setdefault((model.model, version), self._new_detection(model.model))
             panes = [(s, p) for s, p in self._losses(model, version) if s + model.pane_ms <= until]
-            read = detection.read(panes, changed_from)
-            state.signals.update((version, step.start // window.length_ms * window.length_ms) for step in read)
+            for detection, begin in self._watched(model, version, changed_from):
+                read = detection.read(panes, begin)
+                state.signals.update((version, step.start // window.length_ms * window.length_ms) for step in read)
             unread = [s for s in self._parts[Series(model.model, version, "")] if s + model.pane_ms > until]
             if unread:
                 state.changed_losses[version] = min(unread)
@@ -241,9 +361,8 @@ class Evaluation:
         final = state.watermark.final(model) - model.horizon_ms - window.length_ms  # a correction lies up to a horizon after its label
         due = closed | {w for w in state.unfinal_signals if w[1] <= final}
         for version, start in sorted(due):
-            row = self._signal_row(model, version, start, start + window.length_ms, is_final=start <= final)
-            if row:
-                results[model.model].drift_results.append(row)
+            rows = self._signal_rows(model, version, start, start + window.length_ms, is_final=start <= final)
+            results[model.model].drift_results.extend(rows)
         state.unfinal_signals = {w for w in state.unfinal_signals | due if w[1] > final}
         state.signals -= closed
 
@@ -254,27 +373,43 @@ class Evaluation:
             if losses.n:
                 yield start, losses
 
-    def _signal_row(self, model: Model, version: str, start: int, end: int, is_final: bool) -> DriftResult | None:
-        """A detector's alarms in one window of label time. A fall of the loss is no alarm."""
-        detection = self._detections[model.model, version]
-        steps = [step for step in detection.steps if start <= step.start < end]
-        n = sum(step.losses.n for step in steps)
-        if not n:
-            return None
-        risen: list[Step] = [step for step in steps if step.signal and step.signal.direction == "up"]
-        signal = risen[0].signal if risen else None
+    def _watched(self, model: Model, version: str, changed_from: int) -> Iterator[tuple[Detection, int]]:
+        """The detectors of a version, and from where each has to read: from the beginning where it is to know something else."""
+        mine = self._detections[model.model, version]
+        wanted = watches(model, self._profile(model.model, version))
+        for name in mine.keys() - wanted.keys():
+            del mine[name]
+        for name, watch in wanted.items():
+            new = mine.setdefault(name, Detection(watch)).watching(watch)
+            yield mine[name], NEVER if new else changed_from
+
+    def _profile(self, model: str, version: str) -> PerformanceProfile:
+        layout = self._registry.layout(model, version, 2**62)
+        return layout.reference.performance if layout else PerformanceProfile()
+
+    def _signal_rows(self, model: Model, version: str, start: int, end: int, is_final: bool) -> Iterator[DriftResult]:
+        """Each detector's first alarm in one window of label time, or that there was none."""
         layout = self._registry.layout(model.model, version, start)
-        keys = [PaneKey(model.model, version, "", step.start) for step in steps]
-        return DriftResult(
-            model=model.model, version=version, segment="", window_start=start, window_end=end, feature=ERROR, test="adwin",
-            value=signal.mean_after if signal else to_float(sum(step.losses.total for step in steps)) / n, p_value=None, null_quantile=None,
-            effect=signal.mean_after - signal.mean_before if signal else None, threshold=None,
-            n_reference=signal.n_before if signal else 0, n=n, verdict="drift" if signal else "ok",
-            reason=f"the loss rose from {signal.mean_before:.4g} to {signal.mean_after:.4g} about {signal.n_after} labels before the alarm"
-            if signal else "",
-            reference=layout.hash if layout else "", policy=policy_hash(model), is_final=is_final, coverage=1.0,
-            revision=sum(self._pane(key)[1] for key in keys),
-        )  # fmt: skip
+        for name, detection in sorted(self._detections[model.model, version].items()):
+            steps = [step for step in detection.steps if start <= step.start < end]
+            level = detection.watch.level
+            seen = [detection.watch.batch(step.losses) for step in steps]
+            n = sum(batch.n for batch in seen)
+            if not n:
+                continue
+            alarm = detection.alarm(start, end)
+            signal, began = alarm or (None, None)
+            moved = "the residual moved" if detection.watch.residual else "the loss rose"
+            yield DriftResult(
+                model=model.model, version=version, segment="", window_start=start, window_end=end, feature=ERROR, test=name,
+                value=signal.mean_after if signal else level(sum(batch.total for batch in seen) / n), p_value=None, null_quantile=None,
+                effect=signal.mean_after - signal.mean_before if signal else None, threshold=None,
+                n_reference=signal.n_before if signal else 0, n=n, verdict="drift" if signal else "ok",
+                reason=f"{moved} from {signal.mean_before:.4g} to {signal.mean_after:.4g} about {signal.n_after} labels before the alarm"
+                if signal else "",
+                reference=layout.hash if layout else "", policy=policy_hash(model), is_final=is_final, coverage=1.0,
+                revision=sum(self._pane(PaneKey(model.model, version, "", step.start))[1] for step in steps), began=began,
+            )  # fmt: skip
 
     def _forget(self, model: Model, state: _ModelState, out: Evaluated) -> None:
         """Drop panes of which every window is final and told, oldest first; the detectors' bases move past them."""
@@ -290,17 +425,15 @@ class Evaluation:
                     out.removed.append(record_key)
                 self._merged.pop(key, None)
                 self._told_panes.pop(key, None)
+            if series.version in state.delays:
+                state.delays[series.version].drop(before)
             if old and not series.segment:
-                detection = self._detections.setdefault((model.model, series.version), self._new_detection(model.model))
-                detection.settle(before)
-                out.state[_detector_key(model.model, series.version)] = detection.to_bytes()
-
-    def _detector(self, model: str) -> Adwin:
-        return Adwin(delta=self._registry.model(model).policy.adwin_delta)
-
-    def _new_detection(self, model: str) -> Detection:
-        detector = self._detector(model)
-        return Detection(detector, detector.start())
+                for name, detection in self._detections[model.model, series.version].items():
+                    detection.settle(before)
+                    out.state[_key("detector", model.model, series.version, name)] = detection.to_bytes()
+                lasting = self._lasting[model.model, series.version]
+                lasting.settle(before, model)
+                out.state[_key("lasting", model.model, series.version)] = lasting.to_bytes()
 
     def _pane(self, key: PaneKey) -> tuple[Pane, int]:
         """A pane merged over its source partitions, in the terms of the reference in force, and its revision."""
@@ -318,6 +451,24 @@ class Evaluation:
 
     def _sum(self, keys: Iterable[PaneKey], layout: Layout | None) -> Pane:
         return _sum((self._pane(key)[0] for key in keys), layout)
+
+
+def _few(groups: Collection[Pane], model: Model, layout: Layout | None) -> Pane:
+    """The answers of the groups that have too few labels each. Which those are changes as labels come, what is told of them does not."""
+    pane = empty_pane(layout)
+    for each in groups:
+        if each.answers.n_labelled < model.policy.min_samples:
+            pane.n += each.n
+            pane.answers.add(each.answers)
+    for each in groups:
+        for group, said in each.answers.said.items():
+            pane.answers.said.setdefault(group, np.zeros_like(said))
+    return pane
+
+
+def _ripeness(window: Judged) -> tuple[bool, bool]:
+    """Whether enough of the labels to come are expected by now, and whether none is waited for any longer."""
+    return window.maturity is None or window.maturity >= window.model.policy.min_maturity, window.timed_out
 
 
 def _sum(panes: Iterable[Pane], layout: Layout | None) -> Pane:
@@ -339,10 +490,10 @@ def _labels_only(pane: Pane, layout: Layout | None) -> Pane:
     return out
 
 
-def _detector_key(model: str, version: str) -> bytes:
-    return b"detector/" + msgspec.json.encode([model, version])
+def _key(kind: str, *names: str) -> bytes:
+    return kind.encode() + b"/" + msgspec.json.encode(names)
 
 
-def _detector_names(key: bytes) -> tuple[str, str]:
-    model, version = msgspec.json.decode(key.removeprefix(b"detector/"), type=tuple[str, str])
+def _names(key: bytes) -> tuple[str, str]:
+    model, version = msgspec.json.decode(key.partition(b"/")[2], type=tuple[str, str])
     return model, version

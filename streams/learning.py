@@ -4,29 +4,64 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from driftline.schemas.config import Model
-from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
-from driftline.streams.layout import PREDICTION, SCORE
-from driftline.streams.panes import Pane
-from driftline.streams.performance import metrics
+from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
+from driftline.streams.calibration import LEAST_BLOCKS, blocks_for, calibration
+from driftline.streams.estimates import performance_profile
+from driftline.streams.layout import PREDICTION, SCORE, Layout
+from driftline.streams.panes import Pane, empty_pane, rebin
 from driftline.streams.sketch import Sketch, bucket_start
 from driftline.streams.stats import bin_buckets, weighted_edges
 
 
-def learn(model: Model, version: str, pane: Pane, effective_from: int) -> Reference:
+def learn(model: Model, version: str, pane: Pane, effective_from: int, parts: Sequence[Pane] = ()) -> Reference:
     """The profile of a pane that was kept without a reference, in force from `effective_from` on.
 
-    Its edges lie on the sketch's bucket boundaries, so panes that were begun as sketches are counted by it exactly.
+    Its edges lie on the sketch's bucket boundaries, so panes that were begun as sketches are counted by it exactly. `parts`, the panes
+    that the pane is the sum of, in order of time, tell how much the features waver by themselves.
     """
     answer = "numeric" if model.task == "regression" else "categorical"
     kinds = {**model.features, PREDICTION: answer, SCORE: "numeric"}
     features = {name: _profile(sketch, kinds.get(name)) for name, sketch in sorted(pane.sketches.items())}
-    known = {name: estimate.value for name, estimate in metrics(model, pane.answers).items() if np.isfinite(estimate.value)}
-    performance = PerformanceProfile(pane.answers.n_labelled, known if pane.answers.n_labelled >= model.policy.min_samples else {})
-    return Reference(model.model, version, features, pane.n, performance, "learned", effective_from)
+    labelled = pane.answers.n_labelled
+    performance = performance_profile(model, pane.answers) if labelled >= model.policy.min_samples else PerformanceProfile(labelled)
+    made = Reference(model.model, version, features, pane.n, performance, "learned", effective_from)
+    return msgspec.structs.replace(made, calibration=_calibration(made, parts, pane.n // model.learn_windows)) if parts else made
+
+
+def _calibration(made: Reference, parts: Sequence[Pane], window_rows: int) -> Calibration:
+    """From the panes, put together into blocks where they are many or small."""
+    layout, together = Layout(made), _blocks(parts)
+    panes = []
+    for block in together:
+        total = empty_pane(layout)
+        for part in block:
+            total.add(rebin(part, layout))
+        panes.append(total)
+    blocks = {name: np.array([layout.stretch(pane.counts, f)[0] for pane in panes]) for f, name in enumerate(layout.names)}
+    return calibration(made.features, blocks, made.rows, window_rows)
+
+
+def _blocks(parts: Sequence[Pane]) -> list[list[Pane]]:
+    """Consecutive panes in groups of at least so many rows that there are no more blocks than a reference of their rows has."""
+    rows = sum(part.n for part in parts)
+    least = rows / max(blocks_for(rows), LEAST_BLOCKS)
+    groups: list[list[Pane]] = []
+    room = 0.0
+    for part in parts:
+        if not part.n:
+            continue
+        if room <= 0:
+            groups.append([])
+            room = least
+        groups[-1].append(part)
+        room -= part.n
+    return groups
 
 
 def _profile(sketch: Sketch, kind: str | None) -> Profile:

@@ -317,9 +317,10 @@ def _summary(findings: Sequence[Finding]) -> str:
     shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if value is not None)
     value = "" if worst.value is None else f" {worst.value:.4g}"
     where = f" in segment {worst.segment}" if worst.segment else ""
+    said = f" ({worst.reason})" if worst.reason else ""
     more = len(findings) - 1
     others = f" {more}{' or more' if len(findings) == FINDINGS_KEPT else ''} other finding{'s' if more > 1 else ''}." if more else ""
-    return f"Strongest: {worst.feature}, {worst.test}{value}{f' ({shown})' if shown else ''}{where}, n = {worst.n}.{others}"
+    return f"Strongest: {worst.feature}, {worst.test}{value}{f' ({shown})' if shown else ''}{where}, n = {worst.n}{said}.{others}"
 
 
 def _sql(ledger: Ledger, findings: Sequence[Finding], start: int, end: int) -> str:

@@ -1,27 +1,192 @@
-"""The metrics of a task from a pane's label counts, each with an interval."""
+"""The metrics of a task from a pane's counts and sums, each with an interval. To add one: its line in `METRICS`."""
 
 from __future__ import annotations
 
-from driftline.schemas.config import Model
-from driftline.streams.answers import BETWEEN, Answers
-from driftline.streams.stats import Estimate, accuracy, auc_from_scores, f1, mae, precision, recall, rmse
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
 
-#: Metrics of which less is better; their allowed drop is relative to the reference.
-ERRORS = frozenset({"mae", "rmse"})
+import numpy as np
+
+from driftline.schemas.config import Model, Task
+from driftline.streams.answers import BETWEEN, Answers, Int64
+from driftline.streams.stats import (
+    UNKNOWN,
+    Confusion,
+    Estimate,
+    accuracy,
+    auc_from_scores,
+    average_precision,
+    averaged,
+    brier,
+    ece,
+    f1,
+    kappa,
+    lift,
+    log_loss,
+    mae,
+    mcc,
+    mean_cost,
+    mean_of_sums,
+    precision,
+    r2,
+    recall,
+    resampled,
+    rmse,
+)
+
+Metric = Callable[[Model, Answers], Estimate]
+
+#: Metrics of which less is better.
+ERRORS: Final = frozenset({"mae", "rmse", "mape", "quantile_loss", "log_loss", "brier", "ece", "cost"})
+#: Metrics in units of their own: the drop that is allowed is a share of the reference's value. The others are shares themselves.
+RELATIVE: Final = frozenset({"mae", "rmse", "mape", "quantile_loss", "log_loss", "brier", "cost", "value", "lift"})
+#: What a model's rows tell unless its file names `metrics`, and which of them have a verdict unless it names `judged`.
+DEFAULT: Final[Mapping[Task, tuple[str, ...]]] = {
+    "binary": ("accuracy", "precision", "recall", "f1", "auc", "log_loss", "brier"),
+    "multiclass": ("accuracy", "precision_macro", "recall_macro", "f1_macro", "by_class"),
+    "regression": ("mae", "rmse", "mape", "r2"),
+}
+JUDGED: Final[Mapping[Task, tuple[str, ...]]] = {
+    "binary": ("accuracy", "precision", "recall", "f1", "auc"),
+    "multiclass": ("accuracy",),
+    "regression": ("mae", "rmse"),
+}
+BY_CLASS: Final = {"precision": precision, "recall": recall, "f1": f1}
+
+
+def confusion_of(answers: Answers) -> Confusion:
+    """Labelled rows by (predicted, actual).
+
+    >>> confusion_of(Answers(confusion={"1" + BETWEEN + "0": 3}))
+    {('1', '0'): 3}
+    """
+    return {(key.split(BETWEEN)[0], key.split(BETWEEN)[1]): count for key, count in answers.confusion.items()}
 
 
 def metrics(model: Model, answers: Answers) -> dict[str, Estimate]:
-    """Metric name → estimate with its 95 % interval; NaN where the labelled rows do not tell."""
-    n = answers.n_labelled
-    if model.task == "regression":
-        absolute, squares = answers.sum_of("absolute"), answers.sum_of("squares")
-        return {"mae": mae(n, absolute, squares), "rmse": rmse(n, squares)}
-    confusion = {(key.split(BETWEEN)[0], key.split(BETWEEN)[1]): count for key, count in answers.confusion.items()}
-    found = {"accuracy": accuracy(confusion)}
-    if model.task == "binary":
-        found |= {name: f(confusion, model.positive) for name, f in (("precision", precision), ("recall", recall), ("f1", f1))}
-        scores = answers.scores
-        if scores.any():
-            area = auc_from_scores(scores[0], scores[1])
-            found["auc"] = Estimate(area.value, area.lower, area.upper)
+    """Metric name → estimate with its 95 % interval; NaN where the labelled rows do not tell. Without any score, what needs one is absent.
+
+    Which: those that the model's file names (`all`: every one of its task; `by_class`: precision, recall and F1 of each class, as
+    `recall:churned`), else those of `DEFAULT`; cost and value where the file gives prices.
+    """
+    names = model.metrics or DEFAULT[model.task]
+    known = METRICS[model.task]
+    chosen = [name for name in known if name in names or "all" in names or (name in {"cost", "value"} and getattr(model, PRICES[name]))]
+    scored = bool(answers.said or answers.scored)
+    found = {name: known[name](model, answers) for name in chosen if scored or name not in SCORED}
+    if model.task == "multiclass" and ("by_class" in names or "all" in names):
+        confusion = confusion_of(answers)
+        for each in sorted({name for pair in confusion for name in pair}):
+            found |= {f"{name}:{each}": figure(confusion, each) for name, figure in BY_CLASS.items()}
     return found
+
+
+def judged_metrics(model: Model) -> tuple[str, ...]:
+    """The metrics that have a verdict."""
+    return model.judged or JUDGED[model.task]
+
+
+def _of_confusion(figure: Callable[[Confusion], Estimate]) -> Metric:
+    return lambda _, answers: figure(confusion_of(answers))
+
+
+def _of_positive(figure: Callable[[Confusion, str], Estimate]) -> Metric:
+    return lambda model, answers: figure(confusion_of(answers), model.positive)
+
+
+def _of_scores(figure: Callable[[Int64, Int64], Estimate]) -> Metric:
+    def metric(_: Model, answers: Answers) -> Estimate:
+        wrong, true = answers.scores
+        return figure(wrong, true) if wrong.sum() + true.sum() > 0 else UNKNOWN
+
+    return metric
+
+
+def _specificity(confusion: Confusion, positive: str) -> Estimate:
+    """Share of what is not positive that was predicted so."""
+    turned = {("" if predicted == positive else "-", "" if actual == positive else "-"): 0 for predicted, actual in confusion}
+    for (predicted, actual), n in confusion.items():
+        turned["" if predicted == positive else "-", "" if actual == positive else "-"] += n
+    return recall(turned, "-")
+
+
+def _auc(negative: Int64, positive: Int64) -> Estimate:
+    area = auc_from_scores(negative, positive)
+    return Estimate(area.value, area.lower, area.upper)
+
+
+def _lift(negative: Int64, positive: Int64) -> Estimate:
+    return resampled(lambda table: lift(table[0], table[1]), np.stack([negative, positive]))
+
+
+def _priced(name: str) -> Metric:
+    def metric(model: Model, answers: Answers) -> Estimate:
+        prices, confusion = getattr(model, PRICES[name]), confusion_of(answers)
+        return mean_cost(confusion, {pair: prices.get("/".join(pair), 0.0) for pair in confusion})
+
+    return metric
+
+
+def _mape(_: Model, answers: Answers) -> Estimate:
+    """Of the rows whose label is not 0."""
+    return _not_negative(mean_of_sums(answers.sums[-1], answers.sum_of("share"), answers.sum_of("share_squares")))
+
+
+def _quantile_loss(model: Model, answers: Answers) -> Estimate:
+    """Pinball loss of the model's `quantile`, from the errors on either side."""
+    q, n = model.quantile, answers.n_labelled
+    error, absolute, squares, over = (answers.sum_of(name) for name in ("error", "absolute", "squares", "over_squares"))
+    total = (1 - q) * (absolute + error) / 2 + q * (absolute - error) / 2
+    return _not_negative(mean_of_sums(n, total, (1 - q) ** 2 * over + q**2 * (squares - over)))
+
+
+def _r2(_: Model, answers: Answers) -> Estimate:
+    return r2(answers.n_labelled, answers.sum_of("squares"), answers.labels_batch().m2)
+
+
+def _not_negative(estimate: Estimate) -> Estimate:
+    return estimate if math.isnan(estimate.value) else estimate._replace(lower=max(0.0, estimate.lower))
+
+
+PRICES: Final = {"cost": "costs", "value": "values"}
+SCORED: Final = frozenset({"auc", "average_precision", "log_loss", "brier", "ece", "lift"})
+_ANY_CLASSES: Final[dict[str, Metric]] = {
+    "accuracy": _of_confusion(accuracy),
+    "mcc": _of_confusion(mcc),
+    "kappa": _of_confusion(kappa),
+    "cost": _priced("cost"),
+    "value": _priced("value"),
+    "ece": _of_scores(ece),
+}
+_AVERAGES: Final[dict[str, Metric]] = {
+    "precision_macro": _of_confusion(lambda table: averaged(table, "precision", "macro")),
+    "precision_weighted": _of_confusion(lambda table: averaged(table, "precision", "weighted")),
+    "recall_macro": _of_confusion(lambda table: averaged(table, "recall", "macro")),
+    "recall_weighted": _of_confusion(lambda table: averaged(table, "recall", "weighted")),
+    "f1_macro": _of_confusion(lambda table: averaged(table, "f1", "macro")),
+    "f1_weighted": _of_confusion(lambda table: averaged(table, "f1", "weighted")),
+    "f1_micro": _of_confusion(lambda table: averaged(table, "f1", "micro")),
+}
+METRICS: Final[Mapping[Task, Mapping[str, Metric]]] = {
+    "binary": {
+        **_ANY_CLASSES,
+        "precision": _of_positive(precision),
+        "recall": _of_positive(recall),
+        "f1": _of_positive(f1),
+        "specificity": _of_positive(_specificity),
+        "auc": _of_scores(_auc),
+        "average_precision": _of_scores(average_precision),
+        "log_loss": _of_scores(log_loss),
+        "brier": _of_scores(lambda negative, positive: brier(negative, positive).score),
+        "lift": _of_scores(_lift),
+    },
+    "multiclass": {**_ANY_CLASSES, **_AVERAGES},
+    "regression": {
+        "mae": lambda _, answers: mae(answers.n_labelled, answers.sum_of("absolute"), answers.sum_of("squares")),
+        "rmse": lambda _, answers: rmse(answers.n_labelled, answers.sum_of("squares")),
+        "mape": _mape,
+        "r2": _r2,
+        "quantile_loss": _quantile_loss,
+    },
+}

@@ -26,14 +26,21 @@ from driftline.schemas.results import DriftResult, PerformanceResult, QualityRes
 
 FINDINGS_KEPT = 16  # strongest findings kept of one table, segment and window, and listed in one event
 
-Kind = Literal["data", "error", "performance", "quality"]
+Kind = Literal["data", "lasting", "error", "performance", "quality", "service"]
 Row = DriftResult | PerformanceResult | QualityResult
 Version = tuple[str, str]
 
 # A data fault is looked at first: the others ask whether one is open.
-CAUSES: tuple[Cause, ...] = ("data fault", "data drift", "concept drift", "performance")
-# Causes that one training would answer share a cool-down: "performance" is by definition a loss that data drift explains.
-RETRAINED_AS: Mapping[Cause, Cause] = {"data drift": "data drift", "performance": "data drift", "concept drift": "concept drift"}
+CAUSES: tuple[Cause, ...] = ("data fault", "service health", "data drift", "prior shift", "concept drift", "performance")
+# Causes that one training would answer share a cool-down: a loss that data drift explains, and a shift of the classes, which shows in the
+# data too.
+RETRAINED_AS: Mapping[Cause, Cause] = {
+    "data drift": "data drift", "performance": "data drift", "concept drift": "concept drift", "prior shift": "data drift",
+}  # fmt: skip
+# What worse performance speaks for, by the kind of change its window shows; where that is not known, `judge` decides.
+WORSE_IS: Mapping[str, Cause] = {
+    "concept drift": "concept drift", "prior shift": "prior shift", "covariate drift": "data drift", "data fault": "data drift",
+}  # fmt: skip
 BAD = frozenset({"drift", "fault", "worse"})
 JUDGED = BAD | {"ok"}
 
@@ -94,13 +101,13 @@ def evidence_of(results: Verdicts | Results) -> dict[Version, list[Evidence]]:
     for (version, kind, segment, start, end, revision), rows in groups.items():
         item = Evidence(
             *(kind, segment, start, end, revision),
-            judged=any(row.verdict in JUDGED for row in rows),
+            judged=any(row.verdict in JUDGED and not (isinstance(row, DriftResult) and row.verdict == "fault") for row in rows),
             is_final=any(row.is_final for row in rows),
             n=max(row.n for row in rows),
             n_labelled=max(row.n_labelled if isinstance(row, PerformanceResult) else 0 for row in rows),
             reference=rows[0].reference,
             policy=rows[0].policy,
-            findings=strongest(_finding(row) for row in rows if row.verdict in BAD),
+            findings=strongest(_finding(row) for row in rows if _is_bad(row)),
         )
         evidence[version].append(item)
     return dict(evidence)
@@ -118,7 +125,7 @@ def findings_of(results: Verdicts | Results) -> list[tuple[Key, int, Finding]]:
         (Key(_kind(row), row.segment, row.window_start, row.window_end), row.revision, _finding(row))
         for rows in tables
         for row in rows
-        if row.verdict in BAD
+        if _is_bad(row)
     ]
 
 
@@ -157,23 +164,38 @@ def strength(finding: Finding) -> float:
     return abs(effect / (limit or 1.0))
 
 
+def began_of(finding: Finding) -> int:
+    """When a finding began: by the panes before it, else with its window."""
+    return finding.window_start if finding.began is None else finding.began
+
+
+def _is_bad(row: Row) -> bool:
+    """Whether a row speaks for something; a feature's fault is told by its row of quality, not by those of drift."""
+    return row.verdict in BAD and not (isinstance(row, DriftResult) and row.verdict == "fault")
+
+
 def _kind(row: Row) -> Kind:
     if isinstance(row, DriftResult):
-        return "error" if row.feature == "(error)" else "data"
-    return "performance" if isinstance(row, PerformanceResult) else "quality"
+        return "error" if row.feature == "(error)" else "lasting" if row.test == "lasting" else "data"
+    if isinstance(row, PerformanceResult):
+        return "performance"
+    return "service" if row.feature == "(service)" else "quality"
 
 
 def _finding(row: Row) -> Finding:
     where = (row.segment, row.window_start, row.window_end)
     if isinstance(row, DriftResult):
         cause: Cause = "concept drift" if row.feature == "(error)" else "data drift"
-        figures = (row.value, row.threshold, row.p_value, row.effect, row.null_quantile)
-        return Finding(row.feature, row.test, *where, *figures, row.n, row.verdict, cause)
+        worth = row.p_value if row.significance is None else row.significance
+        figures = (row.value, row.threshold, worth, row.effect, row.null_quantile)
+        return Finding(row.feature, row.test, *where, *figures, row.n, row.verdict, cause, row.reason, row.began)
     change = None if row.value is None or row.reference_value is None else row.value - row.reference_value
     figures = (row.value, row.threshold, None, change, None)
     if isinstance(row, PerformanceResult):
-        return Finding(row.metric, row.basis, *where, *figures, row.n_labelled, row.verdict, "performance")
-    return Finding(row.feature, row.check, *where, *figures, row.n, row.verdict, "data fault")
+        cause = WORSE_IS.get(row.change, "performance")
+        return Finding(row.metric, row.basis, *where, *figures, row.n_labelled, row.verdict, cause, "", row.began)
+    cause = "service health" if row.feature == "(service)" else "data fault"
+    return Finding(row.feature, row.check, *where, *figures, row.n, row.verdict, cause, row.reason)
 
 
 # ── the fold: from windows in order to incidents ────────────────────────────────────────────────────────────────────────────
@@ -319,18 +341,25 @@ def fold(base: Base, steps: Sequence[Step], model: Model, version: str) -> tuple
 def judge(step: Step, drifted_before: bool) -> dict[Cause, tuple[list[Finding], bool]]:
     """For every cause, the window's findings and whether it is clean of it; neither when too little is known.
 
-    Worse performance is called "performance" where data drift in the same or the previous judged window explains it, else
-    "concept drift"; while it lasts, the window is clean of neither. A detector's signal is concept drift.
+    Worse performance speaks for the kind of change its window shows: concept drift, prior shift, or, where drift of the data or a fault
+    of them explains it, "performance". Where the kind is not known, data drift in the same or the previous judged window decides. While it
+    lasts, the window is clean of none of these. A detector's signal is concept drift.
     """
-    data, errors, worse = step.findings("data"), step.findings("error"), step.findings("performance")
+    data, errors, worse = step.findings("data") + step.findings("lasting"), step.findings("error"), step.findings("performance")
     faults = step.findings("quality")
     explained = bool(data) or drifted_before
-    concept = errors if explained else errors + [replace(finding, cause="concept drift") for finding in worse]
+    told: dict[Cause, list[Finding]] = {"concept drift": list(errors), "prior shift": [], "performance": []}
+    for finding in worse:
+        unknown: Cause = "performance" if explained else "concept drift"
+        cause: Cause = unknown if finding.cause == "performance" else "performance" if finding.cause == "data drift" else finding.cause
+        told[cause].append(replace(finding, cause=cause))
     return {
         "data fault": (faults, step.judged("quality")),
+        "service health": (step.findings("service"), step.judged("service")),
         "data drift": (data, step.judged("data")),
-        "concept drift": (concept, step.judged("error", "performance") and not worse),
-        "performance": (worse if explained else [], step.judged("performance") and not worse),
+        "prior shift": (told["prior shift"], step.judged("performance") and not worse),
+        "concept drift": (told["concept drift"], step.judged("error", "performance") and not worse),
+        "performance": (told["performance"], step.judged("performance") and not worse),
     }
 
 
@@ -361,8 +390,7 @@ def _ask(state: Base, steps: Sequence[Step], step: Step, findings: list[Finding]
     if incident is None or incident.request or incident.cause not in RETRAINED_AS or streak.drifted < policy.retrain_after:
         return None
     answers = RETRAINED_AS[incident.cause]
-    signals = [finding.window_start for finding in (*incident.findings, *findings) if finding.feature == "(error)"]
-    change = min(signals, default=incident.window_start)
+    change = min((began_of(finding) for finding in (*incident.findings, *findings)), default=incident.window_start)
     if state.fault_open() or state.asked(answers, change, step.end, policy.cooldown_ms):
         return None
     # Rows of a faulty window teach nothing: the training range begins after the last of them.

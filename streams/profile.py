@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 from driftline.schemas.config import FeatureType, Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.events import text_of
-from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
+from driftline.schemas.reference import CategoricalProfile, LossProfile, NumericProfile, PerformanceProfile, Profile, Reference
 from driftline.streams.answers import SCORE_BINS, AnswerRows, LabelRows
+from driftline.streams.calibration import blocks_for, calibration
+from driftline.streams.estimates import LEAST_ROWS, performance_profile
 from driftline.streams.layout import PREDICTION, SCORE
 from driftline.streams.panes import Pane, empty_pane
-from driftline.streams.performance import metrics
-from driftline.streams.stats import bin_counts, numeric_edges
+from driftline.streams.stats import LossModel, bin_counts, numeric_edges
 
 MAX_CATEGORIES = 200
+LOSS_FEATURES = 20  # a regression's loss is learned over so many of them
 SCORE_EDGES = np.arange(1, 20) / 20  # twenty equal bins on [0, 1]
 
 
@@ -40,6 +42,8 @@ def reference_from_frame(
     label: str | None = None,
     exclude: Collection[str] = (),
     effective_from: int = 0,
+    time: str | None = None,
+    ordered: bool = True,
 ) -> Reference:
     """The profile of a version's training (better: held-out) data.
 
@@ -56,6 +60,11 @@ def reference_from_frame(
         Columns that are no features (ids, times, segments).
     effective_from
         Milliseconds since the epoch, event time.
+    time
+        A column of times or numbers to order the rows by; it is no feature.
+    ordered
+        Whether the rows come in order of time (those of `time` do). Then neighbours that are alike show how much windows differ without
+        drift. False: the order means nothing, and rows are taken as independent of each other.
 
     Raises
     ------
@@ -68,14 +77,17 @@ def reference_from_frame(
     >>> made = reference_from_frame(frame, Model("churn"), "7", prediction="yes", label="truth")
     >>> made.features["plan"]
     CategoricalProfile(categories=['pro', 'free'], counts=[2, 1], other=0, n=3, missing=1)
-    >>> made.features["(prediction)"].categories, made.performance  # doctest: +ELLIPSIS
-    (['0', '1'], PerformanceProfile(n=3, metrics={'accuracy': 0.666..., 'precision': 0.5, 'recall': 1.0, 'f1': 0.666...}))
+    >>> made.features["(prediction)"].categories, made.performance.n, made.performance.metrics  # doctest: +ELLIPSIS
+    (['0', '1'], 3, {'accuracy': 0.666..., 'precision': 0.5, 'recall': 1.0, 'f1': 0.666...})
     """
     table = frame.to_pandas() if isinstance(frame, pa.Table) else frame
     if not len(table):
         raise DriftlineError("reference_empty", "the table has no rows", "give the rows the model was trained or validated on")
     own = [name for name in (prediction, score, label) if name is not None]
-    types = feature_types(table, model, {*own, *exclude})
+    if time is not None:
+        _require(table, [time])
+        table = table.sort_values(time, kind="stable")
+    types = feature_types(table, model, {*own, *exclude, *([time] if time else [])})
     _require(table, [*types, *own])
     profiles = {name: _profile(table[name], kind) for name, kind in types.items()}
     if prediction is not None:
@@ -84,8 +96,55 @@ def reference_from_frame(
         profiles[SCORE] = _numeric(_probabilities(table[score]), SCORE_EDGES)
     performance = PerformanceProfile()
     if prediction is not None and label is not None:
-        performance = _performance(table[prediction], table[score] if score else None, table[label], model)
-    return Reference(model.model, version, profiles, len(table), performance, "training", effective_from)
+        losses = {}
+        if model.task == "regression":
+            losses = _losses(profiles, {**{name: table[name] for name in types}, PREDICTION: table[prediction]}, table[label])
+        performance = _performance(table[prediction], table[score] if score else None, table[label], model, losses)
+    columns = {**{name: table[name] for name in types}, PREDICTION: table[prediction] if prediction else None}
+    columns[SCORE] = table[score] if score else None
+    blocks = _blocks(profiles, columns, len(table), ordered or time is not None)
+    calibrated = calibration(profiles, blocks, len(table), _window_rows(table[time], model) if time else None)
+    return Reference(model.model, version, profiles, len(table), performance, "training", effective_from, calibrated)
+
+
+def _blocks(
+    profiles: Mapping[str, Profile], columns: Mapping[str, pd.Series[Any] | None], rows: int, ordered: bool
+) -> dict[str, NDArray[np.int64]]:
+    """Each feature's counts in consecutive blocks of rows."""
+    many = blocks_for(rows)
+    block = np.arange(rows) * many // rows
+    if not ordered:
+        block = np.random.default_rng(0).permutation(block)
+    counted = {}
+    for name, profile in profiles.items():
+        column = columns[name]
+        if column is None or not many:
+            continue
+        place, present, bins = _places(column, profile)
+        flat = np.bincount(block[present] * bins + place, minlength=many * bins)
+        counted[name] = flat.reshape(many, bins)
+    return counted
+
+
+def _places(column: pd.Series[Any], profile: Profile) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
+    """The bin of each present value, which values are present, and how many bins there are."""
+    if isinstance(profile, NumericProfile):
+        values = _numbers(column)
+        present = np.isfinite(values)
+        return np.searchsorted(np.array(profile.edges), values[present], side="right").astype(np.int64), present, len(profile.counts)
+    codes = {name: i for i, name in enumerate(profile.categories)}
+    named, other = class_names(column), len(profile.categories)
+    present = named.notna().to_numpy()
+    place: NDArray[np.int64] = np.array(named[present].map(codes).fillna(other), np.int64)
+    return place, present, other + 1
+
+
+def _window_rows(times: pd.Series[Any], model: Model) -> int | None:
+    """Rows that a window has on average; None where the column does not tell how much time it spans."""
+    if not pd.api.types.is_datetime64_any_dtype(times):
+        return None
+    span_ms = (times.max() - times.min()).total_seconds() * 1000
+    return round(len(times) * model.windows[0].length_ms / span_ms) if span_ms > 0 else None
 
 
 def feature_types(table: pd.DataFrame, model: Model, exclude: Collection[str] = ()) -> dict[str, FeatureType]:
@@ -204,12 +263,43 @@ def _categorical(column: pd.Series[Any]) -> CategoricalProfile:
     )
 
 
-def _performance(prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any], model: Model) -> PerformanceProfile:
+def _performance(
+    prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any], model: Model, losses: Mapping[str, LossProfile]
+) -> PerformanceProfile:
     """Counted in a pane, so that a window of the same rows has the same figures."""
     pane = empty_pane(None)
     fold_answers(pane, prediction, score, label, model)
-    known = {name: e.value for name, e in metrics(model, pane.answers).items() if math.isfinite(e.value)}
-    return PerformanceProfile(pane.answers.n_labelled, known)
+    return performance_profile(model, pane.answers, losses)
+
+
+def _losses(profiles: Mapping[str, Profile], columns: Mapping[str, pd.Series[Any]], label: pd.Series[Any]) -> dict[str, LossProfile]:
+    """How a regression's loss depends on where a row lies, learned from the labelled rows; features that tell most come first."""
+    prediction = columns[PREDICTION]
+    known = (prediction.notna() & label.notna()).to_numpy()
+    if known.sum() < LEAST_ROWS:
+        return {}
+    error = np.abs(_numbers(prediction)[known] - _numbers(label)[known])
+    bins, sizes = {}, {}
+    for name in profiles.keys() & columns.keys():
+        place, present, many = _places(columns[name], profiles[name])
+        at = np.full(len(known), many)  # the bin of missing values
+        at[present] = place
+        bins[name], sizes[name] = at[known], many + 2
+    told = sorted(bins, key=lambda name: (-_between(bins[name], error), name))[:LOSS_FEATURES]
+    fitted = {
+        of: LossModel.fit({name: bins[name] for name in told}, {name: sizes[name] for name in told}, loss)
+        for of, loss in (("absolute", error), ("squares", np.square(error)))
+    }
+    return {
+        of: LossProfile(fit.base, {name: effect.tolist() for name, effect in fit.effects.items()}, fit.residual_variance)
+        for of, fit in fitted.items()
+    }
+
+
+def _between(bins: NDArray[np.int64], loss: NDArray[np.float64]) -> float:
+    """How much of the loss a feature's bins tell apart."""
+    rows, totals = np.bincount(bins), np.bincount(bins, loss)
+    return float((totals[rows > 0] ** 2 / rows[rows > 0]).sum())
 
 
 def fold_answers(pane: Pane, prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any] | None, model: Model) -> None:

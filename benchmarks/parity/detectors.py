@@ -8,13 +8,15 @@ Each library in an environment of its own:
     /tmp/frouros/bin/python benchmarks/parity/detectors.py frouros
 
 It writes `tests/stats/parity_<library>.json`: for each detector its parameters, the stream (made by `stream`, which the test repeats)
-and the indices of its signals. NumPy's PCG64 streams are the same in every NumPy since 1.17.
+and the indices of its signals. `live.py` runs it with other seeds (`--first`), writes
+elsewhere (`--output`) and has it measure KSWIN. NumPy's PCG64 streams are the same in every NumPy since 1.17.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+import time
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.metadata import version
@@ -100,7 +102,24 @@ FROUROS: dict[str, tuple[str, list[str], list[dict[str, Any]]]] = {
 }
 
 
-def main(library: str) -> None:
+def kswin_speed(library: str, values: int = 5_000) -> float:
+    """Updates a second of the library's KSWIN at its defaults."""
+    rng = np.random.default_rng(1)
+    stream = rng.normal(0, 1, values).tolist()
+    if library == "river":
+        from river import drift
+
+        feed = drift.KSWIN(seed=1).update
+    else:
+        streaming = import_module("frouros.detectors.concept_drift.streaming")
+        feed = streaming.KSWIN(streaming.KSWINConfig(seed=1)).update
+    begin = time.perf_counter()
+    for value in stream:
+        feed(value)
+    return values / (time.perf_counter() - begin)
+
+
+def main(library: str, first: int, target: Path, *, timed: bool) -> None:
     cases = RIVER if library == "river" else FROUROS
     rows = []
     for name, (theirs, kinds, settings) in cases.items():
@@ -109,13 +128,20 @@ def main(library: str) -> None:
         length = 1200 if name in ("Kswin", "Bocpd") else 4000
         for parameters in settings:
             for kind in kinds:
-                for seed in range(2 if name in ("Kswin", "Bocpd") else 5):
+                for seed in range(first, first + (2 if name in ("Kswin", "Bocpd") else 5)):
                     row = {"detector": name, "parameters": parameters, "seed": seed, "kind": kind, "length": length}
                     rows.append({**row, "signals": run(parameters, stream(seed, kind, length))})
     lines = ",\n".join(json.dumps(row) for row in rows)
-    target = Path(__file__).parents[2] / "tests" / "stats" / f"parity_{library}.json"
-    target.write_text(f'{{"{library}": "{version(library)}", "rows": [\n{lines}\n]}}\n')
+    speed = f'"kswin_updates_a_second": {kswin_speed(library):.0f}, ' if timed else ""
+    target.write_text(f'{{"{library}": "{version(library)}", {speed}"rows": [\n{lines}\n]}}\n')
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("library", choices=["river", "frouros"])
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--timed", action="store_true")
+    asked = parser.parse_args()
+    recorded = Path(__file__).parents[2] / "tests" / "stats" / f"parity_{asked.library}.json"
+    main(asked.library, asked.first, asked.output or recorded, timed=asked.timed)

@@ -27,10 +27,13 @@ from driftline.schemas.config import FeatureType, Model, Task
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import NumericProfile, Profile, Reference
 from driftline.schemas.results import DriftResult, FeaturePane, PerformanceResult, QualityResult
-from driftline.streams.judge import Judged, WindowKey, drift, feature_rows, performance, quality
+from driftline.streams.appraisal import performance
+from driftline.streams.drift import drift
+from driftline.streams.judge import Judged, WindowKey, feature_rows
 from driftline.streams.layout import PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane, PaneKey, empty_pane
 from driftline.streams.profile import class_names, feature_types, fold_answers, plain, reference_from_frame
+from driftline.streams.quality import faults_of, quality
 
 Source = pd.DataFrame | pa.Table | str | Path
 
@@ -158,7 +161,8 @@ def compare(
     judged = Judged(WindowKey(model.model, made.version, "", 0, 1), model, layout, pane, revision=pane.n, is_final=True)
     absent = tuple(name for name in types if name not in after.columns)
     added = tuple(name for name in after.columns if name not in before.columns and name not in exclude)
-    return Comparison(judged, made, drift(judged), quality(judged), performance(judged) if label else [], absent, added)
+    checks = quality(judged)
+    return Comparison(judged, made, drift(judged, faults_of(checks)), checks, performance(judged) if label else [], absent, added)
 
 
 @dataclass(frozen=True, repr=False)

@@ -197,7 +197,7 @@ def _shift(rng: np.random.Generator, rows: Columns, where: Mask) -> None:
     """Covariate drift: other customers, the same rule of who leaves."""
     n = int(where.sum())
     rows["monthly_charge"][where] = (rows["monthly_charge"][where] * 1.2 + rng.normal(4, 2, n)).round(2)
-    rows["usage"][where] = (rows["usage"][where] * 1.6).round(1)
+    rows["usage"][where] = (rows["usage"][where] * 1.45).round(1)
     rows["plan"][where] = rng.choice(PLANS, n, p=(0.75, 0.2, 0.05))
 
 

@@ -44,7 +44,7 @@ from driftline.streams.stats.energy import energy
 from driftline.streams.stats.errors import mae, percentage_error, quantile_loss, r2, rmse
 from driftline.streams.stats.estimate import UNKNOWN, Estimate, mean_of_sums, resampled, wilson
 from driftline.streams.stats.fairness import Fairness, GroupRates, fairness
-from driftline.streams.stats.faults import Fault, category_rename, null_spike, stuck_value, unit_change
+from driftline.streams.stats.faults import Fault, category_rename, clock_shift, null_spike, stuck_value, unit_change
 from driftline.streams.stats.g_test import g_test
 from driftline.streams.stats.hddm_a import HddmA, HddmAState
 from driftline.streams.stats.hddm_w import HddmW, HddmWState
@@ -159,6 +159,7 @@ __all__ = [
     "category_rename",
     "change_point",
     "chi_square",
+    "clock_shift",
     "combined",
     "correlation_change",
     "correlations",

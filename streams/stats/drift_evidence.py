@@ -36,6 +36,8 @@ class DriftEvidence:
     allowance
         The reference is a sample too, and its own error would look like a lasting shift. Shifts up to this many standard errors of the
         reference are given away.
+    least
+        Shifts of a score up to this many standard deviations of a row are given away too: too small to matter, however long they last.
 
     Notes
     -----
@@ -60,6 +62,7 @@ class DriftEvidence:
     """
 
     allowance: float = 2.0
+    least: float = 0.0
 
     def start(self) -> EvidenceState:
         """The state before any window."""
@@ -68,18 +71,30 @@ class DriftEvidence:
     def update(self, state: EvidenceState, test: SmoothTest, window: ArrayLike) -> tuple[EvidenceState, float]:
         """The state after a window's counts, shape (bins,), and the evidence so far; an empty window changes nothing."""
         counts = np.asarray(window, dtype=np.float64)
-        n = float(counts.sum())
         sums = np.asarray(state.sums)
-        if n == 0 or not len(test.basis):
+        if not counts.sum() or not len(test.basis):
             return state, float(sums.mean())
-        z = _standard_scores(test, counts)
-        given_away = self.allowance * math.sqrt(n / float(test.reference.sum()))
-        signed = np.concatenate([z, -z])[:, None] - given_away
-        ratio = np.exp(BETS * signed - BETS**2 / 2).ravel()
-        sums = np.minimum((sums + 1) * ratio, 1e300)
+        z, given_away = self.scores(test, counts)
+        sums = gathered(sums if sums.size > 1 else np.zeros(2 * z.size * BETS.size), z, given_away)
         return EvidenceState(tuple(sums.tolist())), float(sums.mean())
 
+    def scores(self, test: SmoothTest, counts: Floats) -> tuple[Floats, Floats]:
+        """A window's mean scores in their own standard errors, and how much of each is given away; shapes (J,)."""
+        n, spread = float(counts.sum()), np.sqrt(np.diag(test.covariance))
+        known = np.where(spread > 0, spread, np.inf)
+        away = np.maximum(self.allowance * math.sqrt(n / float(test.reference.sum())), self.least * math.sqrt(n) / known)
+        return np.asarray(test.basis @ counts / math.sqrt(n) / known), np.asarray(away)
 
-def _standard_scores(test: SmoothTest, counts: Floats) -> Floats:
-    """The window's mean scores in their own standard errors, shape (J,)."""
-    return np.asarray(test.basis @ counts / math.sqrt(counts.sum()) / np.sqrt(np.diag(test.covariance)))
+
+def gathered(sums: Floats, z: Floats, given_away: Floats, most: float = 1e300) -> Floats:
+    """Sums of evidence after one more window, along the last axis: shapes (..., 2 J × bets), (..., J) and (..., J).
+
+    `most` bounds them, so that evidence of long ago does not outlast its cause. NaN scores leave theirs as they were.
+
+    >>> gathered(np.zeros(6), np.array([0.0]), np.array([0.0])).round(3).tolist()
+    [0.956, 0.726, 0.135, 0.956, 0.726, 0.135]
+    """
+    signed = (np.concatenate([z, -z], axis=-1) - np.concatenate([given_away] * 2, axis=-1))[..., None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        more = ((sums.reshape(signed.shape[:-1] + BETS.shape) + 1) * np.exp(BETS * signed - BETS**2 / 2)).reshape(sums.shape)
+    return np.where(np.isnan(more), sums, np.minimum(more, most))

@@ -9,8 +9,11 @@ import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import bdtrc, chdtrc
 
+from driftline.streams.stats.chi_square import chi_square
 from driftline.streams.stats.moments import Moments
 
 #: What a feature's values may have been multiplied by (and what was added), and what that usually means.
@@ -43,10 +46,15 @@ CONVERSIONS: tuple[tuple[float, float, str], ...] = (
 )
 
 
+#: Real change seldom multiplies a feature by more than this; by less it may, and then only an exact fit speaks for a conversion.
+PLAIN_FACTOR = 3.0
+EXACT_FIT = 0.06  # of the change: the standard error of the means with which a small conversion can be told from a change
+
+
 class Fault(NamedTuple):
     """What happened to a feature, in words and figures; `parameters` are those of the kind."""
 
-    kind: Literal["unit_change", "sign_flip", "stuck_value", "null_spike", "category_rename"]
+    kind: Literal["unit_change", "sign_flip", "stuck_value", "null_spike", "category_rename", "clock_shift"]
     message: str
     parameters: dict[str, float | str]
 
@@ -66,7 +74,8 @@ def unit_change(reference: Moments, current: Moments, kurtosis: float = 9.0) -> 
     -------
     Fault or None
         `scale` and `offset` of `value = scale * true + offset`. Two conversions that fit are told apart by which fits better; a feature
-        with little spread can fit one by chance when it drifts, which is why the whole window must have moved by 10 standard errors.
+        can fit one by chance when it drifts, which is why the whole window must have moved by 10 standard errors, and why a conversion
+        by less than 3 times is told only where both means are known to 6 % of the change.
 
     Examples
     --------
@@ -80,7 +89,7 @@ def unit_change(reference: Moments, current: Moments, kurtosis: float = 9.0) -> 
         return None
     misfit, scale, offset, meaning = min((_misfit(reference, current, s, o, kurtosis), s, o, what) for s, o, what in CONVERSIONS)
     # Two squared standard scores: mean and spread.
-    if chdtrc(2, misfit) < 0.001:
+    if chdtrc(2, misfit) < 0.001 or not _told_apart(reference, current, scale, offset):
         return None
     fitted = f"× {scale:.4g}" + (f" {'+' if offset > 0 else '−'} {abs(offset):.4g}" if offset else "")
     kind: Literal["sign_flip", "unit_change"] = "sign_flip" if scale < 0 else "unit_change"
@@ -94,6 +103,14 @@ def _misfit(reference: Moments, current: Moments, scale: float, offset: float, k
     of_mean = (current.mean - scale * reference.mean - offset) ** 2 / (max(spread, wide) ** 2 * chance)
     of_spread = math.log(wide / spread) ** 2 / ((kurtosis - 1) / 4 * chance)
     return of_mean + of_spread
+
+
+def _told_apart(reference: Moments, current: Moments, scale: float, offset: float) -> bool:
+    """Whether a conversion is large, or the window's mean so exactly known that a change would hardly meet it."""
+    if scale < 0 or not 1 / PLAIN_FACTOR < scale < PLAIN_FACTOR:
+        return True
+    error = math.sqrt(current.variance / current.n + scale**2 * reference.variance / reference.n)
+    return error <= EXACT_FIT * abs(scale * reference.mean + offset - reference.mean)
 
 
 def stuck_value(reference: Moments, current: Moments, minimum: float, maximum: float, least: int = 20) -> Fault | None:
@@ -123,6 +140,29 @@ def null_spike(missing_reference: int, n_reference: int, missing: int, n: int, r
     return Fault(
         "null_spike", f"{100 * now:.1f} % missing, {100 * before:.1f} % in the reference", {"share": now, "reference_share": before}
     )
+
+
+def clock_shift(reference: ArrayLike, current: ArrayLike) -> Fault | None:
+    """A time of day that is shifted: rows by hour, shape (24,), that fit the reference's once they are turned.
+
+    Told where the window cannot be the reference as it stands (a chance below one in a million, and a tenth of the rows moved), and
+    can be, turned by whole hours. A profile that is flat over the day tells nothing.
+
+    >>> day = [1, 1, 1, 1, 2, 5, 20, 40, 60, 70, 70, 65, 60, 62, 64, 66, 70, 60, 50, 40, 20, 10, 5, 2]
+    >>> clock_shift([10 * rows for rows in day], day[-2:] + day[:-2]).message
+    'turned by +2 h fits: another time zone?'
+    """
+    before, now = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
+    if not before.sum() or not now.sum():
+        return None
+    moved = 0.5 * float(np.abs(before / before.sum() - now / now.sum()).sum())
+    if moved < 0.1 or chi_square(before, now).p_value > 1e-6:
+        return None
+    by = min(range(1, 24), key=lambda hours: float(np.abs(np.roll(before, hours) / before.sum() - now / now.sum()).sum()))
+    if chi_square(np.roll(before, by), now).p_value < 0.001:
+        return None
+    hours = by if by <= 12 else by - 24
+    return Fault("clock_shift", f"turned by {hours:+d} h fits: another time zone?", {"hours": float(hours)})
 
 
 def category_rename(reference: Mapping[str, int], current: Mapping[str, int], least_share: float = 0.01) -> list[Fault]:

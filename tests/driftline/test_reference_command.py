@@ -59,7 +59,7 @@ def test_the_model_s_own_file_decides_the_task_and_the_features(
     assert call(*BUILD, data, "--dry-run") == 0
     made = json.loads(capsys.readouterr().out)
     assert {name: profile["type"] for name, profile in made["features"].items()} == {"age": "categorical", "(prediction)": "numeric"}
-    assert made["performance"]["metrics"].keys() == {"mae", "rmse"}
+    assert made["performance"]["metrics"].keys() == {"mae", "rmse", "mape", "r2"}
 
 
 def test_what_was_published_is_shown(data: Path, topic: str, capsys: pytest.CaptureFixture[str]) -> None:

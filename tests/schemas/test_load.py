@@ -156,7 +156,7 @@ def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
 
 @given(
     st.dictionaries(
-        st.text(st.characters(min_codepoint=32, exclude_characters='\x7f"\\', exclude_categories=["Cs"]), min_size=1),
+        st.text(st.characters(min_codepoint=32, exclude_characters='\x7f"\\', exclude_categories=["Cs"]), min_size=1, max_size=200),
         st.sampled_from(["numeric", "categorical"]),
     ),
     durations,

@@ -26,7 +26,7 @@ def draw(rng: np.random.Generator, kind: str, n: int) -> NDArray[np.float64]:
 )
 def test_every_conversion_is_recognised_by_its_factor(kind: str, scale: float, offset: float, meaning: str) -> None:
     rng = np.random.default_rng(1)
-    fault = unit_change(moments(draw(rng, kind, 5000)), moments(scale * draw(rng, kind, 800) + offset))
+    fault = unit_change(moments(draw(rng, kind, 5000)), moments(scale * draw(rng, kind, 2000) + offset))
     assert fault is not None
     assert fault.parameters == pytest.approx({"scale": scale, "offset": offset})
     assert fault.kind == ("sign_flip" if scale < 0 else "unit_change")

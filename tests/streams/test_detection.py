@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.streams.answers import Losses
-from driftline.streams.detection import Detection
-from driftline.streams.stats import Adwin
+from driftline.schemas.config import Model
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.reference import PerformanceProfile
+from driftline.streams.answers import LabelRows, Losses
+from driftline.streams.detection import RESIDUAL, Detection, Watch, watches
+from driftline.streams.stats import DETECTORS, Adwin
 
-DETECTOR = Adwin(delta=0.05)
+WATCH = Watch(Adwin(delta=0.05))
 Panes = dict[int, Losses]
 
 
@@ -20,7 +26,7 @@ def pane(n: int, wrong: int) -> Losses:
 
 
 def detection() -> Detection:
-    return Detection(DETECTOR, DETECTOR.start())
+    return Detection(WATCH)
 
 
 def read_whole(panes: Panes) -> Detection:
@@ -97,7 +103,7 @@ def test_settled_panes_that_come_again_are_passed_over() -> None:
 def test_a_stored_detection_goes_on_as_the_one_that_was_stored() -> None:
     settled = read_whole(rising())
     settled.settle(1_000)
-    again = Detection.from_bytes(DETECTOR, settled.to_bytes())
+    again = Detection.from_bytes(WATCH, settled.to_bytes())
     again.read(sorted(rising().items()), 0)
     assert (again.base, again.steps) == (settled.base, settled.steps)
 
@@ -112,3 +118,97 @@ def test_the_order_of_arrival_does_not_matter(of: dict[int, tuple[int, float]], 
         here[start] = panes[start]
         detected.read(sorted(here.items()), start)
     assert detected.steps == read_whole(panes).steps
+
+
+# Every detector
+
+
+def rising_labels(model: Model, *, rise_at: int = 100, panes_of: int = 300, rate: float = 0.1, after: float = 0.4) -> Panes:
+    """Losses of scored rows, 50 a pane: `rate` of them wrong, and `after` from a pane on; scores are right until then."""
+    rng = np.random.default_rng(0)
+    panes = Panes()
+    for i in range(panes_of):
+        wrong = (rng.random(50) < (rate if i < rise_at else after)).astype(np.float64)
+        none = np.zeros(50, np.int64)
+        panes[60 * i] = Losses()
+        bins = none + int((1 - rate) * 256)
+        panes[60 * i].add_labels(LabelRows(none + 1, np.ones(50), 1 - wrong, bins, none), ["0", "1"], model)
+    return panes
+
+
+@pytest.mark.parametrize("name", sorted(DETECTORS))
+def test_every_detector_can_watch_a_model_and_finds_a_rise_of_the_loss(name: Any) -> None:
+    model = Model("m", detectors=(name,))
+    detected = Detection(watches(model, PerformanceProfile(1_000, {"accuracy": 0.9}))[name])
+    detected.read(sorted(rising_labels(model).items()), 0)
+    alarm = detected.alarm(60 * 100, 60 * 300)
+    assert alarm is not None
+    assert alarm[0].direction == "up"
+
+
+@pytest.mark.parametrize("name", sorted(DETECTORS))
+def test_every_detectors_state_goes_on_after_a_restart_as_if_there_had_been_none(name: Any) -> None:
+    model = Model("m", detectors=(name,))
+    watch = watches(model, PerformanceProfile(1_000, {"accuracy": 0.9}))[name]
+    panes = sorted(rising_labels(model, panes_of=140).items())
+    whole = Detection(watch)
+    whole.read(panes, 0)
+    whole.settle(60 * 90)
+    again = Detection.from_bytes(watch, whole.to_bytes())
+    again.read(panes, 0)
+    assert (again.base, again.steps) == (whole.base, whole.steps)
+
+
+@pytest.mark.parametrize("name", ["adwin", "e_detector", "page_hinkley"])
+def test_residuals_show_that_scores_no_longer_mean_what_they_say(name: Any) -> None:
+    model = Model("m", detectors=(), residual_detectors=(name,))
+    detected = Detection(watches(model, PerformanceProfile(1_000, {"accuracy": 0.9}))[name + RESIDUAL])
+    # Positives that had the score 0.9 turn out negative: what came true less the score falls from 0 to −0.5.
+    detected.read(sorted(rising_labels(model, after=0.6).items()), 0)
+    calm, alarm = detected.alarm(0, 60 * 100), detected.alarm(60 * 100, 60 * 300)
+    assert calm is None
+    if name == "adwin":
+        assert alarm is not None
+        assert (round(alarm[0].mean_before, 1), alarm[0].mean_after < -0.2) == (0.0, True)
+
+
+def test_the_losses_of_a_regression_are_told_in_the_units_of_the_target() -> None:
+    model = Model("price", task="regression", detectors=("page_hinkley",))
+    watch = watches(model, PerformanceProfile(100, {"mae": 50.0}))["page_hinkley"]
+    rng = np.random.default_rng(1)
+    panes = [(60 * i, Losses.of(list(rng.exponential(50 if i < 50 else 150, 40)))) for i in range(100)]
+    detected = Detection(watch)
+    detected.read(panes, 0)
+    alarm = detected.alarm(0, 10**9)
+    assert alarm is not None
+    assert 30 < alarm[0].mean_before < 70 < alarm[0].mean_after
+
+
+def test_an_alarm_tells_the_pane_where_the_change_began() -> None:
+    model = Model("m")
+    detected = Detection(watches(model, PerformanceProfile())["adwin"])
+    detected.read(sorted(rising_labels(model, rise_at=123).items()), 0)
+    alarm = detected.alarm(0, 10**9)
+    assert alarm is not None
+    assert abs(alarm[1] / 60 - 123) <= 1
+
+
+def test_the_state_of_another_detector_is_refused() -> None:
+    model = Model("m", detectors=("adwin", "ddm"))
+    adwin, ddm = watches(model, PerformanceProfile()).values()
+    with pytest.raises(DriftlineError, match="state_too_new"):
+        Detection.from_bytes(ddm, Detection(adwin).to_bytes())
+
+
+def test_a_detector_that_is_to_know_something_else_reads_its_steps_again() -> None:
+    first, second = (
+        watches(Model("m", detectors=("e_detector",)), PerformanceProfile(9, {"accuracy": a}))["e_detector"] for a in (0.9, 0.5)
+    )
+    detected, panes = Detection(first), sorted(rising().items())
+    detected.read(panes, 0)
+    assert detected.watching(first) is False
+    assert detected.watching(second) is True
+    detected.read(panes, 0)
+    wanted = Detection(second)
+    wanted.read(panes, 0)
+    assert detected.steps == wanted.steps

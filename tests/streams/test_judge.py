@@ -11,9 +11,12 @@ from driftline.schemas.config import Model, Policy
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
 from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult
 from driftline.streams.answers import LabelRows
-from driftline.streams.judge import PROVISIONAL, Judged, WindowKey, drift, performance, quality
+from driftline.streams.appraisal import performance
+from driftline.streams.drift import drift
+from driftline.streams.judge import PROVISIONAL, Judged, WindowKey
 from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane, empty_pane
+from driftline.streams.quality import quality
 
 MODEL = Model("m", policy=Policy(min_samples=100, min_coverage=0.5, missing_rise=0.1, type_errors=0.01, performance_drop=0.05))
 KEY = WindowKey("m", "1", "", 0, 3_600_000)

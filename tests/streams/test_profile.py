@@ -130,6 +130,7 @@ def test_performance_is_that_of_the_labelled_rows() -> None:
     frame = pd.DataFrame({"y": [1, 0, 1, 0], "s": [0.9, 0.2, 0.6, 0.4], "truth": [1.0, 0.0, 0.0, None]})
     assert reference_from_frame(frame, CHURN, "1", prediction="y", score="s", label="truth").performance.metrics == {
         "accuracy": pytest.approx(2 / 3), "precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "auc": 1.0,
+        "log_loss": pytest.approx(0.41495, abs=1e-4), "brier": pytest.approx(0.13664, abs=1e-4),
     }  # fmt: skip
 
 
@@ -146,7 +147,9 @@ def test_without_a_single_label_no_performance_is_claimed() -> None:
 def test_a_regression_has_errors_instead() -> None:
     frame = pd.DataFrame({"y": [1.0, 2.0, 3.0], "truth": [2.0, 2.0, 1.0]})
     made = reference_from_frame(frame, Model("price", task="regression"), "1", prediction="y", label="truth")
-    assert made.performance.metrics == {"mae": 1.0, "rmse": pytest.approx((5 / 3) ** 0.5)}
+    assert made.performance.metrics == {
+        "mae": 1.0, "rmse": pytest.approx((5 / 3) ** 0.5), "mape": pytest.approx(5 / 6), "r2": pytest.approx(-6.5),
+    }  # fmt: skip
     assert isinstance(made.features["(prediction)"], NumericProfile)
 
 

@@ -1,0 +1,215 @@
+"""One window's answers and labels: its performance, realised, estimated and combined, as rows for the store. Pure.
+
+A metric is worse when it lies beyond the threshold and the difference to the reference is significant, with the level shared out over
+the metrics judged and the looks at them. Estimates and the other metrics are told beside them and judged by nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from statistics import NormalDist
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from driftline.schemas.config import Model
+from driftline.schemas.reference import PerformanceProfile
+from driftline.schemas.results import PerformanceResult
+from driftline.streams.answers import BETWEEN, SCORE_BINS, Answers, timed_out
+from driftline.streams.causes import Change, typed, typed_by_gap
+from driftline.streams.estimates import Expectation, combination, estimates, gap, weighted
+from driftline.streams.judge import PROVISIONAL, Judged
+from driftline.streams.performance import ERRORS, RELATIVE, judged_metrics, metrics
+from driftline.streams.stats import Estimate, fairness, resampled
+
+LOOKS = 5  # a window's performance is judged anew as labels come; neighbouring looks share most of them, so few count as new
+GAP = "gap"  # realised less expected loss
+FAIRNESS = ("demographic_parity", "disparate_impact", "equal_opportunity", "equalised_odds", "predictive_parity")
+LEAST_GROUP = 30  # labelled rows of a protected group that is compared
+NOT_JUDGED = "told, not judged; `judged` in the model's file names what is"
+
+Basis = Literal["realised", "estimated", "weighted", "combined"]
+
+
+class _Told(NamedTuple):
+    """What all rows of one window share."""
+
+    window: Judged
+    labelled: int
+    assumed: int
+    coverage: float
+    change: Change = ""
+
+    def row(
+        self, metric: str, basis: Basis, estimate: Estimate, before: float | None, verdict: tuple[float | None, bool | None, str]
+    ) -> PerformanceResult:
+        """One row. `verdict`: the threshold, whether the metric is worse (None: not judged), and why there is no verdict."""
+        threshold, worse, reason = verdict
+        value, lower, upper = map(_number, estimate)
+        return PerformanceResult(
+            metric=metric, basis=basis, value=value, lower=lower, upper=upper, reference_value=before, n=self.window.pane.n,
+            n_labelled=self.labelled, coverage=self.coverage, maturity=self.window.maturity, threshold=threshold,
+            verdict="insufficient" if reason else "undefined" if worse is None else "worse" if worse else "ok",
+            reason=reason or (NOT_JUDGED if worse is None else ""), n_assumed=self.assumed, change=self.change, **self.window.common,
+        )  # fmt: skip
+
+
+def performance(window: Judged, *, drifted: bool = False, fault: bool = False) -> list[PerformanceResult]:
+    """Every metric of the task: realised with the labels known so far; estimated without; combined.
+
+    `drifted`, `fault`: whether some feature of the window has drifted, and whether the data of some are faulty. With them and the labels
+    every row tells what kind of change the window shows.
+    """
+    answers, assumed = timed_out(window.pane.answers, window.model) if window.timed_out else (window.pane.answers, 0)
+    n = window.pane.n
+    told = _Told(window, answers.n_labelled, assumed, min(answers.n_labelled / n, 1.0) if n else 0.0)
+    told = told._replace(change=_change(told, answers, drifted, fault))
+    rows = list(_realised(told, answers))
+    if window.layout and (profile := window.layout.reference.performance).n:
+        rows += _expected(told, answers, profile)
+    return rows
+
+
+def _change(told: _Told, answers: Answers, drifted: bool, fault: bool) -> Change:
+    """The kind of change; unknown while labels are waited for, but for a fault of the data."""
+    window = told.window
+    if fault or window.layout is None or _waits(told):
+        return "data fault" if fault else ""
+    expectation = Expectation(window.model, window.layout.reference.performance)
+    if window.model.task != "regression":
+        before = sum(expectation.scored.values(), np.zeros((2, SCORE_BINS), np.int64))
+        return typed(before, answers.scores, drifted=drifted).change
+    found = gap(expectation, replace(window.pane, answers=answers), window.layout)
+    threshold, worse, _ = _verdict_of_gap(told, found, window.layout.reference.performance)
+    return typed_by_gap(found.value, threshold, worse=worse, drifted=drifted).change
+
+
+def _realised(told: _Told, answers: Answers) -> Iterator[PerformanceResult]:
+    model = told.window.model
+    known = told.window.layout.reference.performance.metrics if told.window.layout else {}
+    judged = judged_metrics(model)
+    found = metrics(model, answers)
+    beyond = _beyond(model, len(judged))
+    for name, estimate in found.items():
+        before = known.get(name)
+        threshold, worse = _compare(name, estimate, before, model.policy.performance_drop, beyond)
+        reason = _no_verdict(told, before, estimate.value)
+        yield told.row(name, "realised", estimate, before, (threshold, worse if name in judged else None, reason))
+
+
+def _beyond(model: Model, many: int) -> float:
+    """How many standard errors a difference must have."""
+    return NormalDist().inv_cdf(1 - model.policy.significance / (LOOKS * max(many, 1)))
+
+
+def _compare(name: str, estimate: Estimate, before: float | None, drop: float, beyond: float) -> tuple[float | None, bool]:
+    """The threshold, and whether the value lies past it by more than chance: `beyond` standard errors from the reference."""
+    if before is None:
+        return None, False
+    sign = 1 if name in ERRORS else -1
+    threshold = before + sign * drop * (abs(before) if name in RELATIVE else 1.0)
+    # The interval's arm on the reference's side; 1.96 standard errors make 95 %.
+    arm = estimate.value - estimate.lower if name in ERRORS else estimate.upper - estimate.value
+    return threshold, sign * (estimate.value - threshold) > 0 and sign * (estimate.value - before) > arm / 1.96 * beyond
+
+
+def _no_verdict(told: _Told, before: float | None, value: float) -> str:
+    """Why the realised figure cannot be judged, or ""."""
+    waits = _waits(told)
+    if waits:
+        return waits
+    if before is None:
+        return "the reference tells no performance to compare with"
+    if told.window.provisional:
+        return PROVISIONAL
+    return "" if math.isfinite(value) else "the labels do not tell this metric: one class is absent"
+
+
+def _waits(told: _Told) -> str:
+    """Why more labels are needed, or ""."""
+    model, maturity = told.window.model, told.window.maturity
+    policy = model.policy
+    if model.missing_label != "unknown" and not told.window.timed_out:
+        return f"a prediction without a label counts as {model.missing_label} once its horizon has passed"
+    if told.labelled < policy.min_samples:
+        return f"{told.labelled} labels; {policy.min_samples} are needed"
+    if told.coverage < policy.min_coverage:
+        return f"{told.coverage:.0%} of the predictions have a label; {policy.min_coverage:.0%} are needed"
+    if maturity is not None and maturity < policy.min_maturity:
+        return f"{maturity:.0%} of the labels to come are expected by now; {policy.min_maturity:.0%} are needed"
+    return ""
+
+
+# ── without labels, or with few ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _expected(told: _Told, answers: Answers, profile: PerformanceProfile) -> Iterator[PerformanceResult]:
+    window = told.window
+    layout, pane = window.layout, replace(window.pane, answers=answers)
+    assert layout is not None
+    expectation = Expectation(window.model, profile)
+    known, silent = profile.metrics, (None, None, "")
+    for name, estimate in estimates(expectation, pane, layout).items():
+        yield told.row(name, "estimated", estimate, known.get(name), silent)
+    for name, estimate in weighted(expectation, answers).items():
+        yield told.row(name, "weighted", estimate, known.get(name), silent)
+    parts = [(1 / max(m, 0.01), each.answers) for m, each in zip(window.maturities, window.panes, strict=False)]
+    for name, estimate in combination(expectation, [(1.0, answers)] if window.timed_out or not parts else parts).items():
+        yield told.row(name, "combined", estimate, known.get(name), silent)
+    found = gap(expectation, pane, layout)
+    if math.isfinite(found.value):
+        yield told.row(GAP, "realised", found, 0.0, _verdict_of_gap(told, found, profile))
+
+
+def _verdict_of_gap(told: _Told, found: Estimate, profile: PerformanceProfile) -> tuple[float, bool, str]:
+    model = told.window.model
+    threshold = model.policy.performance_drop * (profile.metrics.get("mae", 0.0) if model.task == "regression" else 1.0)
+    standard_error = (found.value - found.lower) / 1.96
+    worse = found.value > threshold and found.value > _beyond(model, 1) * standard_error
+    return threshold, worse, _no_verdict(told, 0.0, found.value)
+
+
+# ── between the groups of a protected attribute ─────────────────────────────────────────────────────────────────────────────
+
+
+def treatment(window: Judged, name: str) -> list[PerformanceResult]:
+    """How alike a binary model treats the window's `groups`, those of the protected attribute `name`: the worst pair in each respect.
+
+    Only the disparate impact is judged, by the policy's share.
+    """
+    model = window.model
+    if model.task != "binary":
+        return []
+    groups = {segment: timed_out(each.answers, model)[0] if window.timed_out else each.answers for segment, each in window.groups.items()}
+    n, labelled = sum(each.n for each in window.groups.values()), sum(each.n_labelled for each in groups.values())
+    told = _Told(replace(window, pane=replace(window.pane, n=n)), labelled, 0, min(labelled / n, 1.0) if n else 0.0)
+    rows = []
+    for metric, estimate in _fairness(groups, model).items():
+        reason = _no_verdict(told, 1.0, estimate.value)
+        limit = model.policy.disparate_impact if metric == "disparate_impact" else None
+        worse = estimate.upper < limit if limit is not None else None
+        rows.append(told.row(f"{metric}:{name}", "realised", estimate, None, (limit, worse, reason)))
+    return rows
+
+
+def _fairness(groups: Mapping[str, Answers], model: Model) -> dict[str, Estimate]:
+    names = sorted(groups)
+    pairs = sorted({key for each in groups.values() for key in each.confusion})
+    table = np.array([[groups[name].confusion.get(pair, 0) for pair in pairs] for name in names], np.int64)
+    split = [(pair.split(BETWEEN)[0], pair.split(BETWEEN)[1]) for pair in pairs]
+
+    def figure(metric: str) -> Any:
+        def of(counts: np.ndarray[Any, Any]) -> float:
+            confusions = {name: dict(zip(split, row, strict=True)) for name, row in zip(names, counts.tolist(), strict=True)}
+            return float(getattr(fairness(confusions, model.positive, LEAST_GROUP), metric))
+
+        return of
+
+    return {metric: resampled(figure(metric), table, draws=50) for metric in FAIRNESS} if table.size else {}
+
+
+def _number(value: float) -> float | None:
+    """None where there is no finite number: a store has no use for NaN."""
+    return float(value) if math.isfinite(value) else None

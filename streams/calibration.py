@@ -1,0 +1,140 @@
+"""How much a reference wavers by itself: learned from its blocks when it is made, asked when a window is judged. Pure.
+
+    rows of the reference in order of time ──► blocks ──► per feature: covariance of the scores' means
+                                                    └───► over all features: p-values of its later half against its earlier half
+
+Neighbouring rows that are alike (customers of one day, one batch, one campaign) make windows differ without drift; blocks show by how
+much, and the later half shows what the p-values are worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, Profile, Reference
+from driftline.streams.stats import PooledNull, SmoothTest, category_basis, score_basis, shared_between_blocks
+from driftline.streams.stats.smooth_test import block_scores
+
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+
+BLOCKS = 200
+LEAST_BLOCKS = 30
+BLOCK_ROWS = 50  # wished for, where the reference has rows enough
+DEGREE = 4
+ALL_SCORES = 8  # a numeric feature with no more bins in use is told apart by each of them
+INDEPENDENT = 1_000_000  # blocks of a profile that has none: its rows are taken as independent of each other
+
+
+def blocks_for(rows: int) -> int:
+    """Into how many blocks a reference of so many rows is cut; 0 for one too short to know.
+
+    >>> blocks_for(100), blocks_for(1_000), blocks_for(4_000), blocks_for(1_000_000)
+    (0, 30, 80, 200)
+    """
+    return 0 if rows < 10 * LEAST_BLOCKS else min(max(rows // BLOCK_ROWS, LEAST_BLOCKS), BLOCKS)
+
+
+def calibration(profiles: Mapping[str, Profile], blocks: Mapping[str, Int64], rows: int, window_rows: int | None = None) -> Calibration:
+    """What the blocks of a reference say.
+
+    Parameters
+    ----------
+    profiles
+        The reference's features.
+    blocks
+        For each feature its counts in consecutive blocks, shape (blocks, bins), in order of time.
+    rows
+        In all blocks.
+    window_rows
+        Rows of the windows that will be judged, where that is known.
+    """
+    used = {name: counts[counts.sum(1) > 0] for name, counts in blocks.items()}
+    used = {name: counts for name, counts in used.items() if len(counts) > 1}
+    if not used:
+        return Calibration()
+    many = max(map(len, used.values()))
+    shared = shared_between_blocks([used[name] for name in used if isinstance(profiles[name], NumericProfile)] or list(used.values()))
+    covariances = {}
+    for name, counts in used.items():
+        scores = block_scores(counts.astype(np.float64), basis_of(profiles[name]))
+        covariance = scores.T @ scores / (len(scores) - 1) * shared
+        covariances[name] = [_short(value) for value in covariance[np.triu_indices(len(covariance))].tolist()]
+    null = _pooled(profiles, used, _blocks_per_window(many, len(used), rows, window_rows)).thinned()
+    ranks = np.arange(1, null.values.size + 1) if null.ranks is None else null.ranks
+    values = [_short(value) for value in null.values.tolist()]
+    lengths = {name: len(counts) for name, counts in used.items() if len(counts) != many}
+    return Calibration(many, lengths, covariances, values, ranks.astype(int).tolist(), null.size or null.values.size)
+
+
+def _pooled(profiles: Mapping[str, Profile], used: Mapping[str, Int64], blocks_per_window: int) -> PooledNull:
+    bases = [score_basis if isinstance(profiles[name], NumericProfile) else _categories for name in used]
+    return PooledNull.fit(list(used.values()), blocks_per_window, DEGREE, bases)
+
+
+def _categories(counts: ArrayLike, degree: int) -> Float64:
+    return category_basis(counts)
+
+
+def _blocks_per_window(blocks: int, features: int, rows: int, window_rows: int | None) -> int:
+    """As long as the windows, but so short that the later half gives some two hundred p-values."""
+    wanted = blocks // 40 if window_rows is None else round(window_rows * blocks / max(rows, 1))
+    return max(1, min(wanted, blocks // 2 * features // 200, blocks // 4))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def counts_of(profile: Profile) -> Float64:
+    """The reference's rows by bin, as a pane counts them."""
+    other = [profile.other] if isinstance(profile, CategoricalProfile) else []
+    return np.array([*profile.counts, *other], np.float64)
+
+
+def basis_of(profile: Profile) -> Float64:
+    """The scores that a feature's windows are tested by, shape (J, bins)."""
+    counts = counts_of(profile)
+    if not counts.sum():
+        return np.empty((0, len(counts)))
+    if isinstance(profile, CategoricalProfile):
+        return category_basis(counts)
+    in_use = int((counts > 0).sum())
+    return score_basis(counts, in_use - 1 if in_use <= ALL_SCORES else DEGREE)
+
+
+class Yardstick:
+    """The tests of one reference's features, made when first asked for."""
+
+    def __init__(self, reference: Reference) -> None:
+        self._known = reference.calibration
+        self._profiles = reference.features
+        self._tests: dict[str, SmoothTest] = {}
+
+    def test(self, feature: str) -> SmoothTest:
+        """The smooth test of a feature."""
+        test = self._tests.get(feature)
+        if test is None:
+            test = self._tests[feature] = self._made(self._profiles[feature], feature)
+        return test
+
+    def _made(self, profile: Profile, feature: str) -> SmoothTest:
+        basis, known = basis_of(profile), self._known
+        if not known.blocks:
+            return SmoothTest(counts_of(profile), basis, np.eye(len(basis)), INDEPENDENT)
+        covariance = np.zeros((len(basis), len(basis)))
+        upper = np.triu_indices(len(basis))
+        covariance[upper] = known.covariances.get(feature, [0.0] * len(upper[0]))
+        covariance += np.triu(covariance, 1).T
+        blocks = known.lengths.get(feature, known.blocks) if feature in known.covariances else 0
+        return SmoothTest(counts_of(profile), basis, covariance, blocks)
+
+    @cached_property
+    def null(self) -> PooledNull:
+        """What p-values are worth here."""
+        known = self._known
+        return PooledNull(np.array(known.null_values), np.array(known.null_ranks, np.float64), known.null_size)

@@ -1,0 +1,170 @@
+"""Small drift that lasts: evidence gathered over a version's windows in order, revisable like everything else. Pure.
+
+    settled windows ──► base ──► window ──► window ──► … each feature's evidence after it
+    (never revised)     (state)  (scores of the windows that can still be revised)
+
+A window that is revised changes the evidence of all later ones, which are told again. Windows that show drift by themselves, or have a
+fault, add nothing: they speak for themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from driftline.schemas.config import DAY_MS, Model
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.results import DriftResult
+from driftline.streams.calibration import ALL_SCORES, Yardstick
+from driftline.streams.drift import LASTING, yardstick
+from driftline.streams.judge import Judged
+from driftline.streams.layout import Float64, Layout
+from driftline.streams.stats import DriftEvidence
+from driftline.streams.stats.drift_evidence import BETS, gathered
+
+TEST = "lasting"
+CODEC = 1
+WIDTH = 2 * ALL_SCORES * BETS.size  # sums a feature: two directions of each score, and each bet
+_LINGER = 4.0  # evidence is bounded at so many times what an alarm needs, so that it ends soon after its cause
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One window: its scores and what is given away of them, shapes (features, ALL_SCORES), NaN where there are none."""
+
+    start: int
+    revision: int
+    layout: Layout
+    scores: Float64
+    given_away: Float64
+    rows: tuple[DriftResult, ...]  # of the features' PSI
+
+
+class _State(msgspec.Struct):
+    """The base as it is written down."""
+
+    reference: str
+    settled: int
+    revision: int
+    sums: bytes
+
+
+@dataclass
+class Lasting:
+    """See the module. `reference` is the hash of the one that `sums`, shape (features, WIDTH), belong to."""
+
+    reference: str = ""
+    settled: int = 0  # begin of the first window that is not in `sums`
+    revision: int = 0  # of the windows in them
+    sums: Float64 = field(default_factory=lambda: np.zeros((0, WIDTH)))
+    steps: dict[int, Step] = field(default_factory=dict)
+
+    def take(self, window: Judged, rows: Sequence[DriftResult]) -> bool:
+        """Take in a window as judged, in place of what was known of it; whether it counts here."""
+        layout = window.layout
+        if layout is None or window.provisional or window.key.start < self.settled:
+            return False
+        of_psi = tuple(row for row in rows if row.test == "psi")
+        scores, away = _scores(layout, window, of_psi)
+        self.steps[window.key.start] = Step(window.key.start, window.revision, layout, scores, away, of_psi)
+        return True
+
+    def rows(self, model: Model, since: int) -> list[DriftResult]:
+        """The evidence after each window from `since` on, a row a feature."""
+        told: list[DriftResult] = []
+        sums, reference, revision = self.sums, self.reference, self.revision
+        for start in sorted(self.steps):
+            step = self.steps[start]
+            revision += step.revision
+            sums = _after(sums if reference == step.layout.hash else _nothing(step.layout), step, model)
+            reference = step.layout.hash
+            if start >= since:
+                told += _told(step, sums, model, revision)
+        return told
+
+    def settle(self, before: int, model: Model) -> None:
+        """Put windows that begin before `before` into the base: nothing will revise them."""
+        for start in sorted(start for start in self.steps if start < before):
+            step = self.steps.pop(start)
+            self.sums = _after(self.sums if self.reference == step.layout.hash else _nothing(step.layout), step, model)
+            self.reference, self.revision = step.layout.hash, self.revision + step.revision
+        self.settled = max(self.settled, before)
+
+    def to_bytes(self) -> bytes:
+        """A version byte, then MessagePack; the steps are judged again after a crash."""
+        state = _State(self.reference, self.settled, self.revision, self.sums.astype(np.float64).tobytes())
+        return bytes([CODEC]) + msgspec.msgpack.encode(state)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Lasting:
+        """The inverse; refuses what a newer release wrote.
+
+        >>> Lasting.from_bytes(Lasting("abc", 60_000, 7).to_bytes()).settled
+        60000
+        """
+        if data[0] > CODEC:
+            raise DriftlineError(
+                "state_too_new", f"evidence of lasting drift has codec {data[0]}; this version reads up to {CODEC}",
+                "run the version that wrote it, or a newer one",
+            )  # fmt: skip
+        state = msgspec.msgpack.decode(data[1:], type=_State)
+        return Lasting(state.reference, state.settled, state.revision, np.frombuffer(state.sums).reshape(-1, WIDTH).copy())
+
+
+def needed(model: Model, features: int) -> float:
+    """The evidence at which a feature alarms: all of them together do so by chance within the budget.
+
+    >>> round(needed(Model("m"), 10))  # hourly windows: once in 8 400 of them, for ten features
+    84000
+    """
+    windows = 7 * DAY_MS / model.windows[0].length_ms
+    return max(features, 1) * max(windows / (model.policy.false_alarms * LASTING), 1.0)
+
+
+def _nothing(layout: Layout) -> Float64:
+    return np.zeros((len(layout.names), WIDTH))
+
+
+def _after(sums: Float64, step: Step, model: Model) -> Float64:
+    most = _LINGER * needed(model, len(step.layout.names)) * WIDTH
+    return gathered(sums, step.scores, step.given_away, most)
+
+
+def _scores(layout: Layout, window: Judged, rows: Sequence[DriftResult]) -> tuple[Float64, Float64]:
+    """Of the features whose verdict is ok, or lacks only rows."""
+    known: Yardstick = yardstick(layout)
+    evidence = DriftEvidence(least=math.sqrt(window.model.policy.lasting_psi))
+    scores, away = np.full((len(layout.names), ALL_SCORES), np.nan), np.zeros((len(layout.names), ALL_SCORES))
+    of: Mapping[str, DriftResult] = {row.feature: row for row in rows}
+    for f, name in enumerate(layout.names):
+        counts = layout.stretch(window.pane.counts, f)[0].astype(np.float64)
+        test = known.test(name)
+        row = of.get(name)
+        if row is None or row.verdict != "ok" or not len(test.basis) or not counts.sum() or not test.reference.sum():
+            continue
+        width = len(test.basis)
+        scores[f, :width], away[f, :width] = evidence.scores(test, counts)
+    return scores, away
+
+
+def _told(step: Step, sums: Float64, model: Model, revision: int) -> list[DriftResult]:
+    known, limit = yardstick(step.layout), needed(model, len(step.layout.names))
+    place = {name: f for f, name in enumerate(step.layout.names)}
+    rows = []
+    for row in step.rows:
+        used = 2 * len(known.test(row.feature).basis) * BETS.size
+        value = float(sums[place[row.feature]].sum()) / used if used else 0.0
+        drifted = row.verdict == "ok" and value >= limit
+        reason = f"small but lasting: evidence of {value:.3g} over the windows, where no drift gives {limit:.3g}" if drifted else row.reason
+        rows.append(
+            msgspec.structs.replace(
+                row, test=TEST, value=value, p_value=None, null_quantile=limit, threshold=model.policy.lasting_psi, significance=None,
+                verdict="drift" if drifted else "ok" if row.verdict == "drift" else row.verdict, reason=reason,
+                severity="warning" if drifted else "", revision=revision,
+            )
+        )  # fmt: skip
+    return rows

@@ -1,0 +1,165 @@
+"""Data quality of one window, and the faults that look like drift and are not, as rows for the store. Pure.
+
+Faults come before drift: a feature whose data are wrong cannot tell whether the world has changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from driftline.schemas.reference import CategoricalProfile, NumericProfile
+from driftline.schemas.results import QualityResult, Verdict
+from driftline.streams.judge import PROVISIONAL, Judged
+from driftline.streams.layout import Int64, Layout
+from driftline.streams.panes import Pane
+from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, stuck_value, unit_change
+
+PART_ROWS = 30  # rows of a pane from which a fault in a part of the window is looked for
+UNLIKELY = 1e-6  # chance below which values that are all alike are no accident
+LARGE = 6.0  # a conversion by this factor or more, or of the sign, is recognised in single panes
+
+
+class _Check(NamedTuple):
+    name: str
+    value: float
+    before: float | None
+    threshold: float
+    reason: str = ""
+
+
+def quality(window: Judged) -> list[QualityResult]:
+    """Every check of every feature.
+
+    `missing_rate`, `type_error_rate`; of numbers `out_of_range_rate` (outside the reference's range), of categories
+    `new_category_rate` (shares of the window's rows) and `categories` (how many occur); `fingerprint`, a fault with its parameter.
+    Rows in panes of another reference are not counted by this one, so they are no part of the whole either.
+    """
+    layout = window.layout
+    if layout is None:
+        return []
+    rows, common = [], {**window.common, "coverage": window.coverage}
+    for f in range(len(layout.names)):
+        bins, missing, errors = layout.stretch(window.pane.counts, f)
+        n = int(bins.sum()) + missing + errors
+        if n:
+            rows += [_row(window, layout.names[f], check, n, common) for check in _checks(window, layout, f, bins, missing, errors)]
+    return rows
+
+
+def faults_of(checks: Iterable[QualityResult]) -> dict[str, str]:
+    """What is wrong with the data of each feature that has a fault."""
+    found: dict[str, str] = {}
+    for check in checks:
+        if check.verdict == "fault" and (check.feature not in found or check.check == "fingerprint"):
+            found[check.feature] = check.reason
+    return found
+
+
+def _row(window: Judged, feature: str, check: _Check, n: int, common: Mapping[str, Any]) -> QualityResult:
+    least = window.model.policy.min_samples
+    without = f"{n} rows; {least} are needed" if n < least else PROVISIONAL if window.provisional else ""
+    verdict: Verdict = "insufficient" if without else "fault" if check.value > check.threshold else "ok"
+    threshold = check.threshold if math.isfinite(check.threshold) else None
+    return QualityResult(
+        feature=feature, check=check.name, value=check.value, reference_value=check.before, threshold=threshold, n=n, verdict=verdict,
+        reason=without or (check.reason if verdict == "fault" else ""), **common,
+    )  # fmt: skip
+
+
+def _checks(window: Judged, layout: Layout, f: int, bins: Int64, missing: int, errors: int) -> Iterator[_Check]:
+    profile, policy = layout.profiles[f], window.model.policy
+    present, n = int(bins.sum()), int(bins.sum()) + missing + errors
+    before = profile.missing / max(profile.n + profile.missing, 1)
+    said = f"{100 * missing / n:.1f} % missing, {100 * before:.1f} % in the reference"
+    yield _Check("missing_rate", missing / n, before, before + policy.missing_rise, said)
+    yield _Check("type_error_rate", errors / n, 0.0, policy.type_errors, f"{100 * errors / n:.1f} % of the values are of a wrong type")
+    if isinstance(profile, CategoricalProfile):
+        yield _Check("new_category_rate", int(bins[-1]) / n, profile.other / max(profile.n, 1), math.nan)
+        unseen = len(window.pane.novel.get(layout.names[f], {}))
+        yield _Check("categories", float(np.count_nonzero(bins[:-1])) + unseen, float(np.count_nonzero(profile.counts)), math.nan)
+    else:
+        yield _Check(
+            "out_of_range_rate", int(bins[0] + bins[-1]) / n, (profile.counts[0] + profile.counts[-1]) / max(profile.n, 1), math.nan
+        )
+    fault = fingerprint(window, layout, f) if present else None
+    yield _Check("fingerprint", float(fault is not None), 0.0, 0.5, fault.message if fault else "")
+
+
+def fingerprint(window: Judged, layout: Layout, f: int) -> Fault | None:
+    """The fault of the data that explains how a feature changed, if there is one that does."""
+    pane, profile = window.pane, layout.profiles[f]
+    if isinstance(profile, CategoricalProfile):
+        return _renamed(layout, pane, f, profile)
+    before, now = Moments(profile.n, profile.mean, profile.m2), moments(layout, pane, f)
+    if not math.isfinite(now.mean) or not math.isfinite(now.m2):
+        return None
+    return (
+        _stuck(layout, pane, f, profile, now)
+        or unit_change(before, now)
+        or _clock(layout, pane, f, profile)
+        or _in_parts(window, layout, f)
+    )
+
+
+def moments(layout: Layout, pane: Pane, f: int) -> Moments:
+    """A numeric feature's exact moments in a pane of this layout."""
+    n = int(layout.stretch(pane.counts, f)[0].sum())
+    total, squares = pane.sums[f].tolist()
+    centre, scale = float(layout.centre[f]), float(layout.scale[f])
+    if not n or not math.isfinite(squares):
+        return Moments(n, math.nan, math.nan)
+    return Moments(n, centre + scale * total / n, max(squares - total * total / n, 0.0) * scale * scale)
+
+
+def _stuck(layout: Layout, pane: Pane, f: int, profile: NumericProfile, now: Moments) -> Fault | None:
+    low, high = pane.extremes[f].tolist()
+    counts = layout.stretch(pane.counts, f)[0]
+    often = profile.counts[int(counts.argmax())] / max(profile.n, 1)
+    if often and now.n * math.log(often) > math.log(UNLIKELY):
+        return None
+    return stuck_value(Moments(profile.n, profile.mean, profile.m2), now, low, high)
+
+
+def _renamed(layout: Layout, pane: Pane, f: int, profile: CategoricalProfile) -> Fault | None:
+    bins = layout.stretch(pane.counts, f)[0]
+    if bins[-1] < 0.01 * bins.sum():
+        return None
+    known = {text: int(count) for text, count in zip(profile.categories, bins, strict=False)}
+    unseen = pane.novel.get(layout.names[f], {})
+    left = int(bins[-1]) - sum(unseen.values())
+    before = {**dict(zip(profile.categories, profile.counts, strict=True)), **({"": profile.other} if profile.other else {})}
+    found = category_rename(before, {**known, **unseen, **({"": left} if left > 0 else {})})
+    return found[0]._replace(message="; ".join(fault.message for fault in found[:4])) if found else None
+
+
+def _clock(layout: Layout, pane: Pane, f: int, profile: NumericProfile) -> Fault | None:
+    """A shifted clock, of a feature that is the hour of the day."""
+    if (profile.minimum, profile.maximum) != (0.0, 23.0):
+        return None
+    place = np.searchsorted(np.array(profile.edges), np.arange(24.0), side="right")
+    if len(set(place.tolist())) < 24:
+        return None
+    counts, before = layout.stretch(pane.counts, f)[0], np.array(profile.counts)
+    return clock_shift(before[place], counts[place]) if counts[place].sum() == counts.sum() else None
+
+
+def _in_parts(window: Judged, layout: Layout, f: int) -> Fault | None:
+    """A conversion by a large factor that begins or ends in the middle of the window: some of its panes have it, the others do not."""
+    profile = layout.profiles[f]
+    assert isinstance(profile, NumericProfile)
+    if len(window.panes) < 2:
+        return None
+    before, found, looked_at = Moments(profile.n, profile.mean, profile.m2), [], 0
+    for pane in window.panes:
+        now = moments(layout, pane, f) if pane.reference == layout.hash else Moments(0, 0.0, 0.0)
+        if now.n < PART_ROWS or not math.isfinite(now.m2):
+            continue
+        looked_at += 1
+        fault = unit_change(before, now)
+        if fault and (fault.kind == "sign_flip" or abs(math.log(float(fault.parameters["scale"]))) >= math.log(LARGE)):
+            found.append(fault)
+    return found[0]._replace(message=f"{found[0].message} (in {len(found)} of {looked_at} panes)") if found else None
