@@ -129,8 +129,8 @@ def compare(
     >>> found
     2,000 rows against 5,000 of the reference: 1 of 2 features drifted
     feature       PSI  limit  if no drift  verdict  by                   cause
-    age         0.541    0.2       0.0469  drift    psi, ks, chi_square  mean 39.8 → 46.1 (+0.7 sd), sd 8.94 → 8.91
-    plan     0.000739    0.2      0.00269  ok
+    age         0.541    0.2       0.0533  drift    psi, ks, chi_square  mean 39.8 → 46.1 (+0.7 sd), sd 8.94 → 8.91
+    plan     0.000739    0.2      0.00304  ok
     >>> found.table.loc[0, ["feature", "test", "verdict"]].tolist()
     ['age', 'psi', 'drift']
     """
