@@ -1,9 +1,9 @@
-"""Real Apache Kafka without Docker: one KRaft node on loopback, from its Maven jars, on any Java from 17 on.
+"""Real Apache Kafka without Docker: KRaft nodes on loopback, from its Maven jars, on any Java from 17 on.
 
     python scripts/kafka_node.py fetch          the jars, once, into .cache/kafka/libs (54 MB)
     python scripts/kafka_node.py run [PORT]     a node that keeps its data in .cache/kafka/node; Ctrl-C ends it
 
-Needs nothing but Python. The tests start a node of their own with `start`.
+Needs nothing but Python. The tests start a node of their own with `start`, or several that are one cluster with `start_cluster`.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ STOP_S = 15
 
 _PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={number}
+controller.quorum.voters={voters}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
-default.replication.factor=1
-offsets.topic.replication.factor=1
+default.replication.factor={copies}
+min.insync.replicas={needed}
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={needed}
 transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
 log.cleaner.backoff.ms=200
@@ -102,6 +103,37 @@ def fetch() -> Path:
     return LIBS
 
 
+@dataclass(slots=True)
+class Cluster:
+    """Running nodes, each broker and controller; a partition has three copies and lives while two of them do."""
+
+    directory: Path
+    ports: list[tuple[int, int]]
+    nodes: list[Node]
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(node.bootstrap for node in self.nodes)
+
+    def restart(self, number: int) -> None:
+        """Start a node that was stopped, with the data it had."""
+        self.nodes[number] = _wait(_launch(self.directory, self.ports, number))
+
+    def stop(self) -> None:
+        """Ask all to end, and end them."""
+        for node in self.nodes:
+            node.process.terminate()
+        for node in self.nodes:
+            node.stop()
+
+
+def start_cluster(directory: Path, nodes: int = 3) -> Cluster:
+    """Start nodes that are one cluster, whose data and logs are in `directory`; raises like `start`."""
+    ports = [_free_ports() for _ in range(nodes)]
+    launched = [_launch(directory, ports, number) for number in range(nodes)]
+    return Cluster(directory, ports, [_wait(node) for node in launched])
+
+
 def start(directory: Path, port: int | None = None, properties: str = "") -> Node:
     """Start a node whose data and log are in `directory`, and wait until it answers.
 
@@ -114,22 +146,38 @@ def start(directory: Path, port: int | None = None, properties: str = "") -> Nod
     RuntimeError
         When the node ends, or does not answer in a minute; with the end of its log.
     """
+    free = _free_ports()
+    return _wait(_launch(directory, [(port or free[0], free[1])], 0, properties))
+
+
+def _launch(directory: Path, ports: list[tuple[int, int]], number: int, properties: str = "") -> tuple[Node, Path]:
+    """A node that was told to start, and its log. `ports` are those of all nodes' brokers and controllers."""
     command, libs = java(), fetch()
-    directory.mkdir(parents=True, exist_ok=True)
-    ports = _free_ports()
-    port = port or ports[0]
-    file, data, log = directory / "server.properties", directory / "data", directory / "kafka.log"
-    file.write_text((_PROPERTIES + properties).format(port=port, controller=ports[1], data=data))
-    jvm = [command, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{libs}/*"]
-    with log.open("wb") as out:
+    place = directory / f"node-{number}" if len(ports) > 1 else directory
+    place.mkdir(parents=True, exist_ok=True)
+    file, data, log = place / "server.properties", place / "data", place / "kafka.log"
+    voters = ",".join(f"{i + 1}@127.0.0.1:{controller}" for i, (_, controller) in enumerate(ports))
+    port, controller = ports[number]
+    copies = min(len(ports), 3)
+    file.write_text(
+        (_PROPERTIES + properties).format(
+            number=number + 1, voters=voters, port=port, controller=controller, data=data, copies=copies, needed=max(copies - 1, 1)
+        )
+    )
+    jvm = [command, f"-Xmx{512 if len(ports) == 1 else 256}m", "-XX:TieredStopAtLevel=1", "-cp", f"{libs}/*"]
+    with log.open("ab") as out:
         if not data.is_dir():
-            cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            tool = [*jvm, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file)]
+            tool = [*jvm, "kafka.tools.StorageTool", "format", "-t", _cluster_id(directory), "-c", str(file)]
             subprocess.run(tool, stdout=out, stderr=out, check=True, timeout=START_S)
         process = subprocess.Popen([*jvm, "kafka.Kafka", str(file)], stdout=out, stderr=out)
-    node = Node(f"127.0.0.1:{port}", libs, command, process)
+    return Node(f"127.0.0.1:{port}", libs, command, process), log
+
+
+def _wait(launched: tuple[Node, Path]) -> Node:
+    node, log = launched
+    port = int(node.bootstrap.rpartition(":")[2])
     for _ in range(START_S * 10):
-        if process.poll() is not None:
+        if node.process.poll() is not None:
             break
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -137,6 +185,14 @@ def start(directory: Path, port: int | None = None, properties: str = "") -> Nod
         time.sleep(0.1)
     node.stop()
     raise RuntimeError(f"Kafka did not start on port {port}; the end of {log}:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _cluster_id(directory: Path) -> str:
+    """The id that all nodes of a directory share."""
+    file = directory / "cluster-id"
+    if not file.exists():
+        file.write_text(urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+    return file.read_text()
 
 
 def _free_ports() -> tuple[int, int]:
