@@ -40,6 +40,7 @@ class Progress(msgspec.Struct, array_like=True, frozen=True):
     caught_up: bool
     counters: dict[str, int]
     paused: list[str] = []  # topics, "predictions" or "outcomes", that wait because too many of their records are dead letters
+    epoch: int = 0  # of the owner that tells it
 
 
 def progress_key(partition: int) -> bytes:

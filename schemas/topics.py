@@ -85,4 +85,5 @@ class Topics(msgspec.Struct, frozen=True):
             Topic(self.changelog("ingest"), p, "compact", -1, "state of ingest: pane snapshots and markers"),
             Topic(self.changelog("evaluate"), p, "compact", -1, "state of evaluate: panes and detectors"),
             Topic(self.changelog("decide"), p, "compact", -1, "state of decide: incidents and retrain cases"),
+            Topic(self.changelog("store"), p, "compact", -1, "state of store: how far the outputs are stored"),
         )

@@ -33,7 +33,7 @@ from driftline.streams.lasting import Lasting
 from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
 from driftline.streams.onset import onset_of_feature, onset_of_loss
-from driftline.streams.panes import Pane, PaneKey, decode_key, decode_pane, empty_pane, fence_of, rebin
+from driftline.streams.panes import Pane, PaneKey, decode_key, decode_pane, empty_pane, epoch_of, fence_of, rebin
 from driftline.streams.quality import faults_of, quality
 from driftline.streams.registry import Registry
 from driftline.streams.service import service
@@ -43,6 +43,7 @@ from driftline.streams.windows import panes_of, windows_of
 MERGED = 20_000  # merged panes kept decoded
 ERROR = "(error)"
 POOLED, GROUPS = "(pooled)", "(groups)"  # values for segments with too few labels each, and for all groups of a protected attribute
+RAISED = b"raised/"  # before a snapshot's key: its revision, where that is not the sum of its fence
 
 
 class Series(NamedTuple):
@@ -132,19 +133,31 @@ class Evaluation:
             state.changed_losses[pane.version] = min(pane.start, state.changed_losses.get(pane.version, pane.start))
 
     def take(self, key: bytes, value: bytes | None) -> None:
-        """One record of the topic. Of two snapshots of a pane the one with the higher fence stays."""
+        """One record of the topic. Of two snapshots of a pane the one of the later owner stays, and of one owner the higher fence."""
         if value is None:  # a source partition is done with the pane; here it stays until the last window with it is final
             return
         if key.startswith(b"progress/"):
             told, known = decode_progress(value), self._progress.get(int(key[9:]))
-            if known is None or sum(told.positions) >= sum(known.positions):
+            if known is None or (told.epoch, sum(told.positions)) >= (known.epoch, sum(known.positions)):
                 self._progress[told.partition] = told
                 self._stored[key] = self._changed[key] = value
             return
         known_snapshot = self._stored.get(key)
-        if known_snapshot is None or sum(fence_of(value)) >= sum(fence_of(known_snapshot)):
+        if known_snapshot is None or _rank(value) >= _rank(known_snapshot):
+            if known_snapshot is not None and _rank(value) > _rank(known_snapshot):
+                self._raise(key, sum(fence_of(value)))
             self._stored[key] = self._changed[key] = value
             self._index(key)
+
+    def _raise(self, key: bytes, knows: int) -> None:
+        """A later owner's snapshot may know fewer records than the one that it replaces, but its revision must be higher."""
+        before = self._revision(key)
+        if knows <= before:
+            self._stored[RAISED + key] = self._changed[RAISED + key] = (before + 1).to_bytes(8)
+
+    def _revision(self, key: bytes) -> int:
+        """Of one snapshot: the records it knows, or more (see `_raise`)."""
+        return max(sum(fence_of(self._stored[key])), int.from_bytes(self._stored.get(RAISED + key, b"")))
 
     def evaluate(self) -> Evaluated:
         """Judge what is due: windows that the watermark has passed and that are new or changed."""
@@ -390,6 +403,9 @@ class Evaluation:
     def _signal_rows(self, model: Model, version: str, start: int, end: int, is_final: bool) -> Iterator[DriftResult]:
         """Each detector's first alarm in one window of label time, or that there was none."""
         layout = self._registry.layout(model.model, version, start)
+        # Of all panes of the window: one whose losses are taken back has no step any more, and the revision must not fall.
+        keys = [PaneKey(model.model, version, "", s) for s in self._parts[Series(model.model, version, "")] if start <= s < end]
+        revision = sum(self._pane(key)[1] for key in keys)
         for name, detection in sorted(self._detections[model.model, version].items()):
             steps = [step for step in detection.steps if start <= step.start < end]
             level = detection.watch.level
@@ -408,7 +424,7 @@ class Evaluation:
                 reason=f"{moved} from {signal.mean_before:.4g} to {signal.mean_after:.4g} about {signal.n_after} labels before the alarm"
                 if signal else "",
                 reference=layout.hash if layout else "", policy=policy_hash(model), is_final=is_final, coverage=1.0,
-                revision=sum(self._pane(PaneKey(model.model, version, "", step.start))[1] for step in steps), began=began,
+                revision=revision, began=began,
             )  # fmt: skip
 
     def _forget(self, model: Model, state: _ModelState, out: Evaluated) -> None:
@@ -420,9 +436,10 @@ class Evaluation:
             for start in old:
                 key = PaneKey(*series, start)
                 for record_key in self._parts[series].pop(start).values():
-                    self._stored.pop(record_key, None)
-                    self._changed.pop(record_key, None)
-                    out.removed.append(record_key)
+                    for kept in (record_key, RAISED + record_key):
+                        self._changed.pop(kept, None)
+                        if self._stored.pop(kept, None) is not None:
+                            out.removed.append(kept)
                 self._merged.pop(key, None)
                 self._told_panes.pop(key, None)
             if series.version in state.delays:
@@ -440,11 +457,10 @@ class Evaluation:
         kept = self._merged.get(key)
         if kept is None:
             # In the order of partitions, not of arrival: sums of floats must come out alike after a crash.
-            snapshots = [self._stored[k] for _, k in sorted(self._parts[Series(*key[:3])][key.start].items())]
-            decoded = [decode_pane(snapshot) for snapshot in snapshots]
+            record_keys = [k for _, k in sorted(self._parts[Series(*key[:3])][key.start].items())]
             layout = self._registry.layout(key.model, key.version, key.start)
-            pane = _sum((pane for pane, _ in decoded), layout)
-            kept = self._merged[key] = (pane, sum(sum(fence) for _, fence in decoded))
+            pane = _sum((decode_pane(self._stored[k])[0] for k in record_keys), layout)
+            kept = self._merged[key] = (pane, sum(self._revision(k) for k in record_keys))
             if len(self._merged) > MERGED:
                 del self._merged[next(iter(self._merged))]
         return kept
@@ -488,6 +504,10 @@ def _labels_only(pane: Pane, layout: Layout | None) -> Pane:
     out = empty_pane(layout)
     out.n, out.answers = pane.n, pane.answers
     return out
+
+
+def _rank(snapshot: bytes) -> tuple[int, int]:
+    return epoch_of(snapshot), sum(fence_of(snapshot))
 
 
 def _key(kind: str, *names: str) -> bytes:

@@ -241,6 +241,13 @@ class Join:
             effects += self._add_rows_of_outcomes(batch.id_hash[at], batch.offset[at], batch.ts[at], batch.label[at], stored=False)
         return late, _concat(effects)
 
+    def has_several(self, predictions: Rows) -> Bool:
+        """Which of these rows have more than one outcome under their id."""
+        outcomes = np.zeros(len(predictions), np.int64)
+        for at, rows in self._chains(predictions):
+            outcomes[at] += self.rows.take("version", rows) == OUTCOME
+        return outcomes > 1
+
     def outcomes_of(self, prediction: int) -> list[tuple[int, int, float]]:
         """(ts, offset, label) of every outcome that pairs with one prediction, in offset order."""
         row = np.array([prediction])

@@ -221,26 +221,42 @@ class _Version(msgspec.Struct, array_like=True):
 
 _decoder, _decoder1 = msgspec.msgpack.Decoder(_Wire), msgspec.msgpack.Decoder(_Wire1)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
+_OWNED = 1 << 63  # set in the first eight bytes when they are an epoch; the first snapshots began with the fence
 
 
-def encode_pane(pane: Pane, fence: Fence) -> bytes:
-    """A snapshot: the pane and the fence up to which it knows its partition; one compressed blob."""
+def encode_pane(pane: Pane, fence: Fence, epoch: int = 0) -> bytes:
+    """A snapshot: the pane, the fence up to which it knows its partition, and the epoch of the owner that wrote it; one blob."""
     wire = _Wire(
         CODEC, fence, pane.reference, pane.n, pane.counts.tobytes(), pane.sums.tobytes(), pane.extremes.tobytes(), pane.novel,
         pane.sketches, to_wire(pane.answers),
     )  # fmt: skip
     body = bytes(cramjam.lz4.compress_block(msgspec.msgpack.encode(wire)))
-    return fence.predictions.to_bytes(8) + fence.outcomes.to_bytes(8) + body
+    return (_OWNED | epoch).to_bytes(8) + fence.predictions.to_bytes(8) + fence.outcomes.to_bytes(8) + body
 
 
 def fence_of(snapshot: bytes) -> Fence:
     """The fence of a snapshot, without decoding the rest."""
-    return Fence(int.from_bytes(snapshot[:8]), int.from_bytes(snapshot[8:16]))
+    at = 8 if snapshot[0] & 0x80 else 0
+    return Fence(int.from_bytes(snapshot[at : at + 8]), int.from_bytes(snapshot[at + 8 : at + 16]))
+
+
+def epoch_of(snapshot: bytes) -> int:
+    """The epoch of the owner that wrote a snapshot; 0 where there were no epochs yet.
+
+    >>> epoch_of(encode_pane(empty_pane(None), Fence(7, 8), 9)), fence_of(encode_pane(empty_pane(None), Fence(7, 8), 9))
+    (9, Fence(predictions=7, outcomes=8))
+    """
+    first = int.from_bytes(snapshot[:8])
+    return first ^ _OWNED if first & _OWNED else 0
+
+
+def _body(snapshot: bytes) -> bytes:
+    return snapshot[24:] if snapshot[0] & 0x80 else snapshot[16:]
 
 
 def decode_pane(snapshot: bytes) -> tuple[Pane, Fence]:
     """The pane and the fence in a snapshot; refuses one that a newer version wrote."""
-    body = bytes(cramjam.lz4.decompress_block(snapshot[16:]))
+    body = bytes(cramjam.lz4.decompress_block(_body(snapshot)))
     codec = _version_decoder.decode(body).codec
     if codec > CODEC:
         raise DriftlineError(

@@ -121,15 +121,19 @@ class Partition:
         Snapshots by pane, as recovered; flushed snapshots are put there too.
     marker
         The recovered marker, or None for a beginning.
+    epoch
+        Of this owner; stands in its snapshots and its progress.
     """
 
-    def __init__(self, number: int, registry: Registry, stored: MutableMapping[PaneKey, bytes], marker: Marker | None = None) -> None:
+    def __init__(
+        self, number: int, registry: Registry, stored: MutableMapping[PaneKey, bytes], marker: Marker | None = None, epoch: int = 0
+    ) -> None:
         if marker and marker.codec > CODEC:
             raise DriftlineError(
                 "state_too_new", f"the marker of partition {number} has codec {marker.codec}; this version reads up to {CODEC}",
                 "run the version that wrote it, or a newer one",
             )  # fmt: skip
-        self.number, self._registry, self._stored = number, registry, stored
+        self.number, self._registry, self._stored, self._epoch = number, registry, stored, epoch
         self._intake = Intake(registry)
         self._start = Fence(*marker.positions) if marker else Fence()
         self._listed = {PaneKey(*row[:4]): Fence(*row[4:]) for row in marker.panes} if marker else {}
@@ -141,12 +145,19 @@ class Partition:
         self._breakers = {topic: Breaker(*(marker.breakers.get(topic, ()) if marker else ())) for topic in Fence._fields}
         self.met: set[str] = set()  # models of the records since somebody emptied it
         self.unknown: Counter[str] = Counter()  # records by a field of theirs that is not known, since somebody emptied it
-        self._fences = {key: self._effective_fence(key) for key in self._listed.keys() | stored.keys()}
+        # What the marker does not list is final, or of a flush that was cut off: then its records are read again.
+        self._orphans = [key for key in stored if key not in self._listed]
+        for key in self._orphans:
+            del stored[key]
+        self._fences = {key: self._effective_fence(key) for key in self._listed}
         self._highest = Fence(
             max([self._start.predictions, *(f.predictions for f in self._fences.values())]),
             max([self._start.outcomes, *(f.outcomes for f in self._fences.values())]),
         )
         self.positions = self._replay_from()
+        for key, snapshot in stored.items():
+            if self._listed[key] != fence_of(snapshot):
+                self._open(key, None)  # not what the last owner listed: what we make of it is published again
 
     def _recovered_shard(self, name: str, floor: Floor) -> _Shard:
         """The shard of a model; one that had no labels until now, and is to have them, waits for those to come."""
@@ -158,11 +169,10 @@ class Partition:
     def _effective_fence(self, key: PaneKey) -> Fence:
         """Up to where a recovered snapshot is right. A snapshot as new as the marker lists is right up to the marker."""
         snapshot = self._stored.get(key)
-        have = fence_of(snapshot) if snapshot else None
-        listed = self._listed.get(key)
-        if have is None:
-            return Fence() if listed else self._start
-        if listed and not have.covers(listed):
+        if snapshot is None:
+            return Fence()
+        have = fence_of(snapshot)
+        if not have.covers(self._listed[key]):
             return have  # overwritten by a stale writer: read again from there
         return self._start if self._start.covers(have) else have
 
@@ -323,9 +333,12 @@ class Partition:
 
     def _fold_labels(self, shard: _Shard, effects: LabelEffects) -> None:
         """Bring label effects to the panes of the predictions, and losses to the panes of the label times."""
-        behind = effects.on_arrival & (self._offsets(shard, effects) < self._highest.predictions)
-        if behind.any():
-            effects = self._settle_arrivals(shard, effects, behind)
+        arrivals = np.flatnonzero(effects.on_arrival)
+        behind = self._offsets(shard, effects)[arrivals] < self._highest.predictions
+        in_steps = np.zeros(len(effects.on_arrival), bool)
+        in_steps[arrivals] = behind | shard.join.has_several(effects.prediction[arrivals])
+        if in_steps.any():
+            effects = self._settle_arrivals(shard, effects, in_steps)
         told = ~np.isnan(effects.label)
         self._fold_told(shard, LabelEffects(*(getattr(effects, name)[told] for name in LabelEffects.__slots__)))
 
@@ -368,9 +381,11 @@ class Partition:
         return rows[(prediction[rows] >= fence.predictions) | (outcome[rows] >= fence.outcomes)]
 
     def _settle_arrivals(self, shard: _Shard, effects: LabelEffects, behind: np.ndarray[Any, np.dtype[np.bool_]]) -> LabelEffects:
-        """During a replay a prediction can arrive after outcomes of which a snapshot knows the first few only.
+        """Tell the pairs of a prediction that arrived after several outcomes one outcome at a time, in offset order.
 
-        Those pairs are told one outcome at a time, in offset order, so that each step meets the fence on its own.
+        During a replay a snapshot may know the first few of them only: so each step meets the fence on its own. And another owner
+        may have read the prediction before them, and published a pane that only a state in between touches: so every pane that any
+        order of reading touches is touched here too, and published again (docs/decisions/0009-owners.md).
         """
         steps: list[tuple[int, int, float, int, int, bool]] = []
         for i in np.flatnonzero(behind).tolist():
@@ -408,7 +423,7 @@ class Partition:
         self._apply_pending()
         snapshots = []
         for key in sorted(self._dirty):
-            snapshot = encode_pane(self._panes[key], self.positions)
+            snapshot = encode_pane(self._panes[key], self.positions, self._epoch)
             self._stored[key] = snapshot
             self._listed[key] = self.positions
             snapshots.append((key, snapshot))
@@ -432,6 +447,8 @@ class Partition:
 
     def _remove_final(self) -> list[PaneKey]:
         """Forget panes that no event still to come can touch."""
+        orphans = [key for key in self._orphans if key not in self._listed]
+        self._orphans.clear()
         final = []
         for key in self._listed:
             shard = self._shards.get(key.model)
@@ -448,7 +465,7 @@ class Partition:
             self._stored.pop(key, None)
             self._panes.pop(key, None)
             del self._listed[key]
-        return final
+        return final + orphans
 
     def marker(self) -> Marker:
         """Where a new owner starts from."""
@@ -464,7 +481,7 @@ class Partition:
         """How far the partition has come; `quiet` by model, `caught_up` and the `paused` topics are the shell's to know."""
         newest = {name: (shard.join.newest_prediction, shard.join.newest_outcome) for name, shard in self._shards.items()}
         silent = sorted(name for name in newest if quiet.get(name))
-        return Progress(self.number, (*self.positions,), newest, silent, caught_up, dict(self.counters), [*paused])
+        return Progress(self.number, (*self.positions,), newest, silent, caught_up, dict(self.counters), [*paused], self._epoch)
 
 
 def _without_outcomes(floor: Floor) -> Floor:

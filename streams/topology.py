@@ -38,13 +38,17 @@ class Pipeline:
     decide: Decide
     store: Store
 
+    def start_positions(self) -> dict[TP, int]:
+        """Where every partition of this worker must be read from: each verb knows it from its own table."""
+        return self.ingest.start_positions() | self.evaluate.positions.starts | self.decide.positions.starts | self.store.positions.starts
+
 
 def build(app: faust.App, wiring: Wiring, sink: Sink, ready: Callable[[], object]) -> Pipeline:
     """Wire every agent to its topics; `ready` is called whenever all verbs have begun with the partitions of an assignment."""
     topics = wiring.topics
     verbs = Pipeline(Ingest(wiring, Archive(wiring, sink)), Evaluate(wiring), Decide(wiring), Store(wiring, sink))
     outputs = (topics.results, topics.alerts, topics.retrain, topics.dead_letters, topics.models)
-    install(app, (topics.predictions, topics.outcomes, topics.panes, *outputs), verbs.ingest.start_positions)
+    install(app, (topics.predictions, topics.outcomes, topics.panes, *outputs), verbs.start_positions)
 
     app.agent(lane_topic(app, topics.predictions, topics.outcomes), name="ingest")(verbs.ingest.run)
     app.agent(lane_topic(app, topics.panes), name="evaluate")(verbs.evaluate.run)
@@ -56,11 +60,18 @@ def build(app: faust.App, wiring: Wiring, sink: Sink, ready: Callable[[], object
         await verbs.ingest.tick()
         await verbs.evaluate.tick()
 
-    async def begin(*_: Any, **__: Any) -> None:
-        assigned: Iterable[TP] = app.consumer.assignment()
+    async def start(assigned: Iterable[TP]) -> None:
         for verb in (verbs.ingest, verbs.evaluate, verbs.decide, verbs.store):
             await verb.start(assigned)
-        ready()
+
+    async def begin(*_: Any, **__: Any) -> None:
+        # A verb's start claims its partitions in its table. Who is a member of the group after that has a successor that will see it.
+        if not wiring.is_behind() or await wiring.is_owner():
+            await start(app.consumer.assignment())
+            if await wiring.is_owner():
+                ready()
+                return
+        await start(())  # others have the partitions, and the next assignment is under way
 
     app.on_rebalance_complete.connect(begin, weak=False)
     return verbs

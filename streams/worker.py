@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -27,6 +28,7 @@ from driftline.streams.registry import Registry
 from driftline.streams.topology import Pipeline, build
 from driftline.streams.transport.models import ModelsReader
 from driftline.streams.transport.state import State
+from driftline.streams.transport.topics import topic_ids
 
 log = logging.getLogger(__name__)
 
@@ -193,14 +195,13 @@ class Worker:
         if not verbs.ingest.settled(await ends(topics.predictions, topics.outcomes), quiet):
             return False
         stages: list[tuple[Mapping[TP, int], tuple[str, ...]]] = [
-            (verbs.evaluate.done, (topics.panes,)),
-            (verbs.decide.done, (topics.results,)),
-            (verbs.store.done, (topics.results, topics.alerts, topics.retrain, topics.dead_letters, topics.models)),
+            (verbs.evaluate.positions.done, (topics.panes,)),
+            (verbs.decide.positions.done, (topics.results,)),
+            (verbs.store.positions.done, (topics.results, topics.alerts, topics.retrain, topics.dead_letters, topics.models)),
         ]
         for done, names in stages:
             for tp, end in (await ends(*names)).items():
-                # What was committed before this assignment is done too. A fetch position says nothing: it may wait in a queue.
-                if max(done.get(tp, 0), consumer._committed_offset.get(tp) or 0) < end:
+                if done.get(tp, 0) < end:  # a fetch position says nothing: it may wait in a queue
                     return False
         return True
 
@@ -226,10 +227,12 @@ class Worker:
 
     async def _run_app(self, registry: Registry, reader: ModelsReader) -> None:
         app = self._app = application(self._kafka, self._topics.prefix, self._partitions, self._timing)
-        ingest, evaluate, decide = (State(app, name, self._partitions) for name in ("ingest", "evaluate", "decide"))
-        states = (ingest, evaluate, decide)
+        ingest, evaluate, decide, store = (State(app, name, self._partitions) for name in ("ingest", "evaluate", "decide", "store"))
+        states = (ingest, evaluate, decide, store)
+        identities = partial(topic_ids, self._kafka, self._topics)
         audit = Audit(self._sink, "worker")
-        wiring = Wiring(app, self._topics, self._partitions, registry, reader, *states, self._timing.flush_s, self._breaker, audit)
+        timing = self._timing
+        wiring = Wiring(app, self._topics, self._partitions, registry, reader, *states, timing.flush_s, self._breaker, audit, identities)
         self._verbs = build(app, wiring, self._sink, self._ready.set)
         await app.start()
         audit("worker.started", self._topics.prefix, f"driftline {version('driftline')}, breaker {'on' if self._breaker else 'off'}")
@@ -239,6 +242,7 @@ class Worker:
             self.crashed = app.crash_reason or RuntimeError("the worker crashed; see the log")
         else:
             await self._verbs.ingest.flush()
+            await self._verbs.evaluate.rest()
         await app.stop()
         audit("worker.crashed" if self.crashed else "worker.stopped", self._topics.prefix, str(self.crashed or ""))
         await asyncio.to_thread(audit.close)

@@ -14,10 +14,11 @@ import msgspec
 from faust.types import TP
 
 from driftline.schemas.config import Model
+from driftline.streams.agents.positions import Positions, state_items
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.ledger import Event, Ledger, apply
 from driftline.streams.policy import Evidence, Verdicts, Version, evidence_of
-from driftline.streams.transport.contiguity import Succession
+from driftline.streams.transport.state import Owned
 
 _decoder = msgspec.msgpack.Decoder(Verdicts)
 
@@ -62,27 +63,28 @@ class Decide:
 
     def __init__(self, wiring: Wiring) -> None:
         self._w = wiring
-        self._ledgers: dict[int, Ledgers] = {}
-        self._succession = Succession()
-        self.done: dict[TP, int] = {}
+        self.positions = Positions(wiring, wiring.decide_state, (wiring.topics.results,))
+        self._ledgers: dict[int, tuple[Owned, Ledgers]] = {}
 
     async def start(self, assigned: Iterable[TP]) -> None:
         """Begin anew with the partitions of an assignment."""
-        self._ledgers = {tp.partition: Ledgers(self._w.registry.configured) for tp in assigned if tp.topic == self._w.topics.results}
-        for number, ledgers in self._ledgers.items():
-            ledgers.load(self._w.decide_state.of(number))
-        self.done, self._succession = {}, Succession()
+        self._ledgers = {}
+        for number, owned in (await self.positions.start(assigned)).items():
+            ledgers = Ledgers(self._w.registry.configured)
+            ledgers.load(state_items(owned))
+            self._ledgers[number] = owned, ledgers
 
     async def run(self, stream: Any) -> None:
         """Decide chunk by chunk; the chunk is acknowledged when the next one is asked for."""
         async for event in stream.events():
             chunk = event.value
-            ledgers = self._ledgers.get(chunk.partition)
-            if ledgers is None:
+            mine = self._ledgers.get(chunk.partition)
+            if mine is None:
                 continue
-            self._succession.follow(chunk)
+            owned, ledgers = mine
+            self.positions.follow(chunk)
             said, state = ledgers.handle(chunk.values())
             names = {"alerts": self._w.topics.alerts, "retrain": self._w.topics.retrain}
             await asyncio.gather(*[await self._w.send(names[e.topic], chunk.partition, e.key, e.value, e.headers) for e in said])
-            await self._w.decide_state.write(chunk.partition, chunk.end, dict(state))
-            self.done[event.message.tp] = chunk.end
+            await owned.write(chunk.end, dict(state) | self.positions.pair(event.message.tp, chunk.end))
+            self.positions.finish(owned, event.message.tp, chunk.end)

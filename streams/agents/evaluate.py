@@ -15,9 +15,10 @@ from faust.types import TP
 
 from driftline.schemas.reference import encode_entry, entry_key
 from driftline.schemas.results import Results, encode_results
+from driftline.streams.agents.positions import Positions, state_items
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.evaluation import Evaluation
-from driftline.streams.transport.contiguity import Succession
+from driftline.streams.transport.state import Owned
 
 ROWS = 1_000  # rows in one record; a record stays far below the broker's limit
 VERDICTS = ("drift_results", "performance_results", "quality_results")
@@ -29,21 +30,23 @@ class Evaluate:
 
     def __init__(self, wiring: Wiring) -> None:
         self._w = wiring
+        self.positions = Positions(wiring, wiring.evaluate_state, (wiring.topics.panes,))
+        self._owned: dict[int, Owned] = {}
         self._evaluations: dict[int, Evaluation] = {}
         self._events: dict[int, list[Any]] = {}
         self._ends: dict[int, int] = {}
-        self.done: dict[TP, int] = {}
-        self._succession = Succession()
         self._evaluated_s = 0.0
         self._evaluating = asyncio.Lock()
 
     async def start(self, assigned: Iterable[TP]) -> None:
         """Begin anew with the partitions of an assignment."""
         async with self._evaluating:
-            mine = sorted(tp.partition for tp in assigned if tp.topic == self._w.topics.panes)
-            self._evaluations = {k: Evaluation(self._w.registry, self._w.partitions, dict(self._w.evaluate_state.of(k))) for k in mine}
-            self._events = {k: [] for k in mine}
-            self._ends, self.done, self._succession = {}, {}, Succession()
+            self._owned = await self.positions.start(assigned)
+            self._evaluations = {
+                k: Evaluation(self._w.registry, self._w.partitions, dict(state_items(owned))) for k, owned in self._owned.items()
+            }
+            self._events = {k: [] for k in self._owned}
+            self._ends = {}
 
     async def run(self, stream: Any) -> None:
         """Take in chunks; evaluate at most every `flush_s` seconds, however many come."""
@@ -53,7 +56,7 @@ class Evaluate:
             if evaluation is None:
                 event.ack()
                 continue
-            self._succession.follow(chunk)
+            self.positions.follow(chunk)
             for i in range(len(chunk)):
                 evaluation.take(chunk.key(i), chunk.value(i))
             self._events[chunk.partition].append(event)
@@ -70,6 +73,11 @@ class Evaluate:
                     await self._evaluate(number, evaluation)
             self._evaluated_s = time.monotonic()
 
+    async def rest(self) -> None:
+        """Wait for the evaluation under way, and begin no other: the producer is about to end."""
+        async with self._evaluating:
+            self._evaluations.clear()
+
     async def _evaluate(self, number: int, evaluation: Evaluation) -> None:
         events, self._events[number] = self._events[number], []
         end = self._ends[number]
@@ -82,10 +90,13 @@ class Evaluate:
         ]
         sends += [await self._w.send(topics.models, 0, entry_key(reference), encode_entry(reference)) for reference in out.learned]
         await asyncio.gather(*sends)
-        await self._w.evaluate_state.write(number, end, out.state, out.removed)
+        tp = TP(topics.panes, number)
+        owned = self._owned[number]
+        await owned.write(end, out.state | self.positions.pair(tp, end))
+        await self._w.forget(owned, out.removed)
         for event in events:
             event.ack()
-        self.done[TP(topics.panes, number)] = end
+        self.positions.finish(owned, tp, end)
 
 
 def pieces(results: Results) -> Iterator[Results]:

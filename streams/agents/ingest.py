@@ -1,7 +1,7 @@
 """ingest: from predictions and outcomes to panes. The shell around `partition`.
 
-Order of every flush: snapshots to `panes` and dead letters, the table, progress, marker, commit; each waits until the broker has the
-one before. What the table knows is not told again after a crash, so `panes` must have it first.
+Order of every flush: snapshots to `panes` and dead letters, the table, progress, marker, what is final out of the table, commit; each
+waits until the broker has the one before. What the table knows is not told again after a crash, so `panes` must have it first.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.progress import Marker, Progress, decode_marker, encode, progress_key
+from driftline.schemas.progress import CODEC, Marker, Progress, decode_marker, encode, encode_marker, progress_key
 from driftline.streams.agents.archive import Archive
 from driftline.streams.agents.letters import bury
+from driftline.streams.agents.positions import refuse_recreated
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.breaker import LIMIT, WINDOW
 from driftline.streams.intake import Topic
@@ -27,9 +29,13 @@ from driftline.streams.partition import Partition
 from driftline.streams.registry import Incomplete
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.contiguity import Apply, Contiguity, SeekBack
+from driftline.streams.transport.state import Owned
 
 log = logging.getLogger(__name__)
+_NOTHING = encode_marker(Marker(CODEC, (0, 0), [], {}, {}))
+_NO_IDS = msgspec.msgpack.encode(("", ""))
 MARKER = b"marker"
+TOPICS = b"topics"  # ids of the two source topics that the marker speaks of
 REMIND_S = 30.0  # between two complaints about a topic that waits
 
 
@@ -44,6 +50,8 @@ class Ingest:
     def __init__(self, wiring: Wiring, archive: Archive | None = None) -> None:
         self._w, self._archive = wiring, archive
         self._partitions: dict[int, Partition] = {}
+        self._owned: dict[int, Owned] = {}
+        self._ids: dict[int, tuple[str, str]] = {}  # of predictions and outcomes, when the marker was written
         self._contiguity = Contiguity()
         self._events: dict[int, list[Any]] = {}
         self._dead: dict[int, list[Any]] = {}
@@ -65,7 +73,8 @@ class Ingest:
                 "both topics need the same partition count, and the worker its own assignor: see `driftline topics --check`",
             )  # fmt: skip
         async with self._flushing:
-            self._partitions = {k: self._recover(k) for k in sorted(mine[topics.predictions])}
+            self._owned = {k: self._w.ingest_state.own(k, self._w.generation) for k in sorted(mine[topics.predictions])}
+            self._partitions = {k: await self._recover(k, owned) for k, owned in self._owned.items()}
             self._events = {k: [] for k in self._partitions}
             self._dead = {k: [] for k in self._partitions}
             self._told = {}
@@ -73,15 +82,14 @@ class Ingest:
         await self._refuse_recreated()
         await self._pass_deleted()
 
-    def _recover(self, number: int) -> Partition:
-        stored: dict[PaneKey, bytes] = {}
-        marker: Marker | None = None
-        for key, value in self._w.ingest_state.of(number):
-            if key == MARKER:
-                marker = decode_marker(value)
-            else:
-                stored[decode_key(key)[0]] = value
-        return Partition(number, self._w.registry, stored, marker)
+    async def _recover(self, number: int, owned: Owned) -> Partition:
+        """The partition as its table has it; the marker is written again as ours, so that whoever comes later begins after us."""
+        state = dict(owned.items())
+        written = state.pop(MARKER, _NOTHING)
+        marker = decode_marker(written)
+        await owned.write(sum(marker.positions), {MARKER: written})
+        self._ids[number] = msgspec.msgpack.decode(state.pop(TOPICS, _NO_IDS), type=tuple[str, str])
+        return Partition(number, self._w.registry, {decode_key(key)[0]: value for key, value in state.items()}, marker, owned.epoch)
 
     def start_positions(self) -> dict[TP, int]:
         """Where the source partitions must be read from: the lane asks after every assignment."""
@@ -92,18 +100,15 @@ class Ingest:
         return positions
 
     async def _refuse_recreated(self) -> None:
-        needed = {}
+        names = (self._w.topics.predictions, self._w.topics.outcomes)
+        sources = [TP(name, k) for k in self._partitions for name in names]
+        ends = await self._w.consumer.highwaters(*sources) if sources else {}
+        ids = await self._w.topic_ids()
         for k, partition in self._partitions.items():
-            needed[TP(self._w.topics.predictions, k)] = partition.needed.predictions
-            needed[TP(self._w.topics.outcomes, k)] = partition.needed.outcomes
-        ends = await self._w.consumer.highwaters(*needed) if needed else {}
-        for tp, position in needed.items():
-            if ends[tp] < position:
-                raise DriftlineError(
-                    "topic_recreated",
-                    f"{tp.topic}-{tp.partition} ends at {ends.get(tp)}, but {position} records of it were processed: it was made anew",
-                    "begin anew under another DRIFTLINE_PREFIX, or delete this one's topics and consumer group",
-                )  # fmt: skip
+            for name, needed, then in zip(names, partition.needed, self._ids[k], strict=True):
+                refuse_recreated(TP(name, k), needed, ends[TP(name, k)], (then, ids.get(name, "")))
+            predictions, outcomes = (ids.get(name) or then for name, then in zip(names, self._ids[k], strict=True))
+            self._ids[k] = predictions, outcomes
 
     async def run(self, stream: Any) -> None:
         """Take in chunks, one at a time."""
@@ -229,6 +234,7 @@ class Ingest:
                     await self._flush(number, partition)
 
     async def _flush(self, number: int, partition: Partition) -> None:
+        owned = self._owned[number]
         events, self._events[number] = self._events[number], []
         dead, self._dead[number] = self._dead[number], []
         changed = partition.dirty or bool(events)
@@ -236,19 +242,20 @@ class Ingest:
         progress = self._progress(number, partition)
         positions = partition.positions
         if flush:
-            await asyncio.gather(self._write(number, flush.snapshots, positions), *dead)
+            await asyncio.gather(self._write(number, owned, flush.snapshots, positions), *dead)
         if progress != self._told.get(number):
             value = encode(progress)
             sends = [await self._w.send(self._w.topics.panes, k, progress_key(number), value) for k in range(self._w.partitions)]
             await asyncio.gather(*sends)
             self._told[number] = progress
         if flush:
-            removed = [encode_key(key, number) for key in flush.removed]
-            await self._w.ingest_state.write(number, sum(positions), {MARKER: flush.marker}, removed)
+            ids = {TOPICS: msgspec.msgpack.encode(self._ids[number])}
+            await owned.write(sum(positions), ids | {MARKER: flush.marker})
+            await self._w.forget(owned, [encode_key(key, number) for key in flush.removed])
         for event in events:
             event.ack()
 
-    async def _write(self, number: int, snapshots: list[tuple[PaneKey, bytes]], positions: Fence) -> None:
+    async def _write(self, number: int, owned: Owned, snapshots: list[tuple[PaneKey, bytes]], positions: Fence) -> None:
         """To the partition of `panes` where the model is evaluated, then to the table."""
         pairs = {encode_key(key, number): snapshot for key, snapshot in snapshots}
         sends = []
@@ -256,7 +263,7 @@ class Ingest:
             to = partition_of(key.model, self._w.partitions)
             sends.append(await self._w.send(self._w.topics.panes, to, encode_key(key, number), snapshot))
         await asyncio.gather(*sends)
-        await self._w.ingest_state.write(number, sum(positions), pairs)
+        await owned.write(sum(positions), pairs)
 
     def _progress(self, number: int, partition: Partition) -> Progress:
         caught_up = self._caught_up(number, partition)

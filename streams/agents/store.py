@@ -23,9 +23,10 @@ from driftline.schemas.topics import Topics
 from driftline.sinks.rows import Rows, dead_letter_rows, event_rows, model_rows, result_rows
 from driftline.sinks.sink import Sink
 from driftline.streams.agents.letters import bury
+from driftline.streams.agents.positions import Positions
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.contiguity import Succession
+from driftline.streams.transport.state import Owned
 
 log = logging.getLogger(__name__)
 BLOCK = 1_000  # offsets
@@ -37,21 +38,29 @@ class Store:
 
     def __init__(self, wiring: Wiring, sink: Sink) -> None:
         self._w, self._sink = wiring, sink
-        self._succession = Succession()
-        self.done: dict[TP, int] = {}
+        topics = wiring.topics
+        kept = (topics.results, topics.alerts, topics.retrain, topics.dead_letters)
+        self.positions = Positions(wiring, wiring.store_state, kept, anew=(topics.models,))
+        self._owned: dict[int, Owned] = {}
 
     async def start(self, assigned: Iterable[TP]) -> None:
-        """Nothing is kept between chunks but where they ended."""
-        self.done, self._succession = {}, Succession()
+        """Begin anew with the partitions of an assignment. Nothing is kept between chunks but where they ended."""
+        self._owned = await self.positions.start(assigned)
 
     async def run(self, stream: Any) -> None:
         """Store chunk by chunk. While the store is away this waits, and the lane holds its partitions back."""
         async for event in stream.events():
             chunk: Chunk = event.value
-            self._succession.follow(chunk)
-            for i, why in (await self._stored(chunk, event.message.tp)).items():
+            tp = event.message.tp
+            if tp not in self.positions.starts:
+                continue
+            owned = self._owned.get(tp.partition) if tp.topic != self._w.topics.models else None
+            self.positions.follow(chunk)
+            for i, why in (await self._stored(chunk, tp)).items():
                 await bury(self._w, chunk, i, why)
-            self.done[event.message.tp] = chunk.end
+            if owned:
+                await owned.write(chunk.end, self.positions.pair(tp, chunk.end))
+            self.positions.finish(owned, tp, chunk.end)
 
     async def _stored(self, chunk: Chunk, tp: TP) -> dict[int, Rejected]:
         """What `store` answers; says meanwhile how much waits."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from driftline.schemas.topics import Topics
 from driftline.streams.registry import Registry
 from driftline.streams.transport.consumer import LaneConsumer
 from driftline.streams.transport.models import ModelsReader
-from driftline.streams.transport.state import State
+from driftline.streams.transport.state import Owned, State
+
+LOOK_S = 0.5  # between two questions whether this worker is a member of the group
 
 
 def _unheard(action: str, subject: str, detail: str) -> None:
@@ -24,7 +27,8 @@ class Wiring:
     """Shared by the agents of one worker.
 
     `partitions` is the partition count of every keyed topic; `flush_s` seconds of processing time between two flushes; `breaker` whether
-    a topic of which too many records are dead letters waits for a person; `audit` is told an action, what it was done to, and more of it.
+    a topic of which too many records are dead letters waits for a person; `audit` is told an action, what it was done to, and more of it;
+    `identities` asks the broker for the topics' ids, by name, and leaves out what it does not tell.
     """
 
     app: faust.App
@@ -35,15 +39,54 @@ class Wiring:
     ingest_state: State
     evaluate_state: State
     decide_state: State
+    store_state: State
     flush_s: float = 0.5
     breaker: bool = True
     audit: Callable[[str, str, str], object] = _unheard
+    identities: Callable[[], Mapping[str, str]] = dict
 
     @property
     def consumer(self) -> LaneConsumer:
         consumer: Any = self.app.consumer
         assert isinstance(consumer, LaneConsumer)
         return consumer
+
+    @property
+    def generation(self) -> int:
+        """Of the group, as of the last assignment."""
+        return self.app.consumer_generation_id
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The tables of all verbs."""
+        return self.ingest_state, self.evaluate_state, self.decide_state, self.store_state
+
+    def is_behind(self) -> bool:
+        """Whether somebody of this worker's generation or a later one has written already: a successor, or the group began anew."""
+        partitions = {tp.partition for tp in self.consumer.assignment()}
+        return any(state.is_behind(k, self.generation) for state in self.states for k in partitions)
+
+    async def is_owner(self) -> bool:
+        """Whether the partitions of the last assignment are this worker's still; its group's coordinator knows."""
+        generation = self.generation
+        while generation == self.generation:
+            if await self.consumer.is_member(generation):
+                return generation == self.generation
+            await asyncio.sleep(LOOK_S)
+        return False
+
+    async def forget(self, owned: Owned, keys: Collection[bytes]) -> None:
+        """Delete keys from a table, once nothing in it speaks of them any more.
+
+        Whoever is a member still has no successor that began before that. A late owner leaves them: its successor may have begun
+        where they were needed, and drops them itself when they are not.
+        """
+        if keys and await self.consumer.is_member(owned.generation):
+            await owned.remove(keys)
+
+    async def topic_ids(self) -> Mapping[str, str]:
+        """Name → id of the topics; a topic that is deleted and made anew has another."""
+        return await asyncio.to_thread(self.identities)
 
     async def send(
         self, topic: str, partition: int | None, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()

@@ -117,6 +117,14 @@ class LaneThread(driver.AIOKafkaConsumerThread):
             if self.fetch_position(tp) == positions[tp]:
                 self._ensure_consumer().seek(tp, position)
 
+    async def is_member(self, generation: int) -> bool:
+        """Whether the group's coordinator knows this worker in this generation. If not, the worker joins again by itself."""
+        return bool(await self.call_thread(self._is_member, generation))
+
+    async def _is_member(self, generation: int) -> bool:
+        coordinator = self._ensure_consumer()._coordinator
+        return bool(coordinator.generation == generation and await coordinator._do_heartbeat() and coordinator.generation == generation)
+
     def fetch_position(self, tp: TP) -> int:
         """The position the next fetch begins at; -1 when the partition is not ours or has none yet. May be called from any thread."""
         state = self._state(tp)
@@ -237,6 +245,10 @@ class LaneConsumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
 
     # -- positions
+
+    async def is_member(self, generation: int) -> bool:
+        """See `LaneThread.is_member`."""
+        return await self._thread.is_member(generation)
 
     async def perform_seek(self) -> None:
         """Seek to the committed offsets, then to `start_positions` where it names one of ours. The flow resumes after this."""

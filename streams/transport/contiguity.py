@@ -102,19 +102,24 @@ class Contiguity:
 
 @dataclass(slots=True)
 class Succession:
-    """For partitions that are read from the committed offset: after the first chunk nothing may be missing.
+    """For partitions that are read from a position of their own: nothing may be missing after it.
 
     >>> from driftline.streams.transport.chunk import chunk_of
     >>> succession = Succession()
+    >>> succession.start({("t", 0): 3})
     >>> succession.follow(chunk_of("t", 0, 3, 5, []))
     >>> succession.follow(chunk_of("t", 0, 4, 9, []))  # read again: harmless
     >>> succession.follow(chunk_of("t", 0, 12, 20, []))
     Traceback (most recent call last):
     driftline.schemas.errors.DriftlineError: [data_loss_gap] t-0: offsets 9 to 11 were never delivered
-      fix: start the worker again, it begins at what was committed; if they are gone from the broker, keep records for longer
+      fix: start the worker again, it begins where it was; if they are gone from the broker, keep records for longer
     """
 
     _ends: dict[Partition, int] = field(default_factory=dict)
+
+    def start(self, positions: Mapping[Partition, int]) -> None:
+        """A new assignment: these partitions, from these positions on."""
+        self._ends = dict(positions)
 
     def follow(self, chunk: Chunk) -> None:
         """Note a chunk; raises `DriftlineError` where records before it are missing."""
@@ -124,6 +129,6 @@ class Succession:
             raise DriftlineError(
                 "data_loss_gap",
                 f"{chunk.topic}-{chunk.partition}: offsets {end} to {chunk.first - 1} were never delivered",
-                "start the worker again, it begins at what was committed; if they are gone from the broker, keep records for longer",
+                "start the worker again, it begins where it was; if they are gone from the broker, keep records for longer",
             )
         self._ends[partition] = max(end, chunk.end)

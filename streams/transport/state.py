@@ -1,12 +1,19 @@
-"""State in a Faust table: bytes under bytes, each value with a rank, and of two values of a key the higher rank stays.
+"""State in a Faust table: bytes under bytes, written by one owner of a partition after another.
 
-Every snapshot is right for what it knows, so a zombie's late write does no harm as long as readers keep the value that knows more.
-The first bytes of a record's key name the partition that owns it.
+A worker that was paused may go on writing after another has taken its partition. Two things make that harmless, also after
+compaction, which keeps the last record of a key and knows nothing of owners:
+
+* every owner has an *epoch*, higher than those before it, and writes under keys of its own: nobody overwrites another's record;
+* of the records of one key the highest epoch counts, and of one epoch the highest rank.
+
+An owner's record replaces its predecessors', so those are deleted when it is written. A changelog's key is
+`partition|@epoch|key`, the value begins with the rank in eight bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any
 
@@ -14,6 +21,7 @@ import faust
 from faust.types import EventT
 
 Pairs = dict[bytes, bytes]
+ERA = 1 << 32  # an epoch is the group's generation; a group that begins anew at generation 1 begins a new era
 
 
 class RankedTable(faust.Table):  # type: ignore[type-arg]
@@ -38,29 +46,95 @@ class State:
     def __init__(self, app: faust.App, name: str, partitions: int) -> None:
         self._table: Any = RankedTable(app, name=name, partitions=partitions, key_type=bytes, value_type=bytes, default=None)
         app.tables.add(self._table)
+        self._begun: dict[int, tuple[int, int]] = {}  # partition → generation and epoch
+
+    def is_behind(self, partition: int, generation: int) -> bool:
+        """Whether somebody of this generation or a later one has written: a successor, unless the group has begun anew."""
+        return self._begun.get(partition, (-1, 0))[0] != generation and 0 < self._newest(partition) % ERA >= generation
+
+    def own(self, partition: int, generation: int) -> Owned:
+        """A partition's part of the table, for the owner that `generation` of the group made; it writes under an epoch of its own."""
+        if self._begun.get(partition, (-1, 0))[0] != generation:
+            self._begun[partition] = (generation, epoch_after(self._newest(partition), generation))
+        return Owned(self, partition, self._begun[partition][1])
+
+    def _newest(self, partition: int) -> int:
+        return max((epoch for epoch, _, _ in self._records(partition)), default=0)
 
     def of(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """What was recovered for a partition: (key, value) without owner and rank."""
-        owner = b"%d|" % partition
-        for key, value in list(self._table.data.data.items()):
-            if key.startswith(owner):
-                yield key[len(owner) :], value[8:]
+        """What was recovered for a partition: (key, value), of each key the one that counts."""
+        best: dict[bytes, tuple[int, bytes]] = {}
+        for epoch, key, full in self._records(partition):
+            if key not in best or epoch > best[key][0]:
+                best[key] = (epoch, full)
+        for key, (_, full) in best.items():
+            yield key, self._table.data.data[full][8:]
 
-    async def write(self, partition: int, rank: int, pairs: Pairs, removed: Iterable[bytes] = ()) -> None:
-        """Write values that all know what `rank` knows; returns when the broker has them all."""
+    def _records(self, partition: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """(epoch, key, key in the changelog) of everything in memory about a partition."""
         owner = b"%d|" % partition
+        for full in list(self._table.data.data):
+            if full.startswith(owner):
+                rest = full[len(owner) :]
+                epoch, key = (int(rest[1:17], 16), rest[18:]) if rest.startswith(b"@") else (0, rest)  # before there were epochs
+                yield epoch, key, full
+
+    async def _send(self, partition: int, full: bytes, value: bytes | None) -> Awaitable[Any]:
+        """Straight to the producer: the table's own way makes tasks and futures for each record and gives nothing that is used here."""
+        if value is None:
+            self._table.data.data.pop(full, None)
+        else:
+            self._table.data.data[full] = value
+        topic = self._table.changelog_topic.get_topic_name()
+        sent: Awaitable[Any] = await self._table.app.producer.send(topic, full, value, partition, None, [])
+        return sent
+
+
+class Owned:
+    """One partition of a verb's table in the hands of one owner. It outlives neither the assignment nor the epoch."""
+
+    def __init__(self, state: State, partition: int, epoch: int) -> None:
+        self._state, self._partition, self.epoch = state, partition, epoch
+        self._others: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        for old, key, full in state._records(partition):
+            if old != epoch:
+                self._others[key].append(full)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """What was recovered: (key, value)."""
+        return self._state.of(self._partition)
+
+    @property
+    def generation(self) -> int:
+        """Of the group that made this owner."""
+        return self.epoch % ERA
+
+    async def write(self, rank: int, pairs: Pairs) -> None:
+        """Write values that all know what `rank` knows; returns when the broker has them all."""
         sends = []
         for key, value in pairs.items():
-            ranked = rank.to_bytes(8) + value
-            self._table.data.data[owner + key] = ranked
-            sends.append(await self._send(partition, owner + key, ranked))
-        for key in removed:
-            self._table.data.data.pop(owner + key, None)
-            sends.append(await self._send(partition, owner + key, None))
+            sends.append(await self._state._send(self._partition, self._full(key), rank.to_bytes(8) + value))
+            sends += [await self._state._send(self._partition, full, None) for full in self._others.pop(key, ())]
         await asyncio.gather(*sends)
 
-    async def _send(self, partition: int, key: bytes, value: bytes | None) -> Awaitable[Any]:
-        """Straight to the producer: the table's own way makes tasks and futures for each record and gives nothing that is used here."""
-        topic = self._table.changelog_topic.get_topic_name()
-        sent: Awaitable[Any] = await self._table.app.producer.send(topic, key, value, partition, None, [])
-        return sent
+    async def remove(self, keys: Iterable[bytes]) -> None:
+        """Delete what no successor needs: each must find, in what was written before, that these keys are done with."""
+        every = [full for key in keys for full in (self._full(key), *self._others.pop(key, ()))]
+        await asyncio.gather(*[await self._state._send(self._partition, full, None) for full in every])
+
+    def _full(self, key: bytes) -> bytes:
+        return b"%d|@%016x|" % (self._partition, self.epoch) + key
+
+
+def epoch_after(newest: int, generation: int) -> int:
+    """The epoch of an owner that found `newest` and came with `generation` of the group.
+
+    Within an era it is the generation, which the group's coordinator makes grow. A group that was deleted or forgotten begins
+    anew at generation 1: then the era is the next one. A worker that is behind (`State.is_behind`) must first make sure that it is a
+    member still (`LaneConsumer.is_member`): it may be late, and the newest be its successor's.
+
+    >>> epoch_after(0, 4), epoch_after(4, 5), epoch_after(5, 1) == ERA + 1, epoch_after(ERA + 1, 2) == ERA + 2
+    (4, 5, True, True)
+    """
+    era, last = divmod(newest, ERA)
+    return (era + (generation <= last)) * ERA + generation if newest else generation

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, TopicMetadata
 
 from driftline.schemas.errors import DriftlineError
@@ -57,6 +57,19 @@ def configuration(topic: Topic) -> dict[str, str]:
 def partitions_of(client: Mapping[str, Any]) -> dict[str, int]:
     """The partition count of every topic of the cluster; never creates one."""
     return _counts(_admin(client))
+
+
+def topic_ids(client: Mapping[str, Any], topics: Topics) -> dict[str, str]:
+    """Name → id of the topics, as far as the broker tells them; a topic that is deleted and made anew has another id."""
+    admin = _admin(client)  # answers come only while it lives
+    told: dict[str, str] = {}
+    names = TopicCollection([topic.name for topic in topics.table(1)])
+    for name, future in admin.describe_topics(names, request_timeout=_TIMEOUT_S).items():
+        try:
+            told[name] = str(future.result().topic_id)
+        except KafkaException as error:  # an old broker, or one that does not answer now: the ids of another start will do
+            log.info("the id of topic %s cannot be told: %s", name, error.args[0].str())
+    return told
 
 
 def create(client: Mapping[str, Any], table: Sequence[Topic], replication: int = -1) -> list[str]:

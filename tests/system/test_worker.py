@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from recount import Key, Recount, add, recount
 from soak import MODEL, PARTITIONS, differences, raw
@@ -38,12 +38,30 @@ def source(site: Any) -> list[TopicPartition]:
     return [TopicPartition(name, k) for name in (site.topics.predictions, site.topics.outcomes) for k in range(PARTITIONS)]
 
 
+def keyed(site: Any) -> list[TopicPartition]:
+    """Every partition of every topic that workers read as a group."""
+    names = [topic.name for topic in site.topics.table(PARTITIONS) if topic.partitions > 1 and not topic.name.endswith("-changelog")]
+    return [TopicPartition(name, k) for name in names for k in range(PARTITIONS)]
+
+
+def make_anew(site: Any, topic: str, until: Any) -> None:
+    """Delete a topic and create it again."""
+    administer(site, "delete_topics", [topic])
+    until(lambda: topic not in administration.partitions_of(site.client))
+    administration.create(site.client, site.topics.table(PARTITIONS), replication=1)
+
+
 def ends(site: Any, partitions: list[TopicPartition]) -> list[TopicPartition]:
     """Where they end."""
     consumer = Consumer({**site.client, "group.id": "look"})
     found = [TopicPartition(p.topic, p.partition, consumer.get_watermark_offsets(p, timeout=10)[1]) for p in partitions]
     consumer.close()
     return found
+
+
+def panes_told(site: Any) -> int:
+    """How many records the topic `panes` has had."""
+    return sum(found.offset for found in ends(site, [p for p in keyed(site) if p.topic == site.topics.panes]))
 
 
 def administer(site: Any, what: str, *arguments: Any) -> None:
@@ -53,9 +71,14 @@ def administer(site: Any, what: str, *arguments: Any) -> None:
         future.result(30)
 
 
-def set_committed(site: Any, partitions: list[TopicPartition]) -> None:
-    """What an operator does with kafka-consumer-groups --reset-offsets."""
-    administer(site, "alter_consumer_group_offsets", [ConsumerGroupTopicPartitions(site.topics.prefix, partitions)])
+def set_committed(site: Any, partitions: list[TopicPartition]) -> bool:
+    """What an operator does with kafka-consumer-groups --reset-offsets; refused while the group still waits for a member."""
+    try:
+        administer(site, "alter_consumer_group_offsets", [ConsumerGroupTopicPartitions(site.topics.prefix, partitions)])
+    except KafkaException as error:
+        assert error.args[0].code() in {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP}
+        return False
+    return True
 
 
 def test_two_workers_share_the_partitions_and_one_that_is_stopped_hands_its_own_over(site: Any, until: Any) -> None:
@@ -73,8 +96,7 @@ def test_two_workers_share_the_partitions_and_one_that_is_stopped_hands_its_own_
 
 
 def test_committed_offsets_that_an_operator_sets_back_change_nothing(ready: Any) -> None:
-    keyed = [topic.name for topic in ready.topics.table(PARTITIONS) if topic.partitions > 1 and not topic.name.endswith("-changelog")]
-    set_committed(ready, [TopicPartition(name, k, 0) for name in keyed for k in range(PARTITIONS)])
+    set_committed(ready, [TopicPartition(p.topic, p.partition, 0) for p in keyed(ready)])
     rows = "SELECT model, version, segment, pane_start, n, confusion, revision FROM performance_panes FINAL ORDER BY ALL"
     before = ready.query(rows)
     worker = ready.worker().ready()
@@ -83,9 +105,14 @@ def test_committed_offsets_that_an_operator_sets_back_change_nothing(ready: Any)
     assert ready.query(rows) == before
 
 
-def test_committed_offsets_that_an_operator_sets_forward_lose_nothing(ready: Any) -> None:
-    ready.publish(300, seed=5)  # nobody has read them yet
-    set_committed(ready, ends(ready, source(ready)))
+def test_committed_offsets_that_an_operator_sets_forward_lose_nothing(ready: Any, until: Any) -> None:
+    killed = ready.worker().ready()
+    told = panes_told(ready)
+    ready.publish(300, seed=5)
+    until(lambda: panes_told(ready) > told)
+    killed.popen.kill()  # what it has read, told and stored by now, nobody knows
+    ready.publish(300, seed=8)
+    until(lambda: set_committed(ready, ends(ready, keyed(ready))))
     worker = ready.worker()
     ready.settle()
     assert worker.terminate() == 0
@@ -119,13 +146,14 @@ def test_records_that_retention_deleted_after_they_were_counted_are_no_gap(ready
     assert "they are counted" in worker.said
 
 
-def test_a_source_topic_that_was_made_anew_is_refused(ready: Any, until: Any) -> None:
-    administer(ready, "delete_topics", [ready.topics.outcomes])
-    until(lambda: ready.topics.outcomes not in administration.partitions_of(ready.client))
-    administration.create(ready.client, ready.topics.table(PARTITIONS), replication=1)
+@pytest.mark.parametrize("name", ["panes", "outcomes"])
+def test_a_topic_that_was_made_anew_is_refused(ready: Any, until: Any, name: str) -> None:
+    topic = getattr(ready.topics, name)
+    make_anew(ready, topic, until)
+    ready.publish(4_000, seed=9)  # past where the outcomes ended
     refused = ready.worker()
-    assert refused.end() == 2, refused.said
-    assert f"[topic_recreated] {ready.topics.outcomes}-" in refused.said
+    assert refused.end(60) == 2, refused.said
+    assert re.search(rf"\[topic_recreated\] {topic}-\d has another topic id", refused.said)
     assert "begin anew under another DRIFTLINE_PREFIX" in refused.said
     assert "Traceback" not in refused.said
 
@@ -133,7 +161,7 @@ def test_a_source_topic_that_was_made_anew_is_refused(ready: Any, until: Any) ->
 def test_state_that_a_newer_version_wrote_is_refused(ready: Any) -> None:
     producer = Producer(ready.client)
     newer = (2**40).to_bytes(8) + bytes([CODEC + 1]) + b"what only a newer version understands"
-    producer.produce(ready.topics.changelog("ingest"), partition=0, key=b"0|marker", value=newer)
+    producer.produce(ready.topics.changelog("ingest"), partition=0, key=b"0|@%016x|marker" % 999, value=newer)
     producer.flush(10)
     refused = ready.worker()
     assert refused.end() == 2, refused.said

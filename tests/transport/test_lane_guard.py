@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
 from faust.serializers.schemas import Schema
 from faust.streams import Stream
@@ -41,6 +42,7 @@ SIGNATURES: dict[Callable[..., Any], list[str]] = {
     Consumer.getmany: ["self", "timeout"],
     Consumer.on_partitions_revoked: ["self", "revoked"],
     Consumer.perform_seek: ["self"],
+    GroupCoordinator._do_heartbeat: ["self"],
     Schema.compile: ["self", "app", "on_key_decode_error", "on_value_decode_error", "default_propagate"],
     Transport.create_consumer: ["self", "callback", "kwargs"],
 }

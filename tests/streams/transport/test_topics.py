@@ -96,10 +96,18 @@ def test_the_embedded_broker_passes_the_same_check(embedded_broker: EmbeddedBrok
     assert topics.require(client(embedded_broker), names) == 3
 
 
+def test_every_topic_has_an_id_of_its_own(embedded_broker: EmbeddedBroker) -> None:
+    names = Topics("x")
+    embedded_broker.create_topics(names.table(1)[:3])
+    ids = topics.topic_ids({"bootstrap.servers": embedded_broker.bootstrap}, names)
+    assert ids.keys() == {topic.name for topic in names.table(1)[:3]}
+    assert len(set(ids.values())) == 3
+
+
 def test_a_worker_refuses_when_a_topic_is_missing(embedded_broker: EmbeddedBroker) -> None:
     names = Topics("x")
     embedded_broker.create_topics(names.table(2)[:-1])
-    with pytest.raises(DriftlineError, match="x-decide-changelog: does not exist\n    run `driftline topics`"):
+    with pytest.raises(DriftlineError, match="x-store-changelog: does not exist\n    run `driftline topics`"):
         topics.require(client(embedded_broker), names)
 
 
