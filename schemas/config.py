@@ -107,6 +107,7 @@ class Model(msgspec.Struct, frozen=True):
     values: dict[Name, Price] = {}  # worth of an answer by "predicted/actual" class; gives the metric `value`
     quantile: Chance = 0.5  # that a regression predicts, for `quantile_loss`
     protected: tuple[Name, ...] = ()  # names in `segments` whose groups must be treated alike
+    champion: Annotated[str, Meta(max_length=200)] = ""  # version that others with the same ids are compared with; "": the first by name
     detectors: tuple[DetectorName, ...] = ("adwin",)  # over the losses in order of label time
     residual_detectors: tuple[DetectorName, ...] = ()  # over what came true, 0 or 1, less the score
     labels_per_week: Count = 10_000  # expected; the e-detector's run length is this over the budget of false alarms

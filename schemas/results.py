@@ -97,6 +97,26 @@ class QualityResult(msgspec.Struct, frozen=True, array_like=True):
     revision: int
 
 
+class ComparisonResult(msgspec.Struct, frozen=True, array_like=True):
+    """How two versions stand that answer the same ids, by all labels up to the end of one window of label time."""
+
+    model: str
+    champion: str
+    challenger: str
+    window_start: int
+    window_end: int
+    verdict: Literal["better", "worse", "undecided"]  # of the challenger
+    value: float | None  # of ids that both answered: share that only the challenger got right less share that only the champion did
+    lower: float | None  # 95 %, valid at every look
+    upper: float | None
+    n: int  # ids with a label that both answered
+    challenger_alone: int  # got right; of a regression: was nearer
+    champion_alone: int
+    policy: str
+    is_final: bool
+    revision: int
+
+
 class FeaturePane(msgspec.Struct, frozen=True, array_like=True):
     """One feature in one pane, all source partitions merged. Numeric features fill `bins`, categorical ones `categories`."""
 
@@ -168,6 +188,7 @@ class Results(msgspec.Struct, omit_defaults=True):
     feature_panes: list[FeaturePane] = []
     performance_panes: list[PerformancePane] = []
     references: list[References] = []
+    comparisons: list[ComparisonResult] = []
 
 
 _decoder = msgspec.msgpack.Decoder(Results)

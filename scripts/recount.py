@@ -32,6 +32,7 @@ class Recount:
     errors: list[float] = field(default_factory=list)  # of a regression: prediction − label
     losses: list[float] = field(default_factory=list)
     residuals: list[float] = field(default_factory=list)  # of the scored: 1 or 0 for what came true, less the middle of the score's bin
+    rivals: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))  # by version that answered before
 
 
 def recount(model: Model, predictions: Sequence[bytes | None], outcomes: Sequence[bytes | None]) -> dict[Key, Recount]:
@@ -40,7 +41,11 @@ def recount(model: Model, predictions: Sequence[bytes | None], outcomes: Sequenc
     labels: dict[str, list[tuple[int, int, Any]]] = defaultdict(list)
     for offset, event in _on_time(model, outcomes):
         labels[event["id"]].append((event["ts"], offset, None if event.get("kind") == "retraction" else event.get("label")))
+    accepted: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for event in _firsts(model, _on_time(model, predictions)):
+        before, near = accepted[event["id"]], max(model.horizon_ms - model.disorder_ms - model.grace_ms, 0)
+        rivals = [each for each in before if each["version"] != event["version"] and abs(each["ts"] - event["ts"]) <= near]
+        before.append(event)
         pairs = [label for label in labels[event["id"]] if abs(label[0] - event["ts"]) <= model.horizon_ms]
         label = max(pairs)[2] if pairs else None
         for key in _keys(model, event, event["ts"]):
@@ -54,12 +59,19 @@ def recount(model: Model, predictions: Sequence[bytes | None], outcomes: Sequenc
             elif label is not None:
                 pane.confusion[text(event["prediction"]), text(label)] += 1
         if label is not None:
-            loss = abs(event["prediction"] - label) if model.task == "regression" else float(text(event["prediction"]) != text(label))
+            loss = _loss(model, event, label)
+            for rival in rivals:
+                tally, other = panes[_keys(model, event, min(pairs)[0])[0]].rivals[rival["version"]], _loss(model, rival, label)
+                tally[:] = [tally[0] + 1, tally[1] + (loss < other), tally[2] + (loss > other)]
             for key in _keys(model, event, min(pairs)[0]):
                 panes[key].losses.append(loss)
                 if model.task != "regression" and (score := score_of(model, event)) is not None:
                     panes[key].residuals.append(_came_true(model, event, label) - (min(int(score * 256), 255) + 0.5) / 256)
     return dict(panes)
+
+
+def _loss(model: Model, event: dict[str, Any], label: Any) -> float:
+    return abs(event["prediction"] - label) if model.task == "regression" else float(text(event["prediction"]) != text(label))
 
 
 def _count_answer(pane: Recount, model: Model, event: dict[str, Any], label: Any) -> None:
@@ -108,6 +120,8 @@ def add(into: dict[Key, Recount], more: dict[Key, Recount]) -> None:
         mine.errors += pane.errors
         mine.losses += pane.losses
         mine.residuals += pane.residuals
+        for version, tally in pane.rivals.items():
+            mine.rivals[version] = [a + b for a, b in zip(mine.rivals[version], tally, strict=True)]
 
 
 def text(value: Any) -> str:

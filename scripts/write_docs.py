@@ -42,7 +42,7 @@ SPOKEN = [
 #: What a view shows is described by its table.
 TABLE_OF = {
     "v_alerts": "alerts", "v_drift": "drift_results", "v_lineage": "drift_results", "v_performance": "performance_results",
-    "v_quality": "quality_results", "v_retrain": "retrain_cases",
+    "v_comparisons": "comparisons", "v_quality": "quality_results", "v_retrain": "retrain_cases",
 }  # fmt: skip
 
 #: Columns that views add to those of their tables. ClickHouse keeps no comments on the columns of a view.

@@ -26,6 +26,7 @@ from driftline.schemas.archive import ArchivedOutcome, ArchivedPrediction
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import Reference, decode_entry
 from driftline.schemas.results import (
+    ComparisonResult,
     DriftResult,
     FeaturePane,
     PerformancePane,
@@ -139,6 +140,7 @@ TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "feature_panes": FeaturePane,
     "performance_panes": PerformancePane,
     "references": References,
+    "comparisons": ComparisonResult,
     "alerts": AlertRow,
     "retrain_cases": RetrainRow,
     "dead_letters": DeadLetterRow,

@@ -49,6 +49,19 @@ class AnswerRows(NamedTuple):
         return AnswerRows(self.predicted[rows], self.bin[rows], self.latency[rows], self.failed[rows])
 
 
+class RivalRows(NamedTuple):
+    """Label effects on ids that an earlier answer of another version has too; arrays of shape (n,)."""
+
+    sign: Int64
+    rival: Int64  # the other version's code
+    loss: Float64
+    rival_loss: Float64
+
+    def take(self, rows: Int64) -> RivalRows:
+        """The rows of these numbers."""
+        return RivalRows(self.sign[rows], self.rival[rows], self.loss[rows], self.rival_loss[rows])
+
+
 class LabelRows(NamedTuple):
     """Label effects in the terms of a pane; arrays of shape (n,). `delay_ms` is label time less prediction time."""
 
@@ -89,14 +102,13 @@ class Losses:
     def add_labels(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
         """Fold label effects in. `names` are those of the class codes."""
         self.n += int(rows.sign.sum())
+        loss = losses_of(rows.predicted, rows.label, model)
         if model.task == "regression":
-            loss = np.abs(rows.predicted - rows.label)
             self._add(exact.exact_sums([loss, np.square(loss)], rows.sign), [0, 0])
             return
-        wrong = (rows.predicted != rows.label).astype(np.float64)
         residual = np.where(rows.bin < 0, 0.0, _came_true(rows, names, model) - (rows.bin + 0.5) / SCORE_BINS)
         self.scored += int(rows.sign[rows.bin >= 0].sum())
-        total, first, second = exact.exact_sums([wrong, residual, np.square(residual)], rows.sign)
+        total, first, second = exact.exact_sums([loss, residual, np.square(residual)], rows.sign)
         self._add([total, total], [first, second])
 
     def _add(self, losses: Sequence[int], residuals: Sequence[int]) -> None:
@@ -124,6 +136,15 @@ class Losses:
         """The losses of some rows, which have no score."""
         total, squares = exact.exact_sums([[*values], [value * value for value in values]])
         return cls(len(values), total, squares)
+
+
+def losses_of(answer: Float64, label: Float64, model: Model) -> Float64:
+    """0 or 1 of a class, the distance of a number; shape (n,).
+
+    >>> losses_of(np.array([1.0, 0.0]), np.array([1.0, 1.0]), Model("m")).tolist()
+    [0.0, 1.0]
+    """
+    return np.abs(answer - label) if model.task == "regression" else (answer != label).astype(np.float64)
 
 
 def _came_true(rows: LabelRows, names: Sequence[str], model: Model) -> Int64:
@@ -174,6 +195,8 @@ class Answers:
 
     `said[group]` has shape (256,): all predictions by score. `scored[group]` has shape (2, 256): labelled ones, of what did not come
     true (row 0) and of what did (row 1). `sums` are those that `SUMS` names, exact, in units of 2^-1152; the last is a count.
+    `rivals[version]`: of labels of this time whose id that version had answered before, how many; and on how many of them this answer
+    alone was right, and that one alone (of numbers: nearer).
     """
 
     n_labelled: int = 0
@@ -186,6 +209,7 @@ class Answers:
     sums: list[int] = field(default_factory=lambda: [0] * len(SUMS))
     delays: Int64 = field(default_factory=lambda: _zeros(DELAY_BINS))
     losses: Losses = field(default_factory=Losses)
+    rivals: dict[str, list[int]] = field(default_factory=dict)
 
     def add_predictions(self, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
         """Fold predictions in. `names` are those of the class codes."""
@@ -219,6 +243,13 @@ class Answers:
             if count.any():
                 _add_array(self.scored, group_of(names[code], model), count)
 
+    def add_rivals(self, rows: RivalRows, versions: Sequence[str]) -> None:
+        """Fold label effects on ids in that another version has answered too. `versions` are the names of the codes."""
+        for code in np.unique(rows.rival).tolist():
+            of = rows.take(np.flatnonzero(rows.rival == code))
+            better, worse = int(of.sign[of.loss < of.rival_loss].sum()), int(of.sign[of.loss > of.rival_loss].sum())
+            _add_tally(self.rivals, versions[code], [int(of.sign.sum()), better, worse])
+
     def _add_errors(self, rows: LabelRows) -> None:
         error, label = rows.predicted - rows.label, rows.label
         squares = np.square(error)
@@ -246,6 +277,8 @@ class Answers:
         self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
         self.delays += other.delays
         self.losses.add(other.losses)
+        for name, tally in other.rivals.items():
+            _add_tally(self.rivals, name, tally)
 
     def sum_of(self, name: str) -> float:
         """One of `SUMS` as a float."""
@@ -271,6 +304,12 @@ def copy_of(answers: Answers) -> Answers:
 def _add_count(into: dict[str, int], name: str, count: int) -> None:
     into[name] = into.get(name, 0) + count
     if not into[name]:
+        del into[name]
+
+
+def _add_tally(into: dict[str, list[int]], name: str, tally: Sequence[int]) -> None:
+    into[name] = [a + b for a, b in zip(into.get(name, [0, 0, 0]), tally, strict=True)]
+    if not any(into[name]):
         del into[name]
 
 
@@ -304,6 +343,7 @@ class AnswersWire(msgspec.Struct, array_like=True):
     sums: list[bytes]
     delays: bytes
     losses: tuple[int, bytes, bytes, int, bytes, bytes]
+    rivals: dict[str, list[int]] = {}  # from codec 3 of panes on
 
 
 def to_wire(answers: Answers) -> AnswersWire:
@@ -313,7 +353,7 @@ def to_wire(answers: Answers) -> AnswersWire:
     return AnswersWire(
         answers.n_labelled, answers.predicted, _packed(answers.said), answers.latencies.tobytes(), answers.failures, answers.confusion,
         _packed(answers.scored), [exact.to_bytes(each) for each in answers.sums], answers.delays.tobytes(),
-        (loss.n, sums[0], sums[1], loss.scored, sums[2], sums[3]),
+        (loss.n, sums[0], sums[1], loss.scored, sums[2], sums[3]), answers.rivals,
     )  # fmt: skip
 
 
@@ -325,7 +365,7 @@ def from_wire(wire: AnswersWire) -> Answers:
     return Answers(
         wire.n_labelled, wire.predicted, {name: _unpacked(data) for name, data in wire.said.items()}, _unpacked(wire.latencies),
         wire.failures, wire.confusion, {name: _unpacked(data).reshape(2, -1) for name, data in wire.scored.items()},
-        [exact.from_bytes(each) for each in wire.sums], _unpacked(wire.delays), losses,
+        [exact.from_bytes(each) for each in wire.sums], _unpacked(wire.delays), losses, wire.rivals,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ Results first, state second, commit third: whatever is read again gives the same
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from driftline.schemas.reference import PerformanceProfile, Reference
 from driftline.schemas.results import DriftResult, References, Results
 from driftline.streams.answers import Losses
 from driftline.streams.appraisal import performance, treatment
+from driftline.streams.contests import Contest, Tally, comparison_row, tally_of
 from driftline.streams.delays import Delays, maturities
 from driftline.streams.detection import Detection, watches
 from driftline.streams.drift import drift
@@ -98,6 +99,7 @@ class Evaluation:
         self._models: dict[str, _ModelState] = defaultdict(_ModelState)
         self._detections: dict[tuple[str, str], dict[str, Detection]] = defaultdict(dict)  # by name
         self._lasting: dict[tuple[str, str], Lasting] = defaultdict(Lasting)
+        self._contests: dict[tuple[str, str, str], Contest] = {}  # by model and two versions, in the order of their names
         self._told_panes: dict[PaneKey, int] = {}  # rows told of each pane's features
         self._told_windows: dict[WindowKey, tuple[int, Layout | None, bool, bool]] = {}
         self._features: dict[WindowKey, tuple[bool, bool]] = {}  # told of each window: whether features drifted, whether data were faulty
@@ -118,6 +120,9 @@ class Evaluation:
             watch = watches(self._registry.model(model), self._profile(model, version)).get(name)
             if watch:
                 self._detections[model, version][name] = Detection.from_bytes(watch, self._stored[key])
+        for key in [k for k in self._stored if k.startswith(b"contest/")]:
+            model, first, second = msgspec.json.decode(key.partition(b"/")[2], type=tuple[str, str, str])
+            self._contests[model, first, second] = Contest.from_bytes(self._stored[key])
         for key in [k for k in self._stored if k.startswith(b"lasting/")]:
             self._lasting[_names(key)] = Lasting.from_bytes(self._stored[key])
 
@@ -360,6 +365,7 @@ class Evaluation:
         """
         window = model.windows[0]
         until = min(state.watermark.outcomes, state.watermark.predictions)
+        self._compare(model, state, until, results)
         for version, changed_from in list(state.changed_losses.items()):
             panes = [(s, p) for s, p in self._losses(model, version) if s + model.pane_ms <= until]
             for detection, begin in self._watched(model, version, changed_from):
@@ -378,6 +384,43 @@ class Evaluation:
             results[model.model].drift_results.extend(rows)
         state.unfinal_signals = {w for w in state.unfinal_signals | due if w[1] > final}
         state.signals -= closed
+
+    def _compare(self, model: Model, state: _ModelState, until: int, results: dict[str, Results]) -> None:
+        """Bring the comparisons of versions that answer the same ids up to date, and tell the windows of label time that changed."""
+        length = model.windows[0].length_ms
+        final = state.watermark.final(model) - model.horizon_ms - length
+        changed = self._rivals(model, state.changed_losses)
+        mine = {pair[1:]: contest for pair, contest in self._contests.items() if pair[0] == model.model}
+        for (first, second), contest in mine.items():
+            since = changed.get((first, second), 2**62)
+            read = contest.read(self._tallies(model, (first, second), since, until), since)
+            due = {start // length * length for start in read} | {start for start in contest.unfinal if start <= final}
+            for start in sorted(due):
+                row = comparison_row(model, (first, second), contest.at(start + length), start, start + length, is_final=start <= final)
+                results[model.model].comparisons.append(row)
+            contest.unfinal = {start for start in contest.unfinal | due if start > final}
+
+    def _rivals(self, model: Model, changed_losses: Mapping[str, int]) -> dict[tuple[str, str], int]:
+        """From where each pair of versions must be compared again; pairs that are new begin their comparison."""
+        found: dict[tuple[str, str], int] = {}
+        for version, since in changed_losses.items():
+            series = Series(model.model, version, "")
+            starts = [start for start in self._parts[series] if start >= since]
+            met = {name for start in starts for name in self._pane(PaneKey(*series, start))[0].answers.rivals}
+            for name in met:
+                self._contests.setdefault((model.model, min(version, name), max(version, name)), Contest())
+            for _, first, second in [pair for pair in self._contests if pair[0] == model.model and version in pair[1:]]:
+                found[first, second] = min(since, found.get((first, second), since))
+        return found
+
+    def _tallies(self, model: Model, pair: tuple[str, str], since: int, until: int) -> Iterator[Tally]:
+        """What the closed panes from `since` on know of a pair."""
+        both = [Series(model.model, version, "") for version in pair]
+        for start in sorted(start for start in set().union(*(self._parts[s] for s in both)) if since <= start <= until - model.pane_ms):
+            panes = [self._pane(PaneKey(*s, start)) if start in self._parts[s] else (empty_pane(None), 0) for s in both]
+            tally = tally_of(start, panes[0][0].answers, panes[1][0].answers, pair, panes[0][1] + panes[1][1])
+            if tally.n or tally.first or tally.second:
+                yield tally
 
     def _losses(self, model: Model, version: str) -> Iterator[tuple[int, Losses]]:
         series = Series(model.model, version, "")
@@ -448,6 +491,10 @@ class Evaluation:
                 for name, detection in self._detections[model.model, series.version].items():
                     detection.settle(before)
                     out.state[_key("detector", model.model, series.version, name)] = detection.to_bytes()
+                for (name, first, second), contest in self._contests.items():
+                    if name == model.model and series.version in (first, second):
+                        contest.settle(before)
+                        out.state[_key("contest", model.model, first, second)] = contest.to_bytes()
                 lasting = self._lasting[model.model, series.version]
                 lasting.settle(before, model)
                 out.state[_key("lasting", model.model, series.version)] = lasting.to_bytes()

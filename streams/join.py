@@ -248,6 +248,21 @@ class Join:
             outcomes[at] += self.rows.take("version", rows) == OUTCOME
         return outcomes > 1
 
+    def rivals(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Earlier predictions of the same ids by other versions, by offset: places in `rows`, and their rows.
+
+        Only those so near in event time that neither can have been forgotten when the other came.
+        """
+        span = max(self.horizon_ms - self.lateness_ms, 0)
+        version, offset, ts = (self.rows.take(name, rows) for name in ("version", "offset", "ts"))
+        places, found = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for at, others in self._predictions(self._heads_of(self.rows.take("key", rows))):
+            rival = (self.rows.take("version", others) != version[at]) & (self.rows.take("offset", others) < offset[at])
+            rival &= np.abs(self.rows.take("ts", others) - ts[at]) <= span
+            places.append(at[rival])
+            found.append(others[rival])
+        return np.concatenate(places), np.concatenate(found)
+
     def outcomes_of(self, prediction: int) -> list[tuple[int, int, float]]:
         """(ts, offset, label) of every outcome that pairs with one prediction, in offset order."""
         row = np.array([prediction])

@@ -23,7 +23,7 @@ from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected
 from driftline.schemas.events import Prediction
 from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
-from driftline.streams.answers import AnswerRows, LabelRows
+from driftline.streams.answers import AnswerRows, LabelRows, RivalRows, losses_of
 from driftline.streams.breaker import Breaker
 from driftline.streams.intake import Batch, Codes, DeadLetter, Intake, Outcomes, Predictions, Topic
 from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, LabelEffects, OutcomeRows, PredictionRows
@@ -106,6 +106,7 @@ class _Pending:
     predictions: list[AnswerRows] = field(default_factory=list)
     labels: list[LabelRows] = field(default_factory=list)
     losses: list[LabelRows] = field(default_factory=list)
+    rivals: list[RivalRows] = field(default_factory=list)
 
 
 class Partition:
@@ -366,6 +367,26 @@ class Partition:
                 if len(fresh):
                     self._open(key, None)
                     self._pend(key).losses.append(label_rows.take(fresh))
+        if len(shard.versions.names) > 1:
+            self._fold_rivals(shard, effects, label_rows)
+
+    def _fold_rivals(self, shard: _Shard, effects: LabelEffects, labels: LabelRows) -> None:
+        """Where another version has answered the same id before: which of the two the label proves right, at the label's time."""
+        at, others = shard.join.rivals(effects.prediction)
+        if not len(at):
+            return
+        later, offsets = labels.take(at), self._offsets(shard, effects)[at]
+        rivals = RivalRows(
+            later.sign, shard.join.rows.take("version", others), losses_of(later.predicted, later.label, shard.model),
+            losses_of(shard.join.rows.take("value", others), later.label, shard.model),
+        )  # fmt: skip
+        versions, starts = shard.join.rows.take("version", effects.prediction[at]), shard.pane_starts(effects.label_ts[at])
+        for keys, part in shard.slices(versions, starts, np.zeros_like(versions)):
+            key = keys[0]  # the whole
+            fresh = self._unknown_to(key, offsets, effects.outcome_offset[at], part)
+            if len(fresh):
+                self._open(key, None)
+                self._pend(key).rivals.append(rivals.take(fresh))
 
     def _pend(self, key: PaneKey) -> _Pending:
         pending = self._pending.get(key)
@@ -443,6 +464,8 @@ class Partition:
                 answers.add_labels(LabelRows(*map(np.concatenate, zip(*pending.labels, strict=True))), names, model)
             if pending.losses:
                 answers.losses.add_labels(LabelRows(*map(np.concatenate, zip(*pending.losses, strict=True))), names, model)
+            if pending.rivals:
+                answers.add_rivals(RivalRows(*map(np.concatenate, zip(*pending.rivals, strict=True))), shard.versions.names)
         self._pending.clear()
 
     def _remove_final(self) -> list[PaneKey]:

@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,7 +37,8 @@ Message = tuple[bytes, bytes]
 def registry(learned: bool) -> Registry:
     known = Registry({"m": MODEL})
     if not learned:
-        known.add(REFERENCE, 0)
+        for version in ("1", "2"):
+            known.add(msgspec.structs.replace(REFERENCE, version=version), 0)
     return known
 
 
@@ -50,9 +52,10 @@ def messages_of(rng: random.Random, number: int, known: Registry, n: int) -> lis
         predictions, outcomes = [], []
         for _ in range(n):
             now += rng.randrange(900)
-            identity = f"{number}-{p}"
+            again = p > 0 and rng.random() < 0.4  # the other version answers the same id
+            identity = f"{number}-{p - again}"
             event: dict[str, Any] = {
-                "id": identity, "model": "m", "version": "1", "ts": now - rng.choice([0, 0, 2_000]), "prediction": rng.randrange(2),
+                "id": identity, "model": "m", "version": "12"[again], "ts": now - rng.choice([0, 0, 2_000]), "prediction": rng.randrange(2),
                 "score": rng.random(), "features": {"x": rng.random(), "c": rng.choice("ab")}, "segments": {"region": rng.choice("ef")},
             }  # fmt: skip
             outcome = {"id": f"{number}-{rng.randrange(p + 1)}", "model": "m", "ts": now + rng.randrange(2_000), "label": rng.randrange(2)}
@@ -77,9 +80,10 @@ class Tables:
     def insert(self, results: Results) -> None:
         for table, names in {
             "drift_results": ("version", "segment", "window_start", "window_end", "feature", "test"),
-            "performance_results": ("version", "segment", "window_start", "window_end", "metric"),
+            "performance_results": ("version", "segment", "window_start", "window_end", "metric", "basis"),
             "quality_results": ("version", "segment", "window_start", "window_end", "feature", "check"),
             "feature_panes": ("version", "segment", "pane_start", "feature"),
+            "comparisons": ("champion", "challenger", "window_start", "window_end"),
             "performance_panes": ("version", "segment", "pane_start"),
         }.items():
             for row in getattr(results, table):
@@ -90,7 +94,9 @@ class Tables:
 
 def counts(tables: Tables) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     """What must be equal bit for bit: everything but the rows' revision and finality, which tell how much was known."""
-    fields = ("n", "n_labelled", "missing", "bins", "categories", "confusion", "verdict", "value", "delays", "scores_positive")
+    fields = (
+        "n", "n_labelled", "missing", "bins", "categories", "confusion", "verdict", "value", "delays", "scores_positive", "champion_alone",
+    )  # fmt: skip
     return {key: tuple(getattr(row, name, None) for name in fields) for key, row in tables.rows.items()}
 
 
