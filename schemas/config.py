@@ -14,7 +14,7 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "regression", "ranking"]
 TestName = Literal[
     "psi", "kl", "jensen_shannon", "hellinger", "cramers_v", "chi_square", "g_test", "total_variation", "l_infinity", "ks",
     "cramer_von_mises", "anderson_darling", "wasserstein", "wasserstein_normalised", "energy", "mean_shift", "levene",
@@ -37,6 +37,7 @@ METRICS: dict[Task, tuple[str, ...]] = {
         "f1_macro", "f1_weighted", "f1_micro", "by_class", "all",
     ),
     "regression": ("mae", "rmse", "mape", "r2", "quantile_loss", "all"),
+    "ranking": ("ndcg", "map", "mrr", "hit_rate", "all"),
 }  # fmt: skip
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -106,6 +107,7 @@ class Model(msgspec.Struct, frozen=True):
     costs: dict[Name, Price] = {}  # price of an answer by "predicted/actual" class; gives the metric `cost`
     values: dict[Name, Price] = {}  # worth of an answer by "predicted/actual" class; gives the metric `value`
     quantile: Chance = 0.5  # that a regression predicts, for `quantile_loss`
+    top: Count = 10  # items of a ranking that count, from the first on
     protected: tuple[Name, ...] = ()  # names in `segments` whose groups must be treated alike
     champion: Annotated[str, Meta(max_length=200)] = ""  # version that others with the same ids are compared with; "": the first by name
     detectors: tuple[DetectorName, ...] = ("adwin",)  # over the losses in order of label time

@@ -29,7 +29,9 @@ Text = Annotated[str, Meta(max_length=4_096)]
 Vector = Annotated[list[float], Meta(max_length=4_096)]
 FeatureValue = float | Text | bool | Vector | None
 Number = Annotated[float, Meta(ge=-1e150, le=1e150)]  # sums of its square stay finite
-Answer = Number | Text | bool  # a class or a number
+Ranking = Annotated[list[Text], Meta(min_length=1, max_length=1_000)]  # items, the best first
+Relevance = Annotated[dict[Text, Number], Meta(max_length=1_000)]  # by item; 0 for those not in it
+Answer = Number | Text | bool | Ranking  # a class, a number, or a ranking of items
 Features = Annotated[dict[Name, FeatureValue], Meta(max_length=MAX_FEATURES)]
 Segments = Annotated[dict[Name, Text], Meta(max_length=MAX_SEGMENTS)]
 
@@ -41,7 +43,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     model: Name
     version: Name
     ts: int | str  # event time: milliseconds since the epoch, or RFC 3339 with an offset
-    prediction: Answer  # a class, or a number
+    prediction: Answer  # a class, a number, or a list of items, the best first
     features: Features = {}  # at most 2 000
     score: float | None = None  # probability of the positive class, in [0, 1]
     scores: dict[Text, float] | None = None  # probability by class; sums to 1 ± 1e-6
@@ -51,6 +53,11 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     failed: bool = False  # the service could not answer as it should: a fallback, a default, a time-out
     trace: Text | None = None  # W3C trace parent
 
+    @property
+    def top(self) -> float | str | bool:
+        """What the feature `(prediction)` is: the answer; of a ranking its first item."""
+        return self.prediction[0] if isinstance(self.prediction, list) else self.prediction
+
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What turned out to be true of one request."""
@@ -58,7 +65,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     id: Id  # of the prediction
     model: Name
     ts: int | str  # when it became known: milliseconds since the epoch, or RFC 3339 with an offset
-    label: Answer | None = None  # the class or number that turned out true; absent in a retraction
+    label: Answer | Relevance | None = None  # what turned out true; of a ranking what was relevant; absent in a retraction
     kind: Literal["final", "provisional", "correction", "retraction"] = "final"  # the last by `ts` counts
 
 
@@ -99,7 +106,15 @@ def decode_prediction(value: bytes | None, on_unknown: OnUnknown | None = None) 
     if event.scores is not None and (min(event.scores.values(), default=0) < 0 or abs(sum(event.scores.values()) - 1) > 1e-6):
         return Rejected("bad_probability", "scores must not be negative and must sum to 1 within 1e-6")
     if _may_have_control_characters(value):
-        names = (event.id, event.model, event.version, event.prediction, *event.features, *event.segments, *event.segments.values())
+        names = (
+            event.id,
+            event.model,
+            event.version,
+            *_texts(event.prediction),
+            *event.features,
+            *event.segments,
+            *event.segments.values(),
+        )
         return _bad_text((*names, *(event.scores or ())), event.features.values()) or event
     return event
 
@@ -116,7 +131,7 @@ def decode_outcome(value: bytes | None, on_unknown: OnUnknown | None = None) -> 
     if event.label is None and event.kind != "retraction":
         return Rejected("missing_field", "an outcome needs `label`, unless its kind is retraction")
     if _may_have_control_characters(value):
-        return _bad_text((event.id, event.model, event.label)) or event
+        return _bad_text((event.id, event.model, *_texts(event.label))) or event
     return event
 
 
@@ -174,6 +189,10 @@ def _may_have_control_characters(value: bytes | None) -> bool:
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _texts(answer: Answer | Relevance | None) -> Iterable[Any]:
+    return answer if isinstance(answer, list | dict) else (answer,)
 
 
 def _bad_text(names: Iterable[Any], categories: Iterable[Any] = ()) -> Rejected | None:
@@ -285,8 +304,8 @@ def _bad_number(ts: int) -> Rejected:
     return Rejected("bad_timestamp", f"{ts} is not within the years 2000 to 2100 as milliseconds{next(hints, '')}")
 
 
-def text_of(value: float | str | bool) -> str:
-    """The name of a class or category: what JSON says, with 1 and 1.0 alike.
+def text_of(value: float | str | bool | list[str] | dict[str, float]) -> str:
+    """The name of a class or category, or a ranking: what JSON says, with 1 and 1.0 alike.
 
     >>> [text_of(v) for v in ("pro", True, 1.0, 2.5)]
     ['pro', 'true', '1', '2.5']
@@ -295,4 +314,6 @@ def text_of(value: float | str | bool) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list | dict):
+        return msgspec.json.encode(value).decode()
     return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)

@@ -33,7 +33,8 @@ FIELD = re.compile(r"    (\w+): ([^#\n]+?)(?: = [^#\n]*?)?(?:  # (.*))?\n")
 SPOKEN = [
     (r"Annotated\[(.*), Meta\(.*?\)\]", r"\1"),
     (r"\b(Id|Name|Text|str)\b", "string"), (r"\bint\b", "integer"), (r"\bfloat\b", "number"),
-    (r"\bAnswer\b", "number, string or boolean"), (r"\bFeatureValue\b", "number, string, boolean, list of numbers or null"),
+    (r"\bAnswer\b", "number, string, boolean or list of strings"), (r"\bRelevance\b", "object of number"),
+    (r"\bFeatureValue\b", "number, string, boolean, list of numbers or null"),
     (r"\bFeatures\b", "object of number, string, boolean, list of numbers or null"), (r"\bSegments\b", "object of string"),
     (r"\bCause\b", "string"), (r"dict\[string, (.*?)\]", r"object of \1"), (r"list\[(.*?)\]", r"list of \1"),
     (r"Literal\[(.*)\]", r"\1"), (r" \| None", " or null"), (r" \| ", " or "),

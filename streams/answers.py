@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from driftline.schemas.config import Model
 from driftline.streams import exact
-from driftline.streams.stats import Batch
+from driftline.streams.stats import Batch, average_precision_at, hit, ndcg, reciprocal_rank
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -33,6 +33,7 @@ BETWEEN = "\x1f"  # parts predicted from actual class in a confusion key
 OLD = BETWEEN  # the group of scores that were counted before scores were kept by predicted class
 
 #: Sums over the labelled rows of a regression, with e = prediction − label and y = label; a share is |e| / |y|.
+RANKS = ("ndcg", "map", "mrr", "hit_rate")  # of each labelled ranking, over the model's `top` first items
 SUMS = ("error", "absolute", "squares", "over_squares", "label", "label_squares", "share", "share_squares", "shares")
 
 
@@ -101,9 +102,12 @@ class Losses:
 
     def add_labels(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
         """Fold label effects in. `names` are those of the class codes."""
+        loss = losses_of(rows.predicted, rows.label, names, model)
+        if model.task == "ranking":
+            known = ~np.isnan(loss)
+            rows, loss = rows.take(np.flatnonzero(known)), loss[known]
         self.n += int(rows.sign.sum())
-        loss = losses_of(rows.predicted, rows.label, model)
-        if model.task == "regression":
+        if model.task in ("regression", "ranking"):
             self._add(exact.exact_sums([loss, np.square(loss)], rows.sign), [0, 0])
             return
         residual = np.where(rows.bin < 0, 0.0, _came_true(rows, names, model) - (rows.bin + 0.5) / SCORE_BINS)
@@ -138,13 +142,36 @@ class Losses:
         return cls(len(values), total, squares)
 
 
-def losses_of(answer: Float64, label: Float64, model: Model) -> Float64:
-    """0 or 1 of a class, the distance of a number; shape (n,).
+def losses_of(answer: Float64, label: Float64, names: Sequence[str], model: Model) -> Float64:
+    """0 or 1 of a class, the distance of a number, one less the NDCG of a ranking (NaN where nothing is relevant); shape (n,).
 
-    >>> losses_of(np.array([1.0, 0.0]), np.array([1.0, 1.0]), Model("m")).tolist()
+    >>> losses_of(np.array([1.0, 0.0]), np.array([1.0, 1.0]), ["a", "b"], Model("m")).tolist()
     [0.0, 1.0]
     """
+    if model.task == "ranking":
+        return 1 - _ranked(answer, label, names, model.top)[0]
     return np.abs(answer - label) if model.task == "regression" else (answer != label).astype(np.float64)
+
+
+def _ranked(answer: Float64, label: Float64, names: Sequence[str], top: int) -> Float64:
+    """`RANKS` of rankings and what was relevant, given as codes of their JSON; shape (4, n), NaN where nothing is relevant."""
+    figures = np.empty((len(RANKS), len(answer)))
+    for i, (said, told) in enumerate(zip(answer.astype(np.int64).tolist(), label.astype(np.int64).tolist(), strict=True)):
+        items, relevance = _items(names[said]), _relevance(names[told])
+        figures[:, i] = (
+            ndcg(items, relevance, top), average_precision_at(items, relevance, top), reciprocal_rank(items, relevance, top),
+            hit(items, relevance, top),
+        )  # fmt: skip
+    return figures
+
+
+def _items(text: str) -> list[str]:
+    return msgspec.json.decode(text, type=list[str]) if text.startswith("[") else [text]
+
+
+def _relevance(text: str) -> dict[str, float]:
+    """Of a list its items are relevant, of a text it is the one that is."""
+    return msgspec.json.decode(text, type=dict[str, float]) if text.startswith("{") else dict.fromkeys(_items(text), 1.0)
 
 
 def _came_true(rows: LabelRows, names: Sequence[str], model: Model) -> Int64:
@@ -195,6 +222,7 @@ class Answers:
 
     `said[group]` has shape (256,): all predictions by score. `scored[group]` has shape (2, 256): labelled ones, of what did not come
     true (row 0) and of what did (row 1). `sums` are those that `SUMS` names, exact, in units of 2^-1152; the last is a count.
+    `ranks` are the sums of `RANKS`, those of their squares, and how many rankings have anything relevant.
     `rivals[version]`: of labels of this time whose id that version had answered before, how many; and on how many of them this answer
     alone was right, and that one alone (of numbers: nearer).
     """
@@ -210,12 +238,13 @@ class Answers:
     delays: Int64 = field(default_factory=lambda: _zeros(DELAY_BINS))
     losses: Losses = field(default_factory=Losses)
     rivals: dict[str, list[int]] = field(default_factory=dict)
+    ranks: list[int] = field(default_factory=lambda: [0] * (2 * len(RANKS) + 1))
 
     def add_predictions(self, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
         """Fold predictions in. `names` are those of the class codes."""
         self.latencies += np.bincount(rows.latency[rows.latency >= 0], minlength=LATENCY_BINS)
         self.failures += int(rows.failed.sum())
-        if model.task == "regression":
+        if model.task in ("regression", "ranking"):
             return
         codes, place, counts = np.unique(rows.predicted.astype(np.int64), return_inverse=True, return_counts=True)
         bins = np.bincount(place[rows.bin >= 0] * SCORE_BINS + rows.bin[rows.bin >= 0], minlength=len(codes) * SCORE_BINS)
@@ -231,6 +260,9 @@ class Answers:
         np.add.at(self.delays, np.minimum(exponent, DELAY_BINS - 1), rows.sign)
         if model.task == "regression":
             self._add_errors(rows)
+            return
+        if model.task == "ranking":
+            self._add_ranks(rows, names, model)
             return
         pairs = np.stack([rows.predicted, rows.label]).astype(np.int64)
         for (predicted, actual), net in _net_counts(pairs, rows.sign):
@@ -261,6 +293,13 @@ class Answers:
         told = exact.exact_sums(parts, rows.sign)
         self.sums = [a + b for a, b in zip(self.sums, [*told, int(rows.sign[known].sum())], strict=True)]
 
+    def _add_ranks(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
+        figures = _ranked(rows.predicted, rows.label, names, model.top)
+        known = ~np.isnan(figures[0])
+        figures, sign = figures[:, known], rows.sign[known]
+        told = exact.exact_sums([*figures, *np.square(figures)], sign)
+        self.ranks = [a + b for a, b in zip(self.ranks, [*told, int(sign.sum())], strict=True)]
+
     def add(self, other: Answers) -> None:
         """Merge another pane's answers into these."""
         self.n_labelled += other.n_labelled
@@ -275,6 +314,7 @@ class Answers:
         self.latencies += other.latencies
         self.failures += other.failures
         self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
+        self.ranks = [a + b for a, b in zip(self.ranks, other.ranks, strict=True)]
         self.delays += other.delays
         self.losses.add(other.losses)
         for name, tally in other.rivals.items():
@@ -287,6 +327,11 @@ class Answers:
     def labels_batch(self) -> Batch:
         """The labels of a regression: how many, their sum, and their squared deviations from their mean."""
         return Losses(self.n_labelled, self.sums[SUMS.index("label")], self.sums[SUMS.index("label_squares")]).batch()
+
+    def ranked(self, name: str) -> tuple[int, float, float]:
+        """Of one of `RANKS`: rankings with anything relevant, the sum, and the sum of squares."""
+        i = RANKS.index(name)
+        return self.ranks[-1], exact.to_float(self.ranks[i]), exact.to_float(self.ranks[len(RANKS) + i])
 
     @property
     def scores(self) -> Int64:
@@ -343,7 +388,8 @@ class AnswersWire(msgspec.Struct, array_like=True):
     sums: list[bytes]
     delays: bytes
     losses: tuple[int, bytes, bytes, int, bytes, bytes]
-    rivals: dict[str, list[int]] = {}  # from codec 3 of panes on
+    rivals: dict[str, list[int]] = {}  # from codec 3 of panes on, like the next
+    ranks: list[bytes] = []
 
 
 def to_wire(answers: Answers) -> AnswersWire:
@@ -354,6 +400,7 @@ def to_wire(answers: Answers) -> AnswersWire:
         answers.n_labelled, answers.predicted, _packed(answers.said), answers.latencies.tobytes(), answers.failures, answers.confusion,
         _packed(answers.scored), [exact.to_bytes(each) for each in answers.sums], answers.delays.tobytes(),
         (loss.n, sums[0], sums[1], loss.scored, sums[2], sums[3]), answers.rivals,
+        [exact.to_bytes(each) for each in answers.ranks],
     )  # fmt: skip
 
 
@@ -366,6 +413,7 @@ def from_wire(wire: AnswersWire) -> Answers:
         wire.n_labelled, wire.predicted, {name: _unpacked(data) for name, data in wire.said.items()}, _unpacked(wire.latencies),
         wire.failures, wire.confusion, {name: _unpacked(data).reshape(2, -1) for name, data in wire.scored.items()},
         [exact.from_bytes(each) for each in wire.sums], _unpacked(wire.delays), losses, wire.rivals,
+        [exact.from_bytes(each) for each in wire.ranks] or Answers().ranks,
     )  # fmt: skip
 
 

@@ -54,13 +54,13 @@ def watches(model: Model, profile: PerformanceProfile) -> dict[str, Watch]:
     mae = profile.metrics.get("mae", 0.0) if model.task == "regression" else 0.0
     scale = mae if SCALES[0] < mae < SCALES[1] else 1.0
     found: dict[str, Watch] = {name: Watch(_detector(name, model, profile, residual=False), False, scale) for name in model.detectors}
-    if model.task != "regression":
+    if model.task in ("binary", "multiclass"):
         found |= {name + RESIDUAL: Watch(_detector(name, model, profile, residual=True), True) for name in model.residual_detectors}
     return found
 
 
 def _detector(name: str, model: Model, profile: PerformanceProfile, *, residual: bool) -> Detector[Any]:
-    policy, accuracy = model.policy, profile.metrics.get("accuracy")
+    policy, accuracy = model.policy, profile.metrics.get("ndcg" if model.task == "ranking" else "accuracy")
     error = 0.5 if residual else None if accuracy is None else 1 - accuracy
     if name == "adwin":
         return Adwin(delta=policy.adwin_delta)

@@ -46,13 +46,25 @@ class Codes:
     def __init__(self) -> None:
         self.names: list[Any] = []
         self._codes: dict[Any, int] = {}
+        self._free: list[int] = []
 
     def __getitem__(self, name: Any) -> int:
         code = self._codes.get(name)
         if code is None:
-            code = self._codes[name] = len(self.names)
-            self.names.append(name)
+            code = self._codes[name] = self._free.pop() if self._free else len(self.names)
+            self.names[code : code + 1] = [name]
         return code
+
+    def keep(self, used: Iterable[int]) -> None:
+        """Forget all names but those of these codes; the others' codes will be given to other names."""
+        kept = set(used)
+        for name, code in [item for item in self._codes.items() if item[1] not in kept]:
+            del self._codes[name]
+            self.names[code] = ""
+            self._free.append(code)
+
+    def __len__(self) -> int:
+        return len(self._codes)
 
     def of(self, names: Iterable[Any]) -> Int64:
         """The codes of names, as an array."""
@@ -229,10 +241,12 @@ def _misfit_outcome(event: Outcome, model: Model) -> Rejected | None:
     return _misfit(event.label, model)
 
 
-def _misfit(answer: float | str | bool | None, model: Model) -> Rejected | None:
+def _misfit(answer: Any, model: Model) -> Rejected | None:
     """What is wrong with a prediction or label for the model's task; None stands for a label taken back."""
     if answer is None:
         return None
+    if isinstance(answer, list | dict) or model.task == "ranking":
+        return _misfit_ranking(answer, model)
     shown, number = f"{str(answer)[:60]!r}", isinstance(answer, float)
     if model.task == "regression":
         return None if number else Rejected("task_mismatch", f"model {model.model!r} is a regression; {shown} is not a number")
@@ -243,6 +257,18 @@ def _misfit(answer: float | str | bool | None, model: Model) -> Rejected | None:
         return Rejected(
             "task_mismatch", f"model {model.model!r} is binary; {shown} is no class: put a probability into `score`, or set `task`"
         )
+    return None
+
+
+def _misfit_ranking(answer: Any, model: Model) -> Rejected | None:
+    if model.task != "ranking":
+        return Rejected("task_mismatch", f"model {model.model!r} is {model.task}; a list or an object is no answer of it")
+    if not isinstance(answer, list | dict | str):
+        return Rejected("task_mismatch", f"model {model.model!r} is a ranking; {str(answer)[:60]!r} is no list of items")
+    if isinstance(answer, list) and len(set(answer)) < len(answer):
+        return Rejected("task_mismatch", f"an item comes twice in a ranking of model {model.model!r}")
+    if isinstance(answer, dict) and min(answer.values(), default=0.0) < 0:
+        return Rejected("task_mismatch", f"model {model.model!r}: a relevance must not be negative")
     return None
 
 

@@ -248,6 +248,11 @@ class Join:
             outcomes[at] += self.rows.take("version", rows) == OUTCOME
         return outcomes > 1
 
+    def answers(self) -> Float64:
+        """All predictions and labels that are remembered, as they came."""
+        told = np.concatenate([self.rows.all("value"), self._labels.all("value")])
+        return told[~np.isnan(told)]
+
     def rivals(self, rows: Rows) -> tuple[Rows, Rows]:
         """Earlier predictions of the same ids by other versions, by offset: places in `rows`, and their rows.
 

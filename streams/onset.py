@@ -47,6 +47,9 @@ def _losses(pane: Pane) -> Batch:
     n = answers.n_labelled
     if n <= 0:
         return Batch(0, 0.0)
+    if answers.ranks[-1]:
+        n, total, squares = answers.ranked("ndcg")
+        return Batch(n, n - total, max(squares - total * total / n, 0.0))
     if not answers.confusion:
         total = answers.sum_of("absolute")
         return Batch(n, total, max(answers.sum_of("squares") - total * total / n, 0.0))

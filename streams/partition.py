@@ -41,6 +41,7 @@ from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk
 
 UNKNOWN_NAMES = 100  # of fields that are not known, kept until somebody says them
+RANKINGS = 10_000  # more than are in use that are kept before they are looked through
 OPEN_PANES = 4_000  # decoded panes kept in memory between flushes; the rest are snapshots
 
 
@@ -82,6 +83,11 @@ class _Shard:
         out = codes.copy()
         out[told] = self.classes.of(names)[codes[told].astype(np.int64)]
         return out
+
+    def forget_rankings(self) -> None:
+        """Rankings are as many as the predictions; forget those that the join has forgotten. Classes are few and stay."""
+        if self.model.task == "ranking" and len(self.classes) > 2 * len(self.join) + RANKINGS:
+            self.classes.keep(np.unique(self.join.answers()).astype(np.int64).tolist())
 
     def pane_starts(self, ts: Int64) -> Int64:
         return ts // self.model.pane_ms * self.model.pane_ms
@@ -377,8 +383,8 @@ class Partition:
             return
         later, offsets = labels.take(at), self._offsets(shard, effects)[at]
         rivals = RivalRows(
-            later.sign, shard.join.rows.take("version", others), losses_of(later.predicted, later.label, shard.model),
-            losses_of(shard.join.rows.take("value", others), later.label, shard.model),
+            later.sign, shard.join.rows.take("version", others), losses_of(later.predicted, later.label, shard.classes.names, shard.model),
+            losses_of(shard.join.rows.take("value", others), later.label, shard.classes.names, shard.model),
         )  # fmt: skip
         versions, starts = shard.join.rows.take("version", effects.prediction[at]), shard.pane_starts(effects.label_ts[at])
         for keys, part in shard.slices(versions, starts, np.zeros_like(versions)):
@@ -467,6 +473,8 @@ class Partition:
             if pending.rivals:
                 answers.add_rivals(RivalRows(*map(np.concatenate, zip(*pending.rivals, strict=True))), shard.versions.names)
         self._pending.clear()
+        for shard in self._shards.values():
+            shard.forget_rankings()
 
     def _remove_final(self) -> list[PaneKey]:
         """Forget panes that no event still to come can touch."""
@@ -524,7 +532,7 @@ def _feature_columns(events: list[Prediction], layout: Layout | None, model: Mod
     columns: dict[str, Sequence[Any]] = _transposed(
         [event.features for event in events], [n for n in names if n not in {PREDICTION, SCORE}]
     )
-    columns[PREDICTION] = [event.prediction for event in events]
+    columns[PREDICTION] = [event.top for event in events]
     if any(event.score is not None for event in events):
         columns[SCORE] = [event.score for event in events]
     return columns

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from driftline.schemas.config import Model, Task
-from driftline.streams.answers import BETWEEN, Answers, Int64
+from driftline.streams.answers import BETWEEN, RANKS, Answers, Int64
 from driftline.streams.stats import (
     UNKNOWN,
     Confusion,
@@ -46,11 +46,13 @@ DEFAULT: Final[Mapping[Task, tuple[str, ...]]] = {
     "binary": ("accuracy", "precision", "recall", "f1", "auc", "log_loss", "brier"),
     "multiclass": ("accuracy", "precision_macro", "recall_macro", "f1_macro", "by_class"),
     "regression": ("mae", "rmse", "mape", "r2"),
+    "ranking": RANKS,
 }
 JUDGED: Final[Mapping[Task, tuple[str, ...]]] = {
     "binary": ("accuracy", "precision", "recall", "f1", "auc"),
     "multiclass": ("accuracy",),
     "regression": ("mae", "rmse"),
+    "ranking": ("ndcg",),
 }
 BY_CLASS: Final = {"precision": precision, "recall": recall, "f1": f1}
 
@@ -99,6 +101,16 @@ def _of_scores(figure: Callable[[Int64, Int64], Estimate]) -> Metric:
     def metric(_: Model, answers: Answers) -> Estimate:
         wrong, true = answers.scores
         return figure(wrong, true) if wrong.sum() + true.sum() > 0 else UNKNOWN
+
+    return metric
+
+
+def _of_rankings(name: str) -> Metric:
+    """A mean over the rankings that have anything relevant."""
+
+    def metric(_: Model, answers: Answers) -> Estimate:
+        mean = mean_of_sums(*answers.ranked(name))
+        return mean if math.isnan(mean.value) else mean._replace(lower=max(0.0, mean.lower), upper=min(1.0, mean.upper))
 
     return metric
 
@@ -189,4 +201,5 @@ METRICS: Final[Mapping[Task, Mapping[str, Metric]]] = {
         "r2": _r2,
         "quantile_loss": _quantile_loss,
     },
+    "ranking": {name: _of_rankings(name) for name in RANKS},
 }

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -91,7 +92,7 @@ def reference_from_frame(
     _require(table, [*types, *own])
     profiles = {name: _profile(table[name], kind) for name, kind in types.items()}
     if prediction is not None:
-        profiles[PREDICTION] = _profile(table[prediction], "numeric" if model.task == "regression" else "categorical")
+        profiles[PREDICTION] = _profile(_tops(table[prediction], model), "numeric" if model.task == "regression" else "categorical")
     if score is not None:
         profiles[SCORE] = _numeric(_probabilities(table[score]), SCORE_EDGES)
     performance = PerformanceProfile()
@@ -100,7 +101,7 @@ def reference_from_frame(
         if model.task == "regression":
             losses = _losses(profiles, {**{name: table[name] for name in types}, PREDICTION: table[prediction]}, table[label])
         performance = _performance(table[prediction], table[score] if score else None, table[label], model, losses)
-    columns = {**{name: table[name] for name in types}, PREDICTION: table[prediction] if prediction else None}
+    columns = {**{name: table[name] for name in types}, PREDICTION: _tops(table[prediction], model) if prediction else None}
     columns[SCORE] = table[score] if score else None
     blocks = _blocks(profiles, columns, len(table), ordered or time is not None)
     calibrated = calibration(profiles, blocks, len(table), _window_rows(table[time], model) if time else None)
@@ -237,6 +238,13 @@ def _squares(values: NDArray[np.float64]) -> float:
         return sys.float_info.max
 
 
+def _tops(column: pd.Series[Any], model: Model) -> pd.Series[Any]:
+    """The answers as a feature: of rankings the first items."""
+    if model.task != "ranking":
+        return column
+    return class_names(column).map(lambda text: msgspec.json.decode(text)[0] if text.startswith("[") else text, na_action="ignore")
+
+
 def class_names(column: pd.Series[Any]) -> pd.Series[Any]:
     """Each value's name as the stream says it; missing stays missing.
 
@@ -247,9 +255,13 @@ def class_names(column: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series(named, column.index, dtype=object)
 
 
-def plain(value: Any) -> float | str | bool:
+def plain(value: Any) -> Any:
     """A Python value of the JSON kind that an event would carry."""
     value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, np.ndarray | list | tuple):
+        return [str(each) for each in value]
     return value if isinstance(value, str | bool | int | float) else str(value)
 
 

@@ -70,6 +70,6 @@ def test_the_market_that_opened_changed_what_prices_mean(shared_data: Path) -> N
     assert typed(before, now, drifted=True).change == "concept drift"
 
 
-def test_the_weather_of_later_decades_is_told_by_kind(shared_data: Path) -> None:
-    before, now = scored_by(shared_data / "weather.csv", "target", slice(0, 5_000), slice(5_000, 9_000), slice(13_000, 18_000))
-    assert typed(before, now).change in {"none", "prior shift", "covariate drift", "concept drift"}
+def test_the_weather_of_later_years_is_other_weather(shared_data: Path) -> None:
+    before, now = scored_by(shared_data / "weather.csv", "target", slice(0, 5_000), slice(5_000, 9_000), slice(9_000, 13_000))
+    assert typed(before, now).change == "covariate drift"
