@@ -150,7 +150,8 @@ def losses_of(answer: Float64, label: Float64, names: Sequence[str], model: Mode
     """
     if model.task == "ranking":
         return 1 - _ranked(answer, label, names, model.top)[0]
-    return np.abs(answer - label) if model.task == "regression" else (answer != label).astype(np.float64)
+    loss: Float64 = np.abs(answer - label) if model.task == "regression" else (answer != label).astype(np.float64)
+    return loss
 
 
 def _ranked(answer: Float64, label: Float64, names: Sequence[str], top: int) -> Float64:

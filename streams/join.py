@@ -250,7 +250,7 @@ class Join:
 
     def answers(self) -> Float64:
         """All predictions and labels that are remembered, as they came."""
-        told = np.concatenate([self.rows.all("value"), self._labels.all("value")])
+        told: Float64 = np.concatenate([self.rows.all("value"), self._labels.all("value")])
         return told[~np.isnan(told)]
 
     def rivals(self, rows: Rows) -> tuple[Rows, Rows]:

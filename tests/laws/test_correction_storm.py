@@ -56,7 +56,7 @@ def truth(rng: random.Random, model: Model, event: Event) -> float:
     if model.task == "regression":
         return float(round(event["prediction"] * rng.uniform(0.8, 1.3), 3))
     wrong = 0.1 if event["ts"] < T0 + 15 * MINUTE else 0.5
-    return (event["prediction"] + (rng.random() < wrong)) % 2
+    return float((event["prediction"] + (rng.random() < wrong)) % 2)
 
 
 def storm(rng: random.Random, model: Model, predictions: list[Event]) -> tuple[list[Event], dict[str, float]]:
@@ -102,12 +102,13 @@ def run(rng: random.Random, model: Model, predictions: list[Event], outcomes: li
         for topic, events in (("p", predictions), ("o", outcomes)):
             feed(topic, events[look * len(events) // looks : (look + 1) * len(events) // looks] if look < looks else [ends[topic]])
         for k, part in enumerate(parts):
-            for key, snapshot in part.flush().snapshots:
-                evaluation.take(encode_key(key, k), snapshot)
+            for pane, snapshot in part.flush().snapshots:
+                evaluation.take(encode_key(pane, k), snapshot)
             evaluation.take(progress_key(k), encode(part.progress({}, False)))
         out = evaluation.evaluate().results["m"]
         of_detectors = [row for row in out.drift_results if row.feature == "(error)"]
-        for row in (*out.performance_results, *of_detectors, *out.comparisons, *out.performance_panes):
+        told: list[Any] = [*out.performance_results, *of_detectors, *out.comparisons, *out.performance_panes]
+        for row in told:
             key = tuple(getattr(row, name, None) for name in KEY)
             if key not in rows or row.revision >= rows[key].revision:
                 rows[key] = row

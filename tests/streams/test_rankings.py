@@ -138,6 +138,21 @@ def test_codes_that_are_not_used_any_more_are_given_to_other_names() -> None:
     assert again[0] == first[1]
 
 
+def test_rankings_are_forgotten_with_the_ids_they_belong_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftline.streams.partition.RANKINGS", 0)
+    model = Model("m", task="ranking", horizon_ms=60_000, disorder_ms=0, grace_ms=0)
+    partition = Partition(0, Registry({"m": model}), {})
+    kept: dict[PaneKey, bytes] = {}
+    for k in range(20):  # ten minutes each
+        said = [prediction(i + 50 * k, [f"a{i + 50 * k}", "b"]) | {"ts": T0 + 600_000 * k} for i in range(50)]
+        partition.add_predictions(chunk("p", said, 50 * k))
+        told = [outcome(i + 50 * k, [f"a{i + 50 * k}" if i % 2 else "b"]) | {"ts": T0 + 600_000 * k + 1} for i in range(50)]
+        partition.add_outcomes(chunk("o", told, 50 * k))
+        kept |= dict(partition.flush().snapshots)
+    assert {decode_pane(snapshot)[0].answers.ranked("mrr") for snapshot in kept.values()} == {(50, 37.5, 31.25)}
+    assert len(partition._shards["m"].classes.names) < 600  # of some 1 500
+
+
 def test_a_reference_knows_how_well_a_table_of_rankings_was_ordered() -> None:
     frame = pd.DataFrame({"x": [1.0, 2.0], "said": [["a", "b"], ["b", "a"]], "taken": [["b"], ["b"]]})
     made = reference_from_frame(frame, MODEL, "1", prediction="said", label="taken")

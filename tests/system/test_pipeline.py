@@ -168,9 +168,9 @@ def run() -> Iterator[Run]:
 
 
 def look(stack: LocalStack) -> Seen:
-    def rows(table: str, *key: str) -> dict[tuple[Any, ...], Row]:
+    def rows(table: str, *key: str, where: str = "true") -> dict[tuple[Any, ...], Row]:
         times = "* REPLACE ({})".format(", ".join(f"toUnixTimestamp64Milli({name}) AS {name}" for name in key if "_" in name))
-        found = stack.sink.query(f"SELECT {times} FROM {table} FINAL").to_pylist()
+        found = stack.sink.query(f"SELECT {times} FROM {table} FINAL WHERE {where}").to_pylist()
         return {(row["model"], row["version"], row["segment"], *(row[name] for name in key)): row for row in found}
 
     values = raw_of(stack)
@@ -180,7 +180,13 @@ def look(stack: LocalStack) -> Seen:
             add(panes, recount(model, *([None if v in BAD else v for v in values[topic, k]] for topic in ("predictions", "outcomes"))))
     return Seen(
         rows("drift_results", "window_start", "window_end", "feature", "test"),
-        rows("performance_results", "window_start", "window_end", "metric"),
+        rows(
+            "performance_results",
+            "window_start",
+            "window_end",
+            "metric",
+            where="basis = 'realised' AND metric != 'gap' AND NOT endsWith(segment, '(pooled)')",
+        ),
         rows("feature_panes", "pane_start", "feature"),
         rows("performance_panes", "pane_start"),
         stack.sink.query("SELECT * FROM dead_letters FINAL").to_pylist(),
@@ -298,7 +304,7 @@ def test_windows_of_both_lengths_are_sums_of_their_panes(seen: Seen) -> None:
             lengths[end - start] += 1
     assert lengths.keys() == {5 * MINUTE, 10 * MINUTE}
     assert {key[0] for key in seen.performance} == MODELS.keys()
-    assert {key[5] for key in seen.performance if key[0] == "price"} == {"mae", "rmse"}
+    assert {key[5] for key in seen.performance if key[0] == "price"} == {"mae", "rmse", "mape", "r2"}
 
 
 def test_segments_have_results_of_their_own(seen: Seen) -> None:
