@@ -14,12 +14,13 @@ import numpy as np
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.schemas.results import QualityResult, Verdict
 from driftline.streams.judge import PROVISIONAL, Judged
-from driftline.streams.layout import Int64, Layout
+from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, Layout
 from driftline.streams.panes import Pane
-from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, stuck_value, unit_change
+from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, psi, stuck_value, unit_change
 
 PART_ROWS = 30  # rows of a pane from which a fault in a part of the window is looked for
 UNLIKELY = 1e-6  # chance below which values that are all alike are no accident
+COARSE = 0.03  # PSI that comes of taking the values of a bin to lie evenly in it
 LARGE = 6.0  # a conversion by this factor or more, or of the sign, is recognised in single panes
 
 
@@ -94,15 +95,35 @@ def fingerprint(window: Judged, layout: Layout, f: int) -> Fault | None:
     pane, profile = window.pane, layout.profiles[f]
     if isinstance(profile, CategoricalProfile):
         return _renamed(layout, pane, f, profile)
-    before, now = Moments(profile.n, profile.mean, profile.m2), moments(layout, pane, f)
+    now = moments(layout, pane, f)
     if not math.isfinite(now.mean) or not math.isfinite(now.m2):
         return None
-    return (
-        _stuck(layout, pane, f, profile, now)
-        or unit_change(before, now)
-        or _clock(layout, pane, f, profile)
-        or _in_parts(window, layout, f)
-    )
+    stuck = _stuck(layout, pane, f, profile, now)
+    if stuck or layout.names[f] in {PREDICTION, SCORE}:  # nobody measures an answer in other units
+        return stuck
+    return _converted(layout, pane, f, profile, now) or _clock(layout, pane, f, profile) or _in_parts(window, layout, f)
+
+
+def _converted(layout: Layout, pane: Pane, f: int, profile: NumericProfile, now: Moments) -> Fault | None:
+    """Other units: mean and spread fit a conversion, and so does the shape. Real drift often fits the former by chance."""
+    fault = unit_change(Moments(profile.n, profile.mean, profile.m2), now)
+    if fault is None:
+        return None
+    counts = layout.stretch(pane.counts, f)[0]
+    scale, offset = float(fault.parameters["scale"]), float(fault.parameters["offset"])
+    left = psi(_shares_of(profile, scale, offset) * profile.n, counts)
+    chance = len(counts) * (1 / now.n + 1 / max(profile.n, 1))  # the PSI of two samples of one distribution, on average
+    return fault if left < 1.5 * chance + COARSE else None
+
+
+def _shares_of(profile: NumericProfile, scale: float, offset: float) -> Float64:
+    """The reference's shares by bin if its values were converted, those of one bin taken to lie evenly in it."""
+    edges = np.array(profile.edges)
+    low = edges[0] if profile.minimum is None else min(profile.minimum, edges[0])
+    high = edges[-1] if profile.maximum is None else max(profile.maximum, edges[-1])
+    below = np.concatenate([[0.0], np.cumsum(profile.counts)]) / max(profile.n, 1)
+    share = np.interp((edges - offset) / scale, [low, *edges, high], below)
+    return np.diff([0.0, *(share if scale > 0 else 1 - share), 1.0])
 
 
 def moments(layout: Layout, pane: Pane, f: int) -> Moments:

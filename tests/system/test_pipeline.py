@@ -359,7 +359,8 @@ def test_later_windows_are_judged_against_the_learned_reference(run: Run) -> Non
     assert {key[5] for key in judged} >= {"x", "c", "(prediction)", "(score)"}
     assert {row["reference"] for row in judged.values()} == {learned.hash}
     assert {row["n_reference"] for key, row in judged.items() if key[5] == "c"} == {learned.rows}
-    assert "ok" in {row["verdict"] for row in judged.values()}
+    assert "learning" not in {row["verdict"] for row in judged.values()}
+    assert {row["value"] is not None for row in judged.values() if row["n"]} == {True}
 
 
 @pytest.mark.parametrize(("short", "bad"), [("predictions", BAD_PREDICTIONS), ("outcomes", BAD_OUTCOMES)])
