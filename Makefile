@@ -5,12 +5,13 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint con
 VIEW := .cache/typing/driftline
 CODE := schemas sinks src streams tests scripts examples benchmarks
 
-.PHONY: help demo test check bench parity soak fuzz kafka clean
+.PHONY: help demo test check bench bench-quality parity soak fuzz kafka clean
 help:
 	@echo "make demo    watch driftline find drift, here, now: nothing to configure"
 	@echo "make test    every test; those that need real Kafka start one (Java 17 and Maven)"
 	@echo "make check   style, types, import rules, the compose file"
 	@echo "make bench   how fast it is on this machine"
+	@echo "make bench-quality  how well it judges, beside other libraries: writes docs/quality (an hour)"
 	@echo "make parity  our detectors at the alarms of river's and frouros', on new streams: SEED=1"
 	@echo "make soak    kill workers on real Kafka, then count everything again: ROUNDS=20 SEED=1"
 	@echo "make fuzz    look for input that the decoders mishandle: SECONDS=60"
@@ -34,6 +35,12 @@ check: .venv/.dev $(VIEW)
 
 bench: .venv/.dev
 	@set -e; for script in benchmarks/*.py; do echo "· $$script"; $(BIN)/python $$script; done
+
+# Answers of the libraries are kept in .cache/quality: what was interrupted goes on where it was.
+bench-quality: .venv/.dev
+	@$(INSTALL) --editable '.[quality]'
+	$(BIN)/python benchmarks/quality/drift.py
+	$(BIN)/python benchmarks/quality/detectors.py $(ARGS)
 
 # Each library in an environment of its own, made the first time.
 parity: .venv/.dev

@@ -5,6 +5,7 @@ Durations are written as `"90s"`, `"15m"`, `"1h"`, `"7d"` and held as integer mi
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -45,7 +46,12 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Chance = Annotated[float, Meta(gt=0, lt=1)]
 Amount = Annotated[float, Meta(gt=0, le=1_000_000)]
+_NUMBER = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+EdgeRule = Annotated[str, Meta(pattern=rf"^(quantile:[1-9][0-9]?|doane|{_NUMBER}(, *{_NUMBER}){{0,63}})$")]
+Factor = Annotated[float, Meta(ge=0, le=1_000_000)]
 Price = Annotated[float, Meta(ge=-1e12, le=1e12)]
+Moment = Annotated[datetime, Meta(tz=True)]
+Baseline = Annotated[str, Meta(pattern=r"^(training|hour-of-week|trailing:[0-9]{1,6}[mhd]|version:.{1,200})$")]
 Length = Annotated[int, Meta(ge=1, le=10_000 * DAY_MS)]  # milliseconds
 Delay = Annotated[int, Meta(ge=0, le=10_000 * DAY_MS)]  # milliseconds
 
@@ -55,6 +61,18 @@ class Window(msgspec.Struct, frozen=True):
 
     length_ms: Length = HOUR_MS
     every_ms: Length = HOUR_MS
+
+
+class Exclusion(msgspec.Struct, frozen=True):
+    """A range of event time that nobody should judge, or compare with: a holiday, an outage. Windows that touch it have no verdict."""
+
+    begin: Moment
+    end: Moment  # exclusive
+    why: Name
+
+    def touches(self, start: int, end: int) -> bool:
+        """Whether a window of these milliseconds since the epoch reaches into it."""
+        return start < self.end.timestamp() * 1000 and end > self.begin.timestamp() * 1000
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -81,6 +99,8 @@ class Policy(msgspec.Struct, frozen=True):
     min_maturity: Share = 0.8  # share of the labels that will ever come that must be there before performance is judged
     disparate_impact: Share = 0.8  # lowest over highest selection rate of protected groups; below it a model treats them unequally
     max_latency_ms: Delay = 0  # which 95 % of the answers must not exceed; 0: not judged
+    max_silence_ms: Delay = 0  # without events at the end of a window; 0: not judged
+    volume_change: Factor = 0.0  # times more, or fewer, rows than windows usually have; 1 or less: not judged
     max_failures: Share = 0.05  # share of answers that the service says failed
 
 
@@ -95,6 +115,9 @@ class Model(msgspec.Struct, frozen=True):
     segments: tuple[Name, ...] = ()  # names in `segments` of the events, each watched on its own beside the whole
     segment_values: Count = 50  # of each name watched; more of them share the budget of false alarms
     tests: tuple[TestName, ...] = ("psi", "ks", "chi_square")  # of every feature; PSI is always told
+    baselines: tuple[Baseline, ...] = ("training",)  # what windows are compared with: also trailing:7d, hour-of-week, version:6
+    exclude: tuple[Exclusion, ...] = ()  # event time that is not judged and is no baseline
+    edges: dict[Name, EdgeRule] = {}  # of a reference made from a table, by feature, "*" for all: "quantile:20", "doane" or "6, 12, 24"
     windows: tuple[Window, ...] = (Window(),)
     pane_ms: Length = MINUTE_MS
     disorder_ms: Delay = 10_000  # the watermark stays this far behind the newest event

@@ -11,6 +11,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
@@ -138,7 +139,8 @@ class Source:
         if field.name.endswith("_ms"):
             return self._value(field.type, self._duration(value, at), at)
         if get_origin(field.type) is tuple and _is_struct(inner[0]):
-            return tuple(self.struct(inner[0], (*at, i)) for i, _ in enumerate(self._several(value, at)))
+            several = value if value == [] and field.default == () else self._several(value, at)
+            return tuple(self.struct(inner[0], (*at, i)) for i, _ in enumerate(several))
         if get_origin(field.type) is dict:
             return {
                 self._value(inner[0], name, at): self._value(inner[1], item, (*at, name)) for name, item in self._table(value, at).items()
@@ -253,6 +255,8 @@ def _wanted(kind: Any) -> str:
         return f"give a whole number{bounds}"
     if kind is float:
         return f"give a number{bounds}"
+    if kind is datetime:
+        return "write a date, a time and a time zone, without quotes: 2026-12-24T00:00:00Z"
     if get_origin(kind) is tuple:
         return 'give a list of texts: ["region", "plan"]'
     return "give a text in quotes, not empty and without control characters"

@@ -20,7 +20,7 @@ from driftline.schemas.results import PerformanceResult
 from driftline.streams.answers import BETWEEN, SCORE_BINS, Answers, timed_out
 from driftline.streams.causes import Change, typed, typed_by_gap
 from driftline.streams.estimates import Expectation, combination, estimates, gap, weighted
-from driftline.streams.judge import PROVISIONAL, Judged
+from driftline.streams.judge import Judged
 from driftline.streams.performance import ERRORS, RELATIVE, judged_metrics, metrics
 from driftline.streams.stats import Estimate, fairness, resampled
 
@@ -122,8 +122,8 @@ def _no_verdict(told: _Told, before: float | None, value: float) -> str:
         return waits
     if before is None:
         return "the reference tells no performance to compare with"
-    if told.window.provisional:
-        return PROVISIONAL
+    if told.window.unjudged:
+        return told.window.unjudged
     return "" if math.isfinite(value) else "the labels do not tell this metric: one class is absent"
 
 

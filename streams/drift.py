@@ -8,8 +8,9 @@ threshold, and above what no drift gives at this sample size). What a fault of t
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from driftline.schemas.config import DAY_MS, Model
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile
 from driftline.schemas.results import DriftResult, Verdict
 from driftline.streams.calibration import Yardstick, counts_of
-from driftline.streams.judge import PROVISIONAL, Judged
+from driftline.streams.judge import Judged
 from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, Layout
 from driftline.streams.stats import TESTS, SmoothTest, benjamini_hochberg, bin_positions, chi_square, null_draws, psi
 
@@ -38,6 +39,12 @@ class Baseline:
     name: str = TRAINING
     counts: Int64 | None = None
     missing: str = ""  # why there is none
+    missing_of: Mapping[str, str] = field(default_factory=dict)  # by feature, where some have none
+
+    @property
+    def digest(self) -> int:
+        """Two baselines of the same rows have the same."""
+        return zlib.crc32(b"" if self.counts is None else self.counts.tobytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ def level(model: Model, segment: str) -> float:
     0.08
     """
     windows = sum(_WEEK_MS / window.every_ms for window in model.windows)
-    budget = model.policy.false_alarms * AT_ONCE / windows
+    budget = model.policy.false_alarms * AT_ONCE / windows / max(len(model.baselines), 1)
     if model.segments:
         budget /= 2 * (len(model.segments) * model.segment_values if segment else 1)
     return min(budget, 0.5)
@@ -85,7 +92,7 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
         return _learning(window)
     known = yardstick(layout)
     features = [_measured(window, layout, known, f, against) for f in range(len(layout.names))]
-    reasons = [against.missing or _reason(feature, window) for feature in features]
+    reasons = [against.missing or against.missing_of.get(feature.name) or _reason(feature, window) for feature in features]
     wrong = {**_blamed(faults or {}), **(faults or {})}
     p_values = np.array([feature.p_value for feature in features])
     usable = np.array([not reason and feature.name not in wrong for feature, reason in zip(features, reasons, strict=True)], bool)
@@ -163,8 +170,8 @@ def _reason(feature: _Feature, window: Judged) -> str:
         return "the window is empty: every value is missing or of a wrong type"
     if min(feature.n, feature.n_reference) < least:
         return f"{min(feature.n, feature.n_reference)} values; {least} are needed"
-    if window.provisional:
-        return PROVISIONAL
+    if window.unjudged:
+        return window.unjudged
     return "" if math.isfinite(feature.effect) else "the distance is not defined: the histograms are empty"
 
 

@@ -24,10 +24,11 @@ from driftline.schemas.reference import PerformanceProfile, Reference
 from driftline.schemas.results import DriftResult, References, Results
 from driftline.streams.answers import Losses
 from driftline.streams.appraisal import performance, treatment
+from driftline.streams.baselines import Earlier, baselines_of, kept_ms, versions_named
 from driftline.streams.contests import Contest, Tally, comparison_row, tally_of
 from driftline.streams.delays import Delays, maturities
 from driftline.streams.detection import Detection, watches
-from driftline.streams.drift import drift
+from driftline.streams.drift import TRAINING, Baseline, drift
 from driftline.streams.join import NEVER
 from driftline.streams.judge import Judged, WindowKey, feature_rows, performance_row
 from driftline.streams.lasting import Lasting
@@ -100,8 +101,9 @@ class Evaluation:
         self._detections: dict[tuple[str, str], dict[str, Detection]] = defaultdict(dict)  # by name
         self._lasting: dict[tuple[str, str], Lasting] = defaultdict(Lasting)
         self._contests: dict[tuple[str, str, str], Contest] = {}  # by model and two versions, in the order of their names
+        self._earlier: dict[tuple[str, str], Earlier] = defaultdict(Earlier)
         self._told_panes: dict[PaneKey, int] = {}  # rows told of each pane's features
-        self._told_windows: dict[WindowKey, tuple[int, Layout | None, bool, bool]] = {}
+        self._told_windows: dict[WindowKey, tuple[object, ...]] = {}
         self._features: dict[WindowKey, tuple[bool, bool]] = {}  # told of each window: whether features drifted, whether data were faulty
         self._told_references: set[tuple[str, str, str]] = set()
         self._changed: dict[bytes, bytes] = {}
@@ -125,6 +127,9 @@ class Evaluation:
             self._contests[model, first, second] = Contest.from_bytes(self._stored[key])
         for key in [k for k in self._stored if k.startswith(b"lasting/")]:
             self._lasting[_names(key)] = Lasting.from_bytes(self._stored[key])
+        for key in [k for k in self._stored if k.startswith(b"earlier/")]:
+            name, version, start = msgspec.json.decode(key.partition(b"/")[2], type=tuple[str, str, str])
+            self._earlier[name, version].put(int(start), self._stored[key])
 
     def _index(self, key: bytes) -> None:
         pane, partition = decode_key(key)
@@ -190,11 +195,13 @@ class Evaluation:
             if self._registry.layout(series.model, series.version, 2**62) is not None:
                 continue
             starts = sorted({start for pane in self._parts[series] for start in windows_of(window, pane)})
-            starts = [s for s in starts if s + window.length_ms <= state.watermark.predictions][: model.learn_windows]
+            excluded = {s for s in starts if any(each.touches(s, s + window.length_ms) for each in model.exclude)}
+            starts = [s for s in starts if s not in excluded and s + window.length_ms <= state.watermark.predictions][: model.learn_windows]
             if len(starts) < model.learn_windows:
                 continue
             end = starts[-1] + window.length_ms
-            panes = [PaneKey(*series, start) for start in sorted(self._parts[series]) if starts[0] <= start < end]
+            learned = {pane for start in starts for pane in panes_of(window, start, model.pane_ms)}
+            panes = [PaneKey(*series, start) for start in sorted(self._parts[series]) if start in learned]
             whole = self._sum(panes, None)
             if whole.n >= model.policy.min_samples:
                 parts = [self._pane(key)[0] for key in panes]
@@ -221,6 +228,7 @@ class Evaluation:
         final = state.watermark.final(model)
         closed = {w for w in state.windows if self._closed(state, w[2] + w[1].length_ms)}
         due = closed | {w for w in state.unfinal if w[2] + w[1].length_ms <= final} | self._ripened(model, state)
+        due |= self._after_changed(model, state, due)
         gathered: dict[str, int] = {}  # version → the first window whose evidence of lasting drift is another
         for series, window, start in sorted(due, key=lambda w: (w[2] + w[1].length_ms, w[0], w[1].length_ms)):
             end = start + window.length_ms
@@ -229,18 +237,22 @@ class Evaluation:
             state.waiting[series, window, start] = _ripeness(judged)
             if not judged.pane.n:
                 continue
-            about = (judged.pane.n, judged.layout, is_final, judged.provisional)
+            against = self._against(judged)
+            about = (judged.pane.n, judged.layout, is_final, judged.provisional, judged.usual, tuple(each.digest for each in against))
             if self._told_windows.get(judged.key) != about:  # labels alone do not change the features
                 self._told_windows[judged.key] = about
                 self._tell_reference(judged.layout, results[model.model])
                 checks = quality(judged)
                 results[model.model].quality_results.extend(checks)
-                rows = self._begun(judged, drift(judged, faults_of(checks)))
+                rows = self._begun(judged, [row for each in against for row in drift(judged, faults_of(checks), each)])
                 results[model.model].drift_results.extend(rows)
                 results[model.model].quality_results.extend(service(judged))
                 self._features[judged.key] = (any(row.verdict == "drift" for row in rows), any(row.verdict == "fault" for row in checks))
                 follows_on = not series.segment and window == model.windows[0] and start % window.length_ms == 0
-                if follows_on and self._lasting[model.model, series.version].take(judged, rows):
+                if follows_on:
+                    self._earlier[model.model, series.version].take(judged, not self._features[judged.key][1])
+                of_reference = [row for row in rows if row.baseline == TRAINING]
+                if follows_on and self._lasting[model.model, series.version].take(judged, of_reference):
                     gathered[series.version] = min(start, gathered.get(series.version, start))
             drifted, fault = self._features[judged.key]
             told = performance(judged, drifted=drifted, fault=fault)
@@ -257,6 +269,22 @@ class Evaluation:
         state.unfinal = {w for w in state.unfinal | due if w[2] + w[1].length_ms > final}
         state.windows -= {w for w in closed if w[2] + w[1].length_ms <= state.watermark.predictions}
         state.waiting = {w: ripe for w, ripe in state.waiting.items() if w in state.unfinal}
+
+    def _after_changed(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]]) -> set[tuple[Series, Window, int]]:
+        """Windows whose baselines hold one that is due."""
+        first: dict[str, int] = {}
+        for series, _, start in due if kept_ms(model) else ():
+            first[series.version] = min(start, first.get(series.version, start))
+        return {w for w in state.unfinal if not w[0].segment and w[2] > first.get(w[0].version, w[2])}
+
+    def _against(self, window: Judged) -> list[Baseline]:
+        """Everything that a window is to be compared with."""
+        key, others = window.key, {}
+        for version in versions_named(window.model) if not key.segment else ():
+            layout, series = self._registry.layout(key.model, version, key.start), Series(key.model, version, "")
+            panes = [PaneKey(*series, start) for start in sorted(self._parts[series]) if key.start <= start < key.end]
+            others[version] = layout, self._sum(panes, layout)
+        return baselines_of(window, self._earlier[key.model, key.version], others)
 
     def _ripened(self, model: Model, state: _ModelState) -> set[tuple[Series, Window, int]]:
         """Windows of which no row has changed, but that have become mature or timed out since they were told."""
@@ -343,8 +371,11 @@ class Evaluation:
         panes = tuple(self._pane(key)[0] for key in keys)
         at, delays = self._models[model.model].watermark, self._models[model.model].delays.get(series.version)
         mature = maturities(delays.curve(at.outcomes) if delays else None, [key.start for key in keys], model.pane_ms, at.outcomes)
+        newest = max((key.start + model.pane_ms for key, pane in zip(keys, panes, strict=True) if pane.n), default=None)
+        usual = None if series.segment else self._earlier[series.model, series.version].usual(start)
         return Judged(
             key, model, layout, _sum(panes, layout), revision, is_final, panes, provisional, self._timed_out(model, key.end), mature,
+            newest=newest, usual=usual,
         )  # fmt: skip
 
     def _tell_reference(self, layout: Layout | None, results: Results) -> None:
@@ -498,6 +529,9 @@ class Evaluation:
                 lasting = self._lasting[model.model, series.version]
                 lasting.settle(before, model)
                 out.state[_key("lasting", model.model, series.version)] = lasting.to_bytes()
+                earlier, names = self._earlier[model.model, series.version], (model.model, series.version)
+                out.state |= {_key("earlier", *names, str(at)): record for at, record in earlier.settle(before).items()}
+                out.removed += [_key("earlier", *names, str(at)) for at in earlier.forget(before - kept_ms(model))]
 
     def _pane(self, key: PaneKey) -> tuple[Pane, int]:
         """A pane merged over its source partitions, in the terms of the reference in force, and its revision."""

@@ -46,6 +46,18 @@ class Judged:
     timed_out: bool = False  # no label will come any more: what has none counts as the model's `missing_label`
     maturities: tuple[float, ...] = ()  # of each of `panes`: the share of the labels that will ever come that is expected by now
     groups: Mapping[str, Pane] = field(default_factory=dict)  # by segment, where several are looked at together
+    newest: int | None = None  # end of the last pane with rows
+    usual: float | None = None  # rows that earlier windows had
+
+    @property
+    def excluded(self) -> str:
+        """Why nobody should judge this time, or ""."""
+        return next((each.why for each in self.model.exclude if each.touches(self.key.start, self.key.end)), "")
+
+    @property
+    def unjudged(self) -> str:
+        """Why no verdict is to be made of any figure, or ""."""
+        return PROVISIONAL if self.provisional else f"excluded: {self.excluded}" if self.excluded else ""
 
     @property
     def coverage(self) -> float:

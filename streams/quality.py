@@ -13,7 +13,7 @@ import numpy as np
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.schemas.results import QualityResult, Verdict
-from driftline.streams.judge import PROVISIONAL, Judged
+from driftline.streams.judge import Judged
 from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, Layout
 from driftline.streams.panes import Pane
 from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, psi, stuck_value, unit_change
@@ -22,6 +22,10 @@ PART_ROWS = 30  # rows of a pane from which a fault in a part of the window is l
 UNLIKELY = 1e-6  # chance below which values that are all alike are no accident
 COARSE = 0.03  # PSI that comes of taking the values of a bin to lie evenly in it
 LARGE = 6.0  # a conversion by this factor or more, or of the sign, is recognised in single panes
+
+
+ROWS = "(rows)"
+TWICE_ROWS, TWICE_BINS = 200, 30  # rows of a pane, and bins in use, whose being all even is no accident (2⁻³⁰)
 
 
 class _Check(NamedTuple):
@@ -33,11 +37,12 @@ class _Check(NamedTuple):
 
 
 def quality(window: Judged) -> list[QualityResult]:
-    """Every check of every feature.
+    """Every check of every feature, and of the window as a whole.
 
     `missing_rate`, `type_error_rate`; of numbers `out_of_range_rate` (outside the reference's range), of categories
     `new_category_rate` (shares of the window's rows) and `categories` (how many occur); `fingerprint`, a fault with its parameter.
-    Rows in panes of another reference are not counted by this one, so they are no part of the whole either.
+    Of the whole, as the feature `(rows)`: `volume`, `freshness` (seconds without events at its end), `duplicated_traffic` (share of the
+    rows that come twice or more). Rows in panes of another reference are not counted by this one, so they are no part of the whole either.
     """
     layout = window.layout
     if layout is None:
@@ -48,21 +53,44 @@ def quality(window: Judged) -> list[QualityResult]:
         n = int(bins.sum()) + missing + errors
         if n:
             rows += [_row(window, layout.names[f], check, n, common) for check in _checks(window, layout, f, bins, missing, errors)]
-    return rows
+    return rows + [_row(window, ROWS, check, window.pane.n, common) for check in _traffic(window) if window.pane.n]
+
+
+def _traffic(window: Judged) -> Iterator[_Check]:
+    """The checks of a window as a whole."""
+    n, usual, policy = window.pane.n, window.usual, window.model.policy
+    factor = max(n / usual, usual / n) if usual and n else 0.0
+    if 1 < policy.volume_change < factor:
+        said = f"{n} rows, where windows of the last week have {usual:g}"
+        yield _Check("volume", float(n), usual, -math.inf, said)
+    else:
+        yield _Check("volume", float(n), usual, math.inf)
+    if window.newest is not None:
+        silence, limit = (window.key.end - window.newest) / 1000, policy.max_silence_ms / 1000
+        yield _Check("freshness", silence, None, limit or math.inf, f"no event in the last {silence:g} seconds of the window")
+    twice = sum(pane.n for pane in window.panes if _comes_twice(pane))
+    if window.panes:
+        yield _Check("duplicated_traffic", twice / n, 0.0, 0.01, f"{100 * twice / n:.0f} % of the rows come twice or more, in pairs alike")
+
+
+def _comes_twice(pane: Pane) -> bool:
+    """Whether every bin of every feature has an even number of rows (or a multiple of three, …): all rows come with a copy."""
+    used = pane.counts[pane.counts > 0]
+    return pane.n >= TWICE_ROWS and int((used < pane.n).sum()) >= TWICE_BINS and int(np.gcd.reduce(used)) > 1
 
 
 def faults_of(checks: Iterable[QualityResult]) -> dict[str, str]:
-    """What is wrong with the data of each feature that has a fault."""
+    """What is wrong with the data of each feature that has a fault; what is wrong with the rows as such says nothing of features."""
     found: dict[str, str] = {}
     for check in checks:
-        if check.verdict == "fault" and (check.feature not in found or check.check == "fingerprint"):
+        if check.verdict == "fault" and check.feature != ROWS and (check.feature not in found or check.check == "fingerprint"):
             found[check.feature] = check.reason
     return found
 
 
 def _row(window: Judged, feature: str, check: _Check, n: int, common: Mapping[str, Any]) -> QualityResult:
     least = window.model.policy.min_samples
-    without = f"{n} rows; {least} are needed" if n < least else PROVISIONAL if window.provisional else ""
+    without = f"{n} rows; {least} are needed" if n < least else window.unjudged
     verdict: Verdict = "insufficient" if without else "fault" if check.value > check.threshold else "ok"
     threshold = check.threshold if math.isfinite(check.threshold) else None
     return QualityResult(

@@ -8,7 +8,7 @@ import numpy as np
 
 from driftline.schemas.results import QualityResult, Verdict
 from driftline.streams.answers import Int64, latency_at
-from driftline.streams.judge import PROVISIONAL, Judged
+from driftline.streams.judge import Judged
 from driftline.streams.stats import wilson
 
 SERVICE = "(service)"
@@ -62,7 +62,7 @@ def latency_quantile(latencies: Int64, quantile: float) -> float:
 def _row(window: Judged, check: str, value: float, threshold: float | None, n: int, ill: bool | None) -> QualityResult:
     """`ill`: whether the value is beyond the threshold; None where nothing is judged."""
     least = window.model.policy.min_samples
-    reason = "" if ill is None else f"{n} rows; {least} are needed" if n < least else PROVISIONAL if window.provisional else ""
+    reason = "" if ill is None else f"{n} rows; {least} are needed" if n < least else window.unjudged
     verdict: Verdict = "undefined" if ill is None else "insufficient" if reason else "fault" if ill else "ok"
     return QualityResult(
         feature=SERVICE, check=check, value=value, reference_value=None, threshold=threshold, n=n, verdict=verdict,

@@ -1,8 +1,9 @@
-"""Where detectors of one library signal on recorded streams, for a few settings of each: run in the library's own environment.
+"""Where detectors of one library signal on given streams, at the setting that keeps a budget: run in the library's own environment.
 
-    python detector_alarms.py driftline|river|frouros STREAMS.npz ALARMS.json
+    python detector_alarms.py driftline|river|frouros STREAMS.npz ALARMS.json BUDGET
 
-Reads arrays of 0 and 1 by name, and `baselines`: each stream's error rate before anything happens. Writes
+Reads arrays of 0 and 1 by name, and `baselines`: each stream's error rate before anything happens. Of each detector's settings the most
+sensitive one is taken that keeps the budget, in false alarms per 10 000 labels, on the streams named "choose/…". Writes
 {detector: {setting: {stream: [indices]}}}. A detector that signalled begins anew.
 """
 
@@ -100,19 +101,35 @@ def frouros(name: str, parameters: dict[str, Any], values: Sequence[int], baseli
 LIBRARIES: dict[str, tuple[Run, Settings]] = {"driftline": (driftline, DRIFTLINE), "river": (river, RIVER), "frouros": (frouros, FROUROS)}
 
 
-def main(library: str, streams: str, target: str) -> None:
+def within(run: Run, name: str, setting: tuple[str, list[Any], dict[str, Any]], quiet: list[tuple[list[int], float]], budget: float) -> Any:
+    """The most sensitive value of the knob that keeps the budget on streams without a change; the least sensitive one where none does."""
+    knob, values, others = setting
+    low, high = 0, len(values) - 1
+    while low < high:
+        middle = (low + high) // 2
+        false = sum(len(list(run(name, {**others, knob: values[middle]}, stream, baseline))) for stream, baseline in quiet)
+        if false <= budget * sum(len(stream) for stream, _ in quiet) / 10_000:
+            high = middle
+        else:
+            low = middle + 1
+    return values[low]
+
+
+def main(library: str, streams: str, target: str, budget: float) -> None:
     run, settings = LIBRARIES[library]
     with np.load(streams) as file:
         given = {name: file[name].tolist() for name in file.files if name != "baselines"}
         baselines = dict(zip(given, file["baselines"].tolist(), strict=True))
+    quiet = [(given[name], baselines[name]) for name in given if name.startswith("choose/")]
     found: dict[str, dict[str, dict[str, list[int]]]] = {}
-    for name, (knob, values, others) in settings.items():
-        for value in values:
-            alarms = {s: list(run(name, {**others, knob: value}, given[s], baselines[s])) for s in given}
-            found.setdefault(name, {})[f"{knob}={value:g}"] = alarms
-        print(f"· {library} {name}", file=sys.stderr, flush=True)
+    for name, setting in settings.items():
+        knob, _, others = setting
+        value = within(run, name, setting, quiet, budget)
+        alarms = {s: list(run(name, {**others, knob: value}, given[s], baselines[s])) for s in given}
+        found[name] = {f"{knob}={value:g}": alarms}
+        print(f"· {library} {name} {knob}={value:g}", file=sys.stderr, flush=True)
     Path(target).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]))

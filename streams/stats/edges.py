@@ -64,6 +64,38 @@ def numeric_edges(values: ArrayLike, bins: int = 32, max_edges: int = MAX_EDGES)
     return _choose(cells, _doane(cells), bins, max_edges)
 
 
+def edges_by(values: ArrayLike, rule: str) -> Floats:
+    """Edges by a rule of one's own, where those of `numeric_edges` are not wanted.
+
+    Parameters
+    ----------
+    values
+        The reference's values, any shape. NaN and infinities are left out.
+    rule
+        `"quantile:N"`: N bins of equal rows; `"doane"`: equal widths by NumPy's rule; or the edges themselves, as `"6, 12, 24"`.
+
+    Returns
+    -------
+    array of float64, shape (edges,)
+        Finite and strictly ascending, at most 64. By a rule, the first is the smallest value and the last lies just above the largest.
+
+    Examples
+    --------
+    >>> edges_by(range(100), "quantile:4")[:-1].tolist(), edges_by([1.0], "65, 18, 30").tolist()
+    ([0.0, 25.0, 50.0, 75.0], [18.0, 30.0, 65.0])
+    """
+    if rule != "doane" and not rule.startswith("quantile:"):
+        return _distinct(np.array([float(edge) for edge in rule.split(",")]))
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    finite = flat[np.isfinite(flat)]
+    value, rows = np.unique(finite if finite.size else np.zeros(1), return_counts=True)
+    with np.errstate(over="ignore"):
+        cells = _Cells(value, np.nextafter(value, np.inf), rows.astype(np.float64))
+    between = _doane(cells) if rule == "doane" else _quantiles(cells, int(rule.removeprefix("quantile:")))
+    ends = np.array([cells.lower[0], cells.upper[-1]])
+    return _distinct(np.concatenate((ends, _thin(np.setdiff1d(between, ends), MAX_EDGES - 2))))
+
+
 def weighted_edges(lower: ArrayLike, upper: ArrayLike, counts: ArrayLike, bins: int = 32, max_edges: int = MAX_EDGES) -> Floats:
     """Edges for a numeric feature that is known as a sketch only: rows counted in buckets `[lower, upper)`.
 

@@ -23,7 +23,7 @@ from driftline.streams.transport.chunk import chunk_of
 T0 = 1_767_571_200_000
 MODEL = Model(
     "m", pane_ms=1_000, windows=(Window(4_000, 4_000), Window(6_000, 2_000)), horizon_ms=5_000, disorder_ms=500, grace_ms=3_000,
-    segments=("region",), learn_windows=1, policy=Policy(min_samples=4, min_coverage=0.3),
+    segments=("region",), learn_windows=1, baselines=("training", "trailing:1m"), policy=Policy(min_samples=4, min_coverage=0.3),
 )  # fmt: skip
 REFERENCE = Reference(
     "m", "1",
@@ -79,7 +79,7 @@ class Tables:
 
     def insert(self, results: Results) -> None:
         for table, names in {
-            "drift_results": ("version", "segment", "window_start", "window_end", "feature", "test"),
+            "drift_results": ("version", "segment", "window_start", "window_end", "feature", "test", "baseline"),
             "performance_results": ("version", "segment", "window_start", "window_end", "metric", "basis"),
             "quality_results": ("version", "segment", "window_start", "window_end", "feature", "check"),
             "feature_panes": ("version", "segment", "pane_start", "feature"),

@@ -72,6 +72,15 @@ def test_a_name_is_enough(tmp_path: Path) -> None:
         ('model = "m"\nfeatures = ["a"]', 2, "features", "this must be a table", "[features]"),
         ('model = "m"\npolicy = 3', 2, "policy", "this must be a table", "[policy]"),
         ('model = "m"\n[policy]\npsi = "high"', 3, "policy.psi", "expected float, got str", "a number above 0"),
+        ('model = "m"\nbaselines = ["yesterday"]', 2, "baselines", "matching regex", "list of texts"),
+        ('model = "m"\n[edges]\nage = "some"', 3, "edges.age", "matching regex", "text in quotes"),
+        (
+            'model = "m"\n[[exclude]]\nbegin = 2026-12-24T00:00:00\nend = 2026-12-25T00:00:00Z\nwhy = "x"',
+            3,
+            "exclude[0].begin",
+            "timezone",
+            "Z",
+        ),
         ('model = "m"\n[policy]\npsi = nan', 3, "policy.psi", "expected float > 0", "a number above 0"),
         ('model = "m"\n[policy]\nmin_coverage = 50', 3, "policy.min_coverage", "<= 1", "at least 0 and at most 1"),
         ('model = "m"\nsegments = [\n  "a",\n  7,\n]', 2, "segments", "expected str, got int", '["region", "plan"]'),
@@ -172,3 +181,16 @@ def test_what_is_written_is_what_is_read(
     )
     expected = Model("m", features=msgspec.convert(features, dict), windows=(Window(pane * factor, pane),), pane_ms=pane)
     assert load_model(file) == expected
+
+
+def test_time_to_leave_out_and_edges_are_read(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(
+        'model = "m"\nbaselines = ["training", "trailing:7d", "version:6"]\n[edges]\nage = "18, 30.5"\n"*" = "quantile:20"\n'
+        '[[exclude]]\nbegin = 2026-12-24T00:00:00Z\nend = 2026-12-27T00:00:00+01:00\nwhy = "Christmas"\n'
+    )
+    model = load_model(tmp_path / "m.toml")
+    assert model.edges == {"age": "18, 30.5", "*": "quantile:20"}
+    christmas = model.exclude[0]
+    assert christmas.why == "Christmas"
+    at = 1_766_530_800_000 + 365 * 86_400_000  # 2026-12-23 23:00 UTC
+    assert [christmas.touches(start, start + 3_600_000) for start in (at, at + 3_600_000, at + 72 * 3_600_000)] == [False, True, False]

@@ -1,0 +1,126 @@
+"""Faults of the data in a window, named with their parameter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from driftline.schemas.config import HOUR_MS, Exclusion, Model, Policy
+from driftline.schemas.results import QualityResult
+from driftline.streams.judge import Judged, WindowKey
+from driftline.streams.layout import Layout
+from driftline.streams.panes import Pane, empty_pane
+from driftline.streams.profile import reference_from_frame
+from driftline.streams.quality import ROWS, faults_of, quality
+
+MODEL = Model("m", features={"weight": "numeric", "celsius": "numeric", "hour": "numeric", "plan": "categorical", "level": "numeric"})
+
+
+def rows(seed: int, n: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    day = np.array([1, 1, 1, 1, 2, 5, 20, 40, 60, 70, 70, 65, 60, 62, 64, 66, 70, 60, 50, 40, 20, 10, 5, 2])
+    return pd.DataFrame(
+        {
+            "weight": rng.normal(70, 15, n), "celsius": rng.normal(10, 8, n), "hour": rng.choice(24, n, p=day / day.sum()),
+            "plan": rng.choice(["basic", "pro"], n, p=[0.7, 0.3]), "level": rng.normal(0.1, 1, n),
+        }
+    )  # fmt: skip
+
+
+LAYOUT = Layout(reference_from_frame(rows(0, 6_000), MODEL, "1"))
+
+
+def pane_of(frame: pd.DataFrame) -> Pane:
+    pane = empty_pane(LAYOUT)
+    pane.add_encoded(LAYOUT, LAYOUT.encode({str(name): frame[name].tolist() for name in frame}, len(frame)), np.arange(len(frame)))
+    return pane
+
+
+def window(*parts: pd.DataFrame, model: Model = MODEL, **others: Any) -> Judged:
+    panes, total = tuple(map(pane_of, parts)), empty_pane(LAYOUT)
+    for pane in panes:
+        total.add(pane)
+    return Judged(WindowKey("m", "1", "", 0, HOUR_MS), model, LAYOUT, total, 1, True, panes, **others)
+
+
+def check_of(judged: Judged, feature: str, check: str) -> QualityResult:
+    return next(row for row in quality(judged) if (row.feature, row.check) == (feature, check))
+
+
+def changed(**columns: Any) -> pd.DataFrame:
+    frame = rows(1, 1_200)
+    return frame.assign(**{name: change(frame[name]) for name, change in columns.items()})
+
+
+@pytest.mark.parametrize(
+    ("feature", "change", "says"),
+    [
+        ("weight", lambda x: x / 0.45359237, "× 2.205 fits: pounds for kilograms?"),
+        ("celsius", lambda x: 1.8 * x + 32, "× 1.8 + 32 fits: Fahrenheit for Celsius?"),
+        ("weight", lambda x: 1000 * x, "× 1000 fits"),
+        ("weight", lambda x: -x, "× -1 fits: the sign was turned?"),
+        ("weight", lambda x: 0 * x + 71, "all 1200 values are 71"),
+        ("plan", lambda x: x.replace("pro", "PRO"), "'pro' is gone and 'PRO' has its share"),
+        ("hour", lambda x: (x + 2) % 24, "turned by +2 h fits: another time zone?"),
+    ],
+)
+def test_a_fault_is_named_with_its_parameter(feature: str, change: Any, says: str) -> None:
+    found = faults_of(quality(window(changed(**{feature: change}))))
+    assert list(found) == [feature]
+    assert says in found[feature]
+
+
+def test_a_conversion_in_the_middle_of_a_window_is_found_in_its_panes() -> None:
+    frame = rows(2, 1_200)
+    late = frame[800:].assign(weight=1000 * frame["weight"][800:])
+    found = faults_of(quality(window(frame[:400], frame[400:800], late)))
+    assert found["weight"].endswith("(in 1 of 3 panes)")
+
+
+def test_true_drift_is_no_fault() -> None:
+    moved = changed(weight=lambda x: x + 12, plan=lambda x: np.where(np.arange(len(x)) % 3 == 0, "pro", x), level=lambda x: 1.4 * x)
+    assert faults_of(quality(window(moved))) == {}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_windows_without_a_fault_have_none(seed: int) -> None:
+    assert {row.verdict for row in quality(window(rows(100 + seed, 1_000), newest=HOUR_MS))} == {"ok"}
+
+
+def test_traffic_that_comes_twice_is_found_by_its_pairs() -> None:
+    frame = rows(3, 700)
+    found = check_of(window(pd.concat([frame, frame]), rows(4, 1_400)), ROWS, "duplicated_traffic")
+    assert (found.verdict, found.value) == ("fault", 0.5)
+    assert found.reason == "50 % of the rows come twice or more, in pairs alike"
+
+
+def test_what_is_wrong_with_the_rows_says_nothing_of_the_features() -> None:
+    frame = rows(3, 700)
+    assert faults_of(quality(window(pd.concat([frame, frame])))) == {}
+
+
+@pytest.mark.parametrize(("usual", "verdict"), [(1_000.0, "ok"), (200.0, "fault"), (5_000.0, "fault"), (None, "ok")])
+def test_far_more_or_fewer_rows_than_usual_are_a_fault_where_the_model_says_so(usual: float | None, verdict: str) -> None:
+    strict = Model("m", features=MODEL.features, policy=Policy(volume_change=3))
+    judged = window(rows(5, 1_000), model=strict, usual=usual)
+    assert check_of(judged, ROWS, "volume").verdict == verdict
+    assert check_of(replace(judged, model=MODEL), ROWS, "volume").verdict == "ok"
+
+
+def test_silence_at_the_end_of_a_window_is_told_and_judged_where_the_model_says_so() -> None:
+    strict = Model("m", features=MODEL.features, policy=Policy(max_silence_ms=600_000))
+    judged = window(rows(6, 1_000), model=strict, newest=HOUR_MS - 700_000)
+    found = check_of(judged, ROWS, "freshness")
+    assert (found.value, found.verdict, found.reason) == (700.0, "fault", "no event in the last 700 seconds of the window")
+    assert check_of(replace(judged, model=MODEL), ROWS, "freshness").verdict == "ok"
+
+
+def test_an_excluded_time_is_told_and_has_no_verdict() -> None:
+    holiday = Exclusion(datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 2, tzinfo=UTC), "New Year")
+    judged = window(changed(weight=lambda x: -x), model=Model("m", features=MODEL.features, exclude=(holiday,)))
+    assert {(row.verdict, row.reason) for row in quality(judged)} == {("insufficient", "excluded: New Year")}
