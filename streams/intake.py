@@ -7,159 +7,79 @@ chunk ──► decode ──► check: known model? fits its task? time? key? �
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from driftline.schemas.config import Model
 from driftline.schemas.errors import Rejected
 from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction, parse_time, text_of
+from driftline.streams import kernels
 from driftline.streams.answers import SCORE_BINS, latency_bins
-from driftline.streams.columns import hash_ids
-from driftline.streams.join import Int64, OutcomeRows, PredictionRows
+from driftline.streams.batch import Batch, Codes, DeadLetter, Outcomes, Predictions, Rows, Topic, merged
+from driftline.streams.columnar import Columnar
+from driftline.streams.columns import fingerprints, hash_ids
+from driftline.streams.join import OutcomeRows, PredictionRows
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk
+from driftline.streams.values import EventValues
 
 Event = TypeVar("Event", Prediction, Outcome)
-Topic = Literal["predictions", "outcomes"]
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """Record `index` of the chunk cannot be used."""
-
-    index: int
-    why: Rejected
-
-
-class Codes:
-    """Texts (or tuples of them) ↔ small integers, in order of appearance.
-
-    >>> codes = Codes()
-    >>> codes["a"], codes["b"], codes["a"], codes.names
-    (0, 1, 0, ['a', 'b'])
-    """
-
-    def __init__(self) -> None:
-        self.names: list[Any] = []
-        self._codes: dict[Any, int] = {}
-        self._free: list[int] = []
-
-    def __getitem__(self, name: Any) -> int:
-        code = self._codes.get(name)
-        if code is None:
-            code = self._codes[name] = self._free.pop() if self._free else len(self.names)
-            self.names[code : code + 1] = [name]
-        return code
-
-    def keep(self, used: Iterable[int]) -> None:
-        """Forget all names but those of these codes; the others' codes will be given to other names."""
-        kept = set(used)
-        for name, code in [item for item in self._codes.items() if item[1] not in kept]:
-            del self._codes[name]
-            self.names[code] = ""
-            self._free.append(code)
-
-    def __len__(self) -> int:
-        return len(self._codes)
-
-    def of(self, names: Iterable[Any]) -> Int64:
-        """The codes of names, as an array."""
-        return np.array([self[name] for name in names], np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """Usable predictions of one model out of a chunk, in offset order.
-
-    `rows` has codes of its own for `version`, `segments` and, but for a regression, `predicted`: places in `versions`, `segments` and
-    `classes`. `index` is the number of each in its chunk; `latency` and `failed` are as in `AnswerRows`.
-    """
-
-    model: str
-    index: Int64
-    rows: PredictionRows
-    versions: list[str]
-    classes: list[str]
-    segments: list[tuple[str, ...]]
-    latency: Int64
-    failed: Int64
-    events: Sequence[Prediction]
-
-    def since(self, offset: int) -> Predictions:
-        """Those from `offset` on."""
-        n = int(np.searchsorted(self.rows.offset, offset))
-        rows = PredictionRows(*(getattr(self.rows, name)[n:] for name in PredictionRows.__slots__))
-        latency, failed = self.latency[n:], self.failed[n:]
-        return Predictions(self.model, self.index[n:], rows, self.versions, self.classes, self.segments, latency, failed, self.events[n:])
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """Usable outcomes of one model out of a chunk, in offset order; `rows.label` has codes like those of `Predictions`."""
-
-    model: str
-    index: Int64
-    rows: OutcomeRows
-    classes: list[str]
-
-    def since(self, offset: int) -> Outcomes:
-        """Those from `offset` on."""
-        n = int(np.searchsorted(self.rows.offset, offset))
-        rows = OutcomeRows(*(getattr(self.rows, name)[n:] for name in OutcomeRows.__slots__))
-        return Outcomes(self.model, self.index[n:], rows, self.classes)
-
-
-Rows = TypeVar("Rows", Predictions, Outcomes)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch(Generic[Rows]):
-    """What a chunk holds. `ignored`: offsets of tombstones, which mean nothing here; `unknown`: by the number of its record, the first
-    field of an event that is not known."""
-
-    topic: Topic
-    chunk: Chunk
-    by_model: list[Rows]
-    dead: list[DeadLetter]
-    ignored: Int64
-    unknown: dict[int, str]
 
 
 class Intake:
-    """Decodes and checks chunks by what the registry says of the models."""
+    """Decodes and checks chunks by what the registry says of the models.
+
+    Compiled code, once it is there, reads what it fully understands. The rest, and all that is bad, is for the strict decoder.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     def read_predictions(self, chunk: Chunk) -> Batch[Predictions]:
         """The predictions of a chunk. Raises `Incomplete` where it cannot be said yet whether a model is known."""
-        by_model, dead, unknown = self._read(chunk, decode_prediction)
+        quick = self._quick(chunk, "predictions")
+        by_model, dead, unknown = self._read(chunk, decode_prediction, quick)
         models = [self._predictions(name, rows, chunk) for name, rows in by_model.items()]
+        if quick:
+            models, unknown = _merged(list(quick.predictions()), models), quick.unknown() | unknown
         return Batch("predictions", chunk, models, dead, chunk.offset[chunk.value_start < 0], unknown)
 
     def read_outcomes(self, chunk: Chunk) -> Batch[Outcomes]:
         """The outcomes of a chunk; raises `Incomplete` like `read_predictions`."""
-        by_model, dead, unknown = self._read(chunk, decode_outcome)
+        quick = self._quick(chunk, "outcomes")
+        by_model, dead, unknown = self._read(chunk, decode_outcome, quick)
         models = [self._outcomes(name, rows, chunk) for name, rows in by_model.items()]
+        if quick:
+            models, unknown = _merged(list(quick.outcomes()), models), quick.unknown() | unknown
         return Batch("outcomes", chunk, models, dead, chunk.offset[chunk.value_start < 0], unknown)
 
+    def _quick(self, chunk: Chunk, topic: Topic) -> Columnar | None:
+        reader = kernels.current()
+        return Columnar(reader.read(chunk, topic), topic, self._registry) if reader else None
+
     def _read(
-        self, chunk: Chunk, decode: Callable[[bytes, Callable[[str], object]], Event | Rejected]
+        self, chunk: Chunk, decode: Callable[[bytes, Callable[[str], object]], Event | Rejected], quick: Columnar | None
     ) -> tuple[dict[str, list[tuple[int, Event, int]]], list[DeadLetter], dict[int, str]]:
-        """The usable events of a chunk by model, each with its number in the chunk and its time; the dead letters; `Batch.unknown`."""
+        """The usable events of a chunk by model, each with its number in the chunk and its time; the dead letters; `Batch.unknown`.
+
+        Those that are in `quick` are left out.
+        """
         by_model: dict[str, list[tuple[int, Event, int]]] = {}
-        dead, unknown, met = [], dict[int, str](), list[str]()
-        for i, (value, key, timestamp) in enumerate(zip(chunk.values(), chunk.keys(), chunk.timestamp.tolist(), strict=True)):
+        dead, unknown, met = list[DeadLetter](), dict[int, str](), list[str]()
+        left = range(len(chunk)) if quick is None else np.flatnonzero(~quick.good).tolist()
+        if not left:
+            return by_model, dead, unknown
+        values, keys, timestamps = chunk.values(), chunk.keys(), chunk.timestamp.tolist()
+        for i in left:
+            value = values[i]
             if value is None:
                 continue
             event = decode(value, met.append)
             if met:
                 unknown[i] = met.pop()
-            checked = event if isinstance(event, Rejected) else self._check(event, key, timestamp)
+            checked = event if isinstance(event, Rejected) else self._check(event, keys[i], timestamps[i])
             if isinstance(checked, Rejected):
                 dead.append(DeadLetter(i, checked))
             elif not isinstance(event, Rejected):
@@ -193,11 +113,11 @@ class Intake:
             predicted=np.array([_answer(event.prediction, model, classes) for event in events]),
             bin=np.array([_score_bin(_score(event, model)) for event in events], np.int64),
             segments=segments.of(_segments(event, model) for event in events),
-            fingerprint=np.array([_fingerprint(chunk.value(i)) for i in index.tolist()], np.uint64),
+            fingerprint=fingerprints(chunk.data, chunk.value_start[index], chunk.value_end[index]),
         )
         latency = latency_bins(np.array([event.latency_ms for event in events], np.float64))
         failed = np.array([event.failed for event in events], np.int64)
-        return Predictions(name, index, columns, versions.names, classes.names, segments.names, latency, failed, events)
+        return Predictions(name, index, columns, versions.names, classes.names, segments.names, latency, failed, EventValues(events))
 
     def _outcomes(self, name: str, rows: list[tuple[int, Outcome, int]], chunk: Chunk) -> Outcomes:
         model, classes = self._registry.model(name), Codes()
@@ -209,6 +129,15 @@ class Intake:
             label=np.array([np.nan if e.kind == "retraction" or e.label is None else _answer(e.label, model, classes) for _, e, _ in rows]),
         )
         return Outcomes(name, index, columns, classes.names)
+
+
+def _merged(some: list[Rows], more: list[Rows]) -> list[Rows]:
+    """Batches of the same model as one, in offset order."""
+    by_model = {batch.model: batch for batch in some}
+    for batch in more:
+        other = by_model.get(batch.model)
+        by_model[batch.model] = merged(other, batch) if other else batch
+    return list(by_model.values())
 
 
 def _score(event: Prediction, model: Model) -> float | None:
@@ -275,7 +204,3 @@ def _misfit_ranking(answer: Any, model: Model) -> Rejected | None:
 def _segments(event: Prediction, model: Model) -> tuple[str, ...]:
     """The segments a prediction belongs to, each once: with "g" and "g=a" declared, two of its groups may have one name."""
     return tuple(dict.fromkeys(f"{name}={event.segments[name]}" for name in model.segments if name in event.segments))
-
-
-def _fingerprint(value: bytes | None) -> int:
-    return int.from_bytes(hashlib.blake2b(value or b"", digest_size=8).digest())

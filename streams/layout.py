@@ -53,8 +53,10 @@ class Layout:
         ends = np.cumsum(self.bins + 2)
         self.starts = ends - self.bins - 2
         self.length = int(ends[-1]) if len(ends) else 0
-        self._codes = [{text: i for i, text in enumerate(p.categories)} if isinstance(p, CategoricalProfile) else {} for p in self.profiles]
-        self._edges = [np.array(p.edges) if isinstance(p, NumericProfile) else np.empty(0) for p in self.profiles]
+        self.categories = [
+            {text: i for i, text in enumerate(p.categories)} if isinstance(p, CategoricalProfile) else {} for p in self.profiles
+        ]
+        self.edges = [np.array(p.edges) if isinstance(p, NumericProfile) else np.empty(0) for p in self.profiles]
         self.centre = np.array([p.mean if isinstance(p, NumericProfile) else 0.0 for p in self.profiles])
         spread = [p.m2 / p.n if isinstance(p, NumericProfile) and p.n else 0.0 for p in self.profiles]
         self.scale = np.sqrt(np.where(np.array(spread, np.float64) > 0, spread, 1.0))
@@ -80,13 +82,13 @@ class Layout:
     def _place_numbers(self, f: int, values: Sequence[Any], x: Float64) -> Int64:
         numbers, errors = numeric_column(values)
         x[:, f] = numbers
-        place = np.searchsorted(self._edges[f], numbers, side="right")
+        place = np.searchsorted(self.edges[f], numbers, side="right")
         place[np.isnan(numbers)] = self.bins[f]
         place[errors] = self.bins[f] + 1
         return place
 
     def _place_categories(self, f: int, values: Sequence[Any], novel: list[tuple[int, int, str]]) -> Int64:
-        codes, missing, error = self._codes[f], int(self.bins[f]), int(self.bins[f]) + 1
+        codes, missing, error = self.categories[f], int(self.bins[f]), int(self.bins[f]) + 1
         try:
             place = np.array(list(map(codes.get, values, repeat(-1))), np.int64)
         except TypeError:  # a list cannot be a category

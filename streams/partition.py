@@ -10,24 +10,22 @@ knows rebuild the join and leave the pane as it is.
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected
-from driftline.schemas.events import Prediction
 from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
 from driftline.streams.answers import AnswerRows, LabelRows, RivalRows, losses_of
+from driftline.streams.batch import Batch, Codes, DeadLetter, Outcomes, Predictions, Topic
 from driftline.streams.breaker import Breaker
-from driftline.streams.intake import Batch, Codes, DeadLetter, Intake, Outcomes, Predictions, Topic
+from driftline.streams.intake import Intake
 from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, LabelEffects, OutcomeRows, PredictionRows
-from driftline.streams.layout import PREDICTION, SCORE, Layout
+from driftline.streams.layout import Layout
 from driftline.streams.panes import (
     Fence,
     Pane,
@@ -39,6 +37,7 @@ from driftline.streams.panes import (
 )
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk
+from driftline.streams.values import Values
 
 UNKNOWN_NAMES = 100  # of fields that are not known, kept until somebody says them
 RANKINGS = 10_000  # more than are in use that are kept before they are looked through
@@ -284,7 +283,7 @@ class Partition:
         for what in ("accepted", "duplicate", "late"):
             self.counters[what] += int((getattr(arrivals, what) & new).sum())
         answers = AnswerRows(rows.predicted, rows.bin, batch.latency, batch.failed)
-        self._fold_features(shard, batch.events, rows, answers, np.flatnonzero(arrivals.accepted))
+        self._fold_features(shard, batch, rows, answers, np.flatnonzero(arrivals.accepted))
         self._fold_labels(shard, arrivals.labels)
         shard.join.evict()
         conflict = Rejected("duplicate_conflict", "an earlier prediction of this id and version has other content; the first one counts")
@@ -304,24 +303,20 @@ class Partition:
         shard.join.evict()
         return []
 
-    def _fold_features(
-        self, shard: _Shard, events: Sequence[Prediction], batch: PredictionRows, answers: AnswerRows, accepted: Int64
-    ) -> None:
-        starts = shard.pane_starts(batch.ts)
-        for version in np.unique(batch.version[accepted]).tolist():
-            rows = accepted[batch.version[accepted] == version]
+    def _fold_features(self, shard: _Shard, batch: Predictions, rows: PredictionRows, answers: AnswerRows, accepted: Int64) -> None:
+        starts = shard.pane_starts(rows.ts)
+        for version in np.unique(rows.version[accepted]).tolist():
+            own = accepted[rows.version[accepted] == version]
             name = shard.versions.names[version]
-            layouts = {s: self._registry.layout(shard.model.model, name, s) for s in np.unique(starts[rows]).tolist()}
+            layouts = {s: self._registry.layout(shard.model.model, name, s) for s in np.unique(starts[own]).tolist()}
             for layout in set(layouts.values()):
-                under = rows[np.array([layouts[s] is layout for s in starts[rows].tolist()])]
-                self._fold_under(shard, layout, [events[i] for i in under.tolist()], batch, answers, under)
+                under = own[np.array([layouts[s] is layout for s in starts[own].tolist()])] if len(set(layouts.values())) > 1 else own
+                self._fold_under(shard, layout, batch.values.take(under), rows, answers, under)
 
     def _fold_under(
-        self, shard: _Shard, layout: Layout | None, events: list[Prediction], batch: PredictionRows, answers: AnswerRows, rows: Int64
+        self, shard: _Shard, layout: Layout | None, values: Values, batch: PredictionRows, answers: AnswerRows, rows: Int64
     ) -> None:
         """Fold rows of one version and one reference (or none) into their panes."""
-        columns = _feature_columns(events, layout, shard.model)
-        encoded = layout.encode(columns, len(events)) if layout else None
         offsets = batch.offset[rows]
         for keys, part in shard.slices(batch.version[rows], shard.pane_starts(batch.ts[rows]), batch.segments[rows]):
             for key in keys:
@@ -330,13 +325,8 @@ class Partition:
                     continue
                 pane = self._open(key, layout)
                 self._pend(key).predictions.append(answers.take(rows[fresh]))
-                begun_with = self._registry.by_hash(pane.reference)
-                if begun_with is None:
-                    pane.add_raw(_feature_columns(events, None, shard.model) if layout else columns, fresh, _types(shard.model))
-                elif layout is begun_with and encoded:
-                    pane.add_encoded(layout, encoded, fresh)
-                else:  # a reference was put in force for a time that had already begun
-                    pane.add_encoded(begun_with, begun_with.encode(_feature_columns(events, begun_with, shard.model), len(events)), fresh)
+                # Another than `layout` where a reference was put in force for a time that had already begun.
+                values.fold(pane, self._registry.by_hash(pane.reference), fresh, shard.model)
 
     def _fold_labels(self, shard: _Shard, effects: LabelEffects) -> None:
         """Bring label effects to the panes of the predictions, and losses to the panes of the label times."""
@@ -518,29 +508,3 @@ class Partition:
 def _without_outcomes(floor: Floor) -> Floor:
     """The floor of a model that has no labels: all outcomes there could be are behind it."""
     return replace(floor, outcomes=-NEVER, outcomes_newest=-NEVER)
-
-
-def _types(model: Model) -> dict[str, Any]:
-    """Types for learning: what is configured, and those of the model's own columns."""
-    answer = "numeric" if model.task == "regression" else "categorical"
-    return {**model.features, PREDICTION: answer, SCORE: "numeric"}
-
-
-def _feature_columns(events: list[Prediction], layout: Layout | None, model: Model) -> dict[str, Sequence[Any]]:
-    """One column per feature: those of the reference, or without one all that the events have."""
-    names = layout.names if layout else list(model.features or dict.fromkeys(name for event in events for name in event.features))
-    columns: dict[str, Sequence[Any]] = _transposed(
-        [event.features for event in events], [n for n in names if n not in {PREDICTION, SCORE}]
-    )
-    columns[PREDICTION] = [event.top for event in events]
-    if any(event.score is not None for event in events):
-        columns[SCORE] = [event.score for event in events]
-    return columns
-
-
-def _transposed(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Sequence[Any]]:
-    """Rows of named values as columns, None where a row lacks a name. Rows that lack none, the usual ones, need no look-up in Python."""
-    if len(names) > 1:
-        with contextlib.suppress(KeyError):
-            return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
-    return {name: [row.get(name) for row in rows] for name in names}

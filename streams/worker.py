@@ -23,6 +23,7 @@ from driftline.schemas.errors import DriftlineError
 from driftline.schemas.topics import Topics
 from driftline.sinks.audit import Audit
 from driftline.sinks.sink import Sink
+from driftline.streams import kernels
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.registry import Registry
 from driftline.streams.topology import Pipeline, build
@@ -235,6 +236,7 @@ class Worker:
         wiring = Wiring(app, self._topics, self._partitions, registry, reader, *states, timing.flush_s, self._breaker, audit, identities)
         self._verbs = build(app, wiring, self._sink, self._ready.set)
         await app.start()
+        kernels.prepare()
         audit("worker.started", self._topics.prefix, f"driftline {version('driftline')}, breaker {'on' if self._breaker else 'off'}")
         while not self._stop.is_set() and not app.crashed:
             await asyncio.sleep(0.1)

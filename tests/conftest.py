@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from driftline.schemas.topics import Topic
+from driftline.streams import kernels
 from driftline.streams.transport import topics
 from driftline.streams.transport.embedded import EmbeddedBroker
 
@@ -22,6 +23,15 @@ IN_CI = os.environ.get("CI") == "true"
 # A deadline would measure the machine; under CI a failure must be the same on the next run.
 settings.register_profile("driftline", deadline=None, derandomize=IN_CI, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("driftline")
+
+
+@pytest.fixture(scope="module", params=["strict", "compiled"])
+def either_reader(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A test runs twice: with events decoded by the strict decoder alone, and by compiled code before it."""
+    if request.param == "compiled":
+        kernels.load()
+    yield request.param
+    kernels.unload()
 
 
 @pytest.fixture

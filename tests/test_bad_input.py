@@ -25,6 +25,7 @@ from driftline.streams.partition import Partition
 from driftline.streams.registry import Incomplete, Registry
 from driftline.streams.transport.chunk import Chunk, chunk_of
 
+pytestmark = pytest.mark.usefixtures("either_reader")
 T0 = 1_767_571_200_000
 SECOND, DAY = 1_000, 86_400_000
 NOW = T0 + 10 * SECOND  # the Kafka time stamp of every record, where nothing else is said

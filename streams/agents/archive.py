@@ -12,7 +12,7 @@ from driftline.sinks.sink import Sink
 from driftline.streams.agents.letters import bury
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.archive import archived
-from driftline.streams.intake import Topic
+from driftline.streams.batch import Topic
 from driftline.streams.transport.chunk import Chunk
 
 

@@ -22,8 +22,8 @@ from driftline.streams.agents.archive import Archive
 from driftline.streams.agents.letters import bury
 from driftline.streams.agents.positions import refuse_recreated
 from driftline.streams.agents.wiring import Wiring
+from driftline.streams.batch import Topic
 from driftline.streams.breaker import LIMIT, WINDOW
-from driftline.streams.intake import Topic
 from driftline.streams.panes import Fence, PaneKey, decode_key, encode_key
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Incomplete

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recount import Key, Recount, recount
@@ -25,6 +26,7 @@ from driftline.streams.partition import Partition
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk, chunk_of
 
+pytestmark = pytest.mark.usefixtures("either_reader")
 T0 = 1_767_571_200_000
 MODEL = Model("m", pane_ms=1_000, horizon_ms=8_000, disorder_ms=1_000, grace_ms=2_000, segments=("region",))
 REFERENCE = Reference(

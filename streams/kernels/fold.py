@@ -1,0 +1,201 @@
+"""Values of parsed events into the histograms of a pane, in compiled code. Its twin is `Layout.encode` with `Pane.add_encoded`."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import typeof, types
+from numpy.typing import NDArray
+
+from driftline.schemas.events import text_of
+from driftline.schemas.reference import NumericProfile
+from driftline.streams.kernels.machine import (
+    address,
+    byte,
+    compiled,
+    entry,
+    float64,
+    int32,
+    int64,
+    set_float64,
+    set_int64,
+)
+from driftline.streams.kernels.parse import Parsed
+from driftline.streams.kernels.texts import ANSWER, FEATURE, LIST, NUMBER, PREDICTED, SCORED, TABLE, Table, Texts, intern_number
+from driftline.streams.layout import PREDICTION, SCORE, Layout
+from driftline.streams.panes import NOVEL, Pane
+from driftline.streams.sketch import add_texts
+
+TERMS = 256  # layouts whose terms are kept
+
+
+class Plan(NamedTuple):
+    """A layout for compiled code: addresses. `feature_of` and `place_of` have `size` elements, one a code: -1 for what is not known."""
+
+    features: int
+    starts: int
+    bins: int
+    numeric: int
+    edge: int  # where a feature's edges begin
+    edges: int
+    centre: int
+    scale: int
+    feature_of: int
+    place_of: int
+    size: int
+
+
+class Target(NamedTuple):
+    """Addresses of what is added to, and of room for one number a feature and one a value."""
+
+    counts: int
+    sums: int
+    extremes: int
+    seen: int
+    strange: int
+
+
+@compiled
+def place_of_number(edges: int, low: int, high: int, x: float) -> int:
+    """How many of the edges are at most `x`."""
+    first, n = low, high - low
+    while n > 0:
+        half = n >> 1
+        if float64(edges, first + half) <= x:
+            first += half + 1
+            n -= half + 1
+        else:
+            n = half
+    return first - low
+
+
+@compiled
+def add_number(plan: Plan, to: Target, f: int, x: float) -> None:
+    z = (x - float64(plan.centre, f)) / float64(plan.scale, f)
+    set_float64(to.sums, 2 * f, float64(to.sums, 2 * f) + z)
+    set_float64(to.sums, 2 * f + 1, float64(to.sums, 2 * f + 1) + z * z)
+    if not float64(to.extremes, 2 * f) <= x:
+        set_float64(to.extremes, 2 * f, x)
+    if not float64(to.extremes, 2 * f + 1) >= x:
+        set_float64(to.extremes, 2 * f + 1, x)
+
+
+@compiled
+def add_one(counts: int, at: int) -> None:
+    set_int64(counts, at, int64(counts, at) + 1)
+
+
+_SIGNATURE = types.int64(
+    TABLE, typeof(Plan(*[0] * len(Plan._fields))), typeof(Parsed(*[0] * len(Parsed._fields))), typeof(Target(*[0] * 5)), types.int64,
+    types.int64,
+)  # fmt: skip
+
+
+@entry(_SIGNATURE)
+def fold(t: Table, plan: Plan, p: Parsed, to: Target, rows: int, n: int) -> int:
+    """Add `n` rows of `p`; how many values could not be placed: their numbers are then in `to.strange`."""
+    strange = 0
+    for f in range(plan.features):
+        set_int64(to.seen, f, 0)
+    for i in range(n):
+        r = int64(rows, i)
+        for k in range(int64(p.first, r), int64(p.first, r + 1)):
+            name = int32(p.name, k)
+            f = int32(plan.feature_of, name) if name < plan.size else -1
+            if f < 0:
+                continue
+            add_one(to.seen, f)
+            code, bins = int32(p.code, k), int64(plan.bins, f)
+            place = bins + 1
+            if byte(plan.numeric, f):
+                if code == NUMBER:
+                    x = float64(p.value, k)
+                    place = place_of_number(plan.edges, int64(plan.edge, f), int64(plan.edge, f + 1), x)
+                    add_number(plan, to, f, x)
+            elif code != LIST:
+                if code == NUMBER:
+                    code = intern_number(t, float64(p.value, k), ANSWER if name == PREDICTED else name)
+                place = int32(plan.place_of, code) if 0 <= code < plan.size else -1
+                if place < 0:
+                    set_int64(to.strange, strange, k)
+                    strange += 1
+                    continue
+            add_one(to.counts, int64(plan.starts, f) + place)
+    for f in range(plan.features):
+        missing = int64(plan.starts, f) + int64(plan.bins, f)
+        set_int64(to.counts, missing, int64(to.counts, missing) + n - int64(to.seen, f))
+    return strange
+
+
+class Terms:
+    """A layout in the codes of a table of texts."""
+
+    def __init__(self, layout: Layout, texts: Texts) -> None:
+        self._layout, self._texts = layout, texts
+        own = {PREDICTION: PREDICTED, SCORE: SCORED}
+        names = [own[name] if name in own else texts.code(name.encode(), FEATURE) for name in layout.names]
+        owners = [ANSWER if name == PREDICTED else name for name in names]
+        places = {
+            texts.code(text.encode(), owner): place
+            for owner, categories in zip(owners, layout.categories, strict=True)
+            for text, place in categories.items()
+        }
+        size = texts.size + 1_000
+        self._feature_of, self._place_of = np.full(size, -1, np.int32), np.full(size, -1, np.int32)
+        for f, name in enumerate(names):
+            if name >= 0:  # the table was not full
+                self._feature_of[name] = f
+        for code, place in places.items():
+            if code >= 0:
+                self._place_of[code] = place
+        numeric = np.array([isinstance(profile, NumericProfile) for profile in layout.profiles], np.uint8)
+        edge = np.cumsum([0, *map(len, layout.edges)]).astype(np.int64)
+        self._kept: list[NDArray[Any]] = [
+            layout.starts, layout.bins, numeric, edge, np.concatenate([*layout.edges, np.empty(0)]), layout.centre, layout.scale,
+            self._feature_of, self._place_of,
+        ]  # fmt: skip
+        self._plan = Plan._make([len(names), *map(address, self._kept), size])
+        self._seen = np.empty(len(names), np.int64)
+
+    def fold(self, pane: Pane, parsed: Parsed, rows: NDArray[np.int64]) -> None:
+        """Add rows to a pane of this layout."""
+        rows = np.ascontiguousarray(rows)
+        values = int((parsed.first[rows + 1] - parsed.first[rows]).sum())
+        strange = np.empty(values, np.int64)
+        to = Target(*map(address, (pane.counts, pane.sums, pane.extremes, self._seen, strange)))
+        pane.n += len(rows)
+        n = fold(self._texts.table, self._plan, parsed.addresses(), to, address(rows), len(rows))
+        if n:
+            self._place(pane, parsed, strange[:n])
+
+    def _place(self, pane: Pane, parsed: Parsed, at: NDArray[np.int64]) -> None:
+        """Categories without a place, and numbers that stand for one."""
+        layout = self._layout
+        met = Counter(zip(parsed.name[at].tolist(), parsed.code[at].tolist(), parsed.value[at].tolist(), strict=True))
+        for (name, code, value), n in met.items():
+            f = int(self._feature_of[name])
+            text = text_of(value) if code == NUMBER else self._texts.text(code)
+            place = layout.categories[f].get(text)
+            if place is None:
+                place = int(layout.bins[f]) - 1
+                add_texts(pane.novel.setdefault(layout.names[f], {}), [(text, n)], NOVEL)
+            pane.counts[layout.starts[f] + place] += n
+
+
+class AllTerms:
+    """The terms of layouts, for one table."""
+
+    def __init__(self, texts: Texts) -> None:
+        self._texts = texts
+        self._terms: OrderedDict[str, Terms] = OrderedDict()
+
+    def of(self, layout: Layout) -> Terms:
+        """The terms of one layout."""
+        terms = self._terms.get(layout.hash)
+        if terms is None:
+            terms = self._terms[layout.hash] = Terms(layout, self._texts)
+            if len(self._terms) > TERMS:
+                self._terms.popitem(last=False)
+        return terms

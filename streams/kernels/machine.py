@@ -1,0 +1,147 @@
+"""What compiled code does with memory: loads and stores by address, 128-bit products, leading zeros. For numba only.
+
+Arrays come into compiled code as addresses. An array handed from function to function costs numba a reference count each time, which made
+the parser six times slower, and ten times as long to compile. Whoever calls keeps the arrays alive and says how long they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+import numba
+import numba.extending
+from llvmlite import ir
+from numba import types
+from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def intrinsic(function: Any) -> Any:
+    """A function that says which instructions stand in its place."""
+    return numba.extending.intrinsic(function)
+
+
+def compiled(function: Function) -> Function:
+    """Compiled when code that is compiled calls it, and with that."""
+    made: Function = numba.njit(error_model="numpy")(function)
+    return made
+
+
+def entry(signature: Any) -> Callable[[Function], Function]:
+    """Compiled at once for these types, or found in the cache; Python calls it."""
+
+    def make(function: Function) -> Function:
+        made: Function = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
+        return made
+
+    return make
+
+
+_WORD = ir.IntType(64)
+_LLVM = {"u1": ir.IntType(8), "i4": ir.IntType(32), "i8": _WORD, "u8": _WORD, "f8": ir.DoubleType()}
+_NUMBA = {"u1": types.int64, "i4": types.int64, "i8": types.int64, "u8": types.uint64, "f8": types.float64}
+
+
+def address(array: NDArray[Any]) -> int:
+    """Where the first element of a contiguous array lies."""
+    return int(array.__array_interface__["data"][0])
+
+
+def _pointer(builder: Any, kind: str, base: Any, place: Any, size: int) -> Any:
+    return builder.inttoptr(builder.add(base, builder.mul(place, _WORD(size))), _LLVM[kind].as_pointer())
+
+
+def _load(kind: str, size: int) -> Any:
+    """`load(base, i)`: element `i` of the array of this kind at `base`; integers narrower than 64 bits are widened."""
+
+    @intrinsic
+    def load(_: Any, base: Any, place: Any) -> Any:
+        def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+            value = builder.load(_pointer(builder, kind, args[0], args[1], size), align=1)
+            return builder.zext(value, _WORD) if kind == "u1" else builder.sext(value, _WORD) if kind == "i4" else value
+
+        return _NUMBA[kind](types.int64, types.int64), generate
+
+    return load
+
+
+def _store(kind: str, size: int) -> Any:
+    """`store(base, i, value)`: the opposite of a load."""
+
+    @intrinsic
+    def store(_: Any, base: Any, place: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
+            narrow = builder.trunc(args[2], _LLVM[kind]) if kind in {"u1", "i4"} else args[2]
+            builder.store(narrow, _pointer(builder, kind, args[0], args[1], size), align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, _NUMBA[kind]), generate
+
+    return store
+
+
+Load: TypeAlias = Callable[[int, int], int]
+Store: TypeAlias = Callable[[int, int, Any], None]
+byte: Load = _load("u1", 1)
+int32: Load = _load("i4", 4)
+int64: Load = _load("i8", 8)
+uint64: Callable[[int, int], Any] = _load("u8", 8)
+float64: Callable[[int, int], float] = _load("f8", 8)
+word: Callable[[int, int], Any] = _load("u8", 1)  # eight bytes from byte `i` on, the first the lowest
+set_byte: Store = _store("u1", 1)
+set_int32: Store = _store("i4", 4)
+set_int64: Store = _store("i8", 8)
+set_uint64: Store = _store("u8", 8)
+set_float64: Store = _store("f8", 8)
+
+
+@intrinsic
+def product(_: Any, a: Any, b: Any) -> Any:
+    """The high and the low half of the 128-bit product of two uint64."""
+
+    def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        wide = ir.IntType(128)
+        whole = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        halves = [builder.trunc(builder.lshr(whole, wide(64)), _WORD), builder.trunc(whole, _WORD)]
+        return context.make_tuple(builder, types.UniTuple(types.uint64, 2), halves)
+
+    return types.UniTuple(types.uint64, 2)(types.uint64, types.uint64), generate
+
+
+@intrinsic
+def leading_zeros(_: Any, a: Any) -> Any:
+    """Of a uint64 that is not 0, as int64."""
+
+    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.IntType(1)(1))
+
+    return types.int64(types.uint64), generate
+
+
+def _cast(to: Any, source: Any, llvm: Any) -> Any:
+    @intrinsic
+    def cast(_: Any, value: Any) -> Any:
+        return to(source), lambda _, builder, __, args: builder.bitcast(args[0], llvm)
+
+    return cast
+
+
+as_double = _cast(types.float64, types.uint64, ir.DoubleType())  # of its bits
+as_bits = _cast(types.uint64, types.float64, _WORD)
+
+
+@compiled
+def same(a: int, b: int, n: int) -> bool:
+    """Whether the `n` bytes at `a` are those at `b`."""
+    k = 0
+    while k + 8 <= n:
+        if word(a, k) != word(b, k):
+            return False
+        k += 8
+    while k < n:
+        if byte(a, k) != byte(b, k):
+            return False
+        k += 1
+    return True

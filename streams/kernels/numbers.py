@@ -1,0 +1,110 @@
+"""JSON numbers to the nearest double, where at most 19 digits say what it is; anything else is flagged.
+
+The product with a power of five to 128 bits decides the rounding (Lemire, "Number Parsing at a Gigabyte per Second", 2021).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from driftline.streams.kernels.machine import as_double, byte, compiled, leading_zeros, product
+
+LOWEST, HIGHEST = -280, 280  # decimal exponents taken here; the product can then be neither subnormal nor infinite
+
+
+def _powers_of_five() -> Any:
+    """The leading 128 bits of 5^q, shape (n, 2): those of negative powers rounded up, of positive ones cut off."""
+    rows = []
+    for q in range(LOWEST, HIGHEST + 1):
+        power = 5 ** abs(q)
+        if q < 0:
+            bits = power.bit_length()
+            power = 2 ** ((bits + 127) if q >= -27 else 2 * bits + 128) // power + 1
+        shift = power.bit_length() - 128
+        power = power >> shift if shift > 0 else power << -shift
+        rows.append((power >> 64, power & (2**64 - 1)))
+    return np.array(rows, np.uint64)
+
+
+FIVES = _powers_of_five()
+EXACT = 10.0 ** np.arange(23)
+FLAGGED = -1
+
+
+@compiled
+def double(digits: Any, exponent: int) -> Any:
+    """`digits` · 10^`exponent` rounded to nearest even; `digits` is not 0 and the exponent within the limits."""
+    if digits < np.uint64(9007199254740992) and -22 <= exponent <= 22:
+        exact = float(digits)
+        return exact * EXACT[exponent] if exponent >= 0 else exact / EXACT[-exponent]
+    zeros = leading_zeros(digits)
+    shifted = digits << np.uint64(zeros)
+    high, low = product(shifted, FIVES[exponent - LOWEST, 0])
+    if high & np.uint64(0x1FF) == np.uint64(0x1FF):
+        more, _ = product(shifted, FIVES[exponent - LOWEST, 1])
+        low += more
+        if more > low:
+            high += np.uint64(1)
+    upper = np.int64(high >> np.uint64(63))
+    mantissa = high >> np.uint64(upper + 9)
+    power = ((217706 * exponent) >> 16) + 63 + upper - zeros + 1023
+    halfway = low <= np.uint64(1) and -4 <= exponent <= 23 and mantissa & np.uint64(3) == np.uint64(1)
+    if halfway and mantissa << np.uint64(upper + 9) == high:
+        mantissa &= ~np.uint64(1)
+    mantissa = (mantissa + (mantissa & np.uint64(1))) >> np.uint64(1)
+    if mantissa >= np.uint64(1 << 53):
+        mantissa = np.uint64(1 << 52)
+        power += 1
+    bits = (mantissa & np.uint64((1 << 52) - 1)) | (np.uint64(power) << np.uint64(52))
+    return as_double(bits)
+
+
+@compiled
+def number(i: int, end: int) -> Any:
+    """The number at address `i`: its value; where it ends, or -1 if flagged; and itself if it is an integer below 10^18, or -1."""
+    negative = i < end and byte(i, 0) == 45
+    if negative:
+        i += 1
+    digits, count, exponent, first = np.uint64(0), 0, 0, i
+    while i < end and 48 <= byte(i, 0) <= 57:
+        digits = digits * np.uint64(10) + np.uint64(byte(i, 0) - 48)
+        count += digits != 0
+        i += 1
+    if i == first or (i - first > 1 and byte(first, 0) == 48):
+        return 0.0, FLAGGED, -1
+    integer = True
+    if i < end and byte(i, 0) == 46:
+        integer = False
+        i += 1
+        first = i
+        while i < end and 48 <= byte(i, 0) <= 57:
+            digits = digits * np.uint64(10) + np.uint64(byte(i, 0) - 48)
+            count += digits != 0
+            i += 1
+        if i == first:
+            return 0.0, FLAGGED, -1
+        exponent = first - i
+    if count > 19:
+        return 0.0, FLAGGED, -1
+    if i < end and (byte(i, 0) | 32) == 101:
+        integer = False
+        i += 1
+        down = i < end and byte(i, 0) == 45
+        if i < end and (byte(i, 0) == 43 or byte(i, 0) == 45):
+            i += 1
+        first, power = i, 0
+        while i < end and 48 <= byte(i, 0) <= 57:
+            power = min(power * 10 + byte(i, 0) - 48, 9_999)
+            i += 1
+        if i == first:
+            return 0.0, FLAGGED, -1
+        exponent += -power if down else power
+    if digits == 0:
+        return (-0.0 if negative and not integer else 0.0), i, 0 if integer else -1
+    if not LOWEST <= exponent <= HIGHEST:
+        return 0.0, FLAGGED, -1
+    value = double(digits, exponent)
+    whole = np.int64(digits) if integer and not negative and count <= 18 else -1
+    return (-value if negative else value), i, whole

@@ -1,0 +1,92 @@
+"""A chunk's events as columns, by compiled code, where all of their bytes are understood."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.streams.kernels.fold import AllTerms
+from driftline.streams.kernels.machine import address
+from driftline.streams.kernels.parse import Parsed, grammar, parse, room
+from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
+from driftline.streams.layout import PREDICTION, SCORE, Layout
+from driftline.streams.panes import Pane
+from driftline.streams.transport.chunk import Chunk
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What was understood of a chunk: row r of `parsed` is record r where `parsed.ok`. Its codes are those of `texts`."""
+
+    chunk: Chunk
+    parsed: Parsed
+    texts: Texts
+    terms: AllTerms
+
+    def fold(self, pane: Pane, layout: Layout, rows: Int64) -> None:
+        """Add predictions to a pane of this layout."""
+        self.terms.of(layout).fold(pane, self.parsed, rows)
+
+    def by_feature(self, rows: Int64, wanted: Collection[str]) -> dict[str, Sequence[Any]]:
+        """The values of predictions as `Pane.add_raw` takes them; of the features that are wanted, or of all."""
+        p, texts = self.parsed, self.texts
+        counts = p.first[rows + 1] - p.first[rows]
+        row = np.repeat(np.arange(len(rows)), counts)
+        at = np.arange(len(row)) + np.repeat(p.first[rows] - (np.cumsum(counts) - counts), counts)
+        names, own = p.name[at], {PREDICTED: PREDICTION, SCORED: SCORE}
+        columns = {name: np.full(len(rows), None, object) for name in wanted if name not in own.values()}
+        for code in dict.fromkeys(names.tolist()):
+            name = own.get(code) or texts.text(code)
+            if code not in own and (name in own.values() or (wanted and name not in wanted)):
+                continue
+            mine = names == code
+            column = columns.setdefault(name, np.full(len(rows), None, object))
+            column[row[mine]] = self._values(at[mine])
+        return {name: column.tolist() for name, column in columns.items()}
+
+    def _values(self, at: Int64) -> NDArray[Any]:
+        """Numbers and texts of values; [] for a list of numbers."""
+        codes = self.parsed.code[at]
+        values: NDArray[Any] = self.parsed.value[at].astype(object)
+        for i in np.flatnonzero(codes != NUMBER).tolist():
+            values[i] = [] if codes[i] == LIST else self.texts.text(int(codes[i]))
+        return values
+
+    def unknown(self, row: int) -> str:
+        """The first field that is not known of a record that has one. Of its name, what stands before a backtick."""
+        begin, end = int(self.parsed.unknown[row]), int(self.parsed.unknown_end[row])
+        base = address(np.frombuffer(self.chunk.data, np.uint8))
+        return self.chunk.data[begin - base : end - base].decode().split("`")[0]
+
+
+class Reader:
+    """Reads chunks. What a text means is remembered from one to the next."""
+
+    def __init__(self) -> None:
+        self._renew()
+        self._grammars = {"predictions": grammar("predictions"), "outcomes": grammar("outcomes")}
+
+    def read(self, chunk: Chunk, topic: Literal["predictions", "outcomes"]) -> Columns:
+        """The columns of a chunk."""
+        if self._texts.full:
+            self._renew()
+        texts, n, data = self._texts, len(chunk), np.frombuffer(chunk.data or b"\0", np.uint8)
+        parsed = room(n, len(data))
+        columns = (chunk.key_start, chunk.key_end, chunk.value_start, chunk.value_end)
+        key_start, key_end, start, end = [np.ascontiguousarray(column) for column in columns]
+        parse(
+            texts.table, self._grammars[topic], n, address(data), address(key_start), address(key_end), address(start), address(end),
+            parsed.addresses(), address(texts.memory), texts.stamp,
+        )  # fmt: skip
+        texts.stamp += n
+        return Columns(chunk, parsed, texts, self._terms)
+
+    def _renew(self) -> None:
+        self._texts = Texts()
+        self._terms = AllTerms(self._texts)

@@ -1,0 +1,120 @@
+"""The values of a batch's predictions, on their way into panes: as events, or as compiled code has parsed them. Either way the same."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from driftline.schemas.config import FeatureType, Model
+from driftline.schemas.events import Prediction
+from driftline.streams.join import Int64
+from driftline.streams.layout import PREDICTION, SCORE, Encoded, Layout
+from driftline.streams.panes import Pane
+
+if TYPE_CHECKING:
+    from driftline.streams.kernels.reader import Columns
+
+
+class Values(Protocol):
+    """Features, prediction and score of predictions of one model."""
+
+    def take(self, rows: Int64) -> Values:
+        """Those of these rows, ascending, which are then numbered from 0."""
+
+    def fold(self, pane: Pane, layout: Layout | None, rows: Int64, model: Model) -> None:
+        """Add rows to a pane, by the reference it was begun with, or without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventValues:
+    """Values of decoded events."""
+
+    events: Sequence[Prediction]
+    _encoded: dict[str, Encoded] = field(default_factory=dict)  # by the hash of a layout
+    _raw: list[dict[str, Sequence[Any]]] = field(default_factory=list)
+
+    def take(self, rows: Int64) -> EventValues:
+        """See `Values`."""
+        return EventValues([self.events[i] for i in rows.tolist()])
+
+    def fold(self, pane: Pane, layout: Layout | None, rows: Int64, model: Model) -> None:
+        """See `Values`."""
+        if layout is None:
+            if not self._raw:
+                self._raw.append(_columns(self.events, None, model))
+            pane.add_raw(self._raw[0], rows, _types(model))
+            return
+        encoded = self._encoded.get(layout.hash)
+        if encoded is None:
+            encoded = self._encoded[layout.hash] = layout.encode(_columns(self.events, layout, model), len(self.events))
+        pane.add_encoded(layout, encoded, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedValues:
+    """Values that compiled code has parsed; `rows` are their numbers in the columns of their chunk."""
+
+    columns: Columns
+    rows: Int64
+
+    def take(self, rows: Int64) -> ParsedValues:
+        """See `Values`."""
+        return ParsedValues(self.columns, self.rows[rows])
+
+    def fold(self, pane: Pane, layout: Layout | None, rows: Int64, model: Model) -> None:
+        """See `Values`."""
+        if layout is None:
+            pane.add_raw(self.columns.by_feature(self.rows[rows], model.features), np.arange(len(rows)), _types(model))
+        else:
+            self.columns.fold(pane, layout, self.rows[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class MixedValues:
+    """Values of several kinds: row r is row `at[r]` of `parts[part[r]]`."""
+
+    parts: Sequence[Values]
+    part: Int64
+    at: Int64
+
+    def take(self, rows: Int64) -> MixedValues:
+        """See `Values`."""
+        return MixedValues(self.parts, self.part[rows], self.at[rows])
+
+    def fold(self, pane: Pane, layout: Layout | None, rows: Int64, model: Model) -> None:
+        """See `Values`."""
+        for number, values in enumerate(self.parts):
+            own = self.at[rows[self.part[rows] == number]]
+            if len(own):
+                values.fold(pane, layout, own, model)
+
+
+def _types(model: Model) -> dict[str, FeatureType]:
+    """Types for learning: what is configured, and those of the model's own columns."""
+    answer: FeatureType = "numeric" if model.task == "regression" else "categorical"
+    return {**model.features, PREDICTION: answer, SCORE: "numeric"}
+
+
+def _columns(events: Sequence[Prediction], layout: Layout | None, model: Model) -> dict[str, Sequence[Any]]:
+    """One column per feature: those of the reference, or without one all that the events have."""
+    names = layout.names if layout else list(model.features or dict.fromkeys(name for event in events for name in event.features))
+    columns: dict[str, Sequence[Any]] = _transposed(
+        [event.features for event in events], [n for n in names if n not in {PREDICTION, SCORE}]
+    )
+    columns[PREDICTION] = [event.top for event in events]
+    if any(event.score is not None for event in events):
+        columns[SCORE] = [event.score for event in events]
+    return columns
+
+
+def _transposed(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Sequence[Any]]:
+    """Rows of named values as columns, None where a row lacks a name. Rows that lack none, the usual ones, need no look-up in Python."""
+    if len(names) > 1:
+        with contextlib.suppress(KeyError):
+            return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
+    return {name: [row.get(name) for row in rows] for name in names}
