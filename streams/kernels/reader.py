@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from driftline.streams.kernels.fold import AllTerms
 from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import Parsed, grammar, parse, room
+from driftline.streams.kernels.records import Records, records_of
 from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
 from driftline.streams.layout import PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane
@@ -86,6 +87,11 @@ class Reader:
         )  # fmt: skip
         texts.stamp += n
         return Columns(chunk, parsed, texts, self._terms)
+
+    @staticmethod
+    def records(body: bytes, n: int, base_offset: int, base_timestamp: int, append_time: int) -> Records | None:
+        """See `records_of`. May be called from any thread."""
+        return records_of(body, n, base_offset, base_timestamp, append_time)
 
     def _renew(self) -> None:
         self._texts = Texts()

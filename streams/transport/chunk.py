@@ -27,7 +27,7 @@ class Chunk:
     offset, timestamp
         int64, shape (n,): ascending offsets; Kafka time stamps in milliseconds.
     data
-        Keys and values, back to back.
+        Keys and values, in order, and perhaps something between them.
     key_start, key_end, value_start, value_end
         int64, shape (n,): positions in `data`. A null key or value (a tombstone) has start -1 and end -1.
     headers

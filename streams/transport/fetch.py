@@ -1,7 +1,7 @@
 """From a fetched block of Kafka record batches to chunks. The one place that knows how aiokafka keeps what it fetched.
 
-A block is all that one fetch brought of one partition. aiokafka's own readers check its CRCs, decompress it and find its
-records; only the last step, an object per record, is replaced by columns.
+A block is all that one fetch brought of one partition. aiokafka's own readers check its CRCs and know its transactions; its records are
+found by compiled code (`raw`), or by those readers where that is not ready or does not understand a batch.
 """
 
 from __future__ import annotations
@@ -13,23 +13,35 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
+import aiokafka.consumer.fetcher as aiokafka_fetcher
 import numpy as np
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from driftline.streams.transport.chunk import Chunk, Headers
+from driftline.streams.transport.chunk import Chunk
+from driftline.streams.transport.raw import Piece, Row, length_at, piece_of, quick_piece
 
 CHUNK_BYTES = 4 << 20
 _STEP = 256  # records read between two looks at the size, at most
 _FIELDS = attrgetter("offset", "timestamp", "key", "value", "headers")
 
-Row = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
+_NOTHING = np.empty(0, np.int64)
 
 
 def chunk_lanes(fetcher: Fetcher, topics: frozenset[str], chunk_records: int) -> None:
     """From now on `fetcher` hands out chunks of `topics`; other topics stay as they are. Call it before the first fetch."""
     fetcher._records = _Blocks(topics, chunk_records)
+    aiokafka_fetcher.MemoryRecords = _Kept
+
+
+class _Kept(MemoryRecords):  # type: ignore[misc]  # compiled, without types
+    """Record batches, with the bytes they are read from."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.data = data
 
 
 class _Blocks(OrderedDict[TopicPartition, Any]):
@@ -55,32 +67,33 @@ def chunks(records: PartitionRecords, chunk_records: int, chunk_bytes: int = CHU
     `records.next_fetch_offset` is the end of the chunk whenever one is handed out: aiokafka takes the partition's position from it.
     """
     part = _Part(records._tp, records.next_fetch_offset)
-    for batch in _readable_batches(records):
-        for rows in _steps(batch, min(_STEP, chunk_records)):
-            if rows[0][0] < records.next_fetch_offset:  # the fetch began inside the batch
-                rows = [row for row in rows if row[0] >= records.next_fetch_offset]  # noqa: PLW2901
-            if not rows:
-                continue
-            part.add(rows)
-            records.next_fetch_offset = rows[-1][0] + 1
-            if part.n >= chunk_records or part.size >= chunk_bytes:
-                chunk = part.chunk(records.next_fetch_offset)
-                part = _Part(records._tp, chunk.end)
-                yield chunk
+    for batch, raw in _readable_batches(records):
+        for whole in _pieces(batch, raw):
+            piece = whole.since(records.next_fetch_offset)  # the fetch may have begun inside the batch
+            while len(piece):
+                head, piece = piece.cut(piece.fitting(chunk_records - part.n, chunk_bytes - part.size))
+                part.add(head)
+                records.next_fetch_offset = int(head.offset[-1]) + 1
+                if part.n >= chunk_records or part.size >= chunk_bytes:
+                    chunk = part.chunk(records.next_fetch_offset)
+                    part = _Part(records._tp, chunk.end)
+                    yield chunk
         # Offsets at the end of a batch may have been compacted away.
         records.next_fetch_offset = batch.next_offset
     if part.first < records.next_fetch_offset:
         yield part.chunk(records.next_fetch_offset)
 
 
-def _readable_batches(records: PartitionRecords) -> Iterator[Any]:
+def _readable_batches(records: PartitionRecords) -> Iterator[tuple[Any, tuple[bytes, int, int] | None]]:
     """The batches of a block, without control batches and, when reading committed records only, aborted transactions.
 
-    The rules are those of `PartitionRecords._unpack_records`, whose place this takes.
+    Beside each: the bytes of the block, and where in them the batch lies, where they are known. The rules are those of `PartitionRecords._unpack_records`, whose place this takes.
     """
     blocks, committed_only = records._records, records._isolation_level == READ_COMMITTED
+    data, end = blocks.data if isinstance(blocks, _Kept) else b"", 0
     while blocks.has_next():
         batch = blocks.next_batch()
+        begin, end = end, end + length_at(data, end) if data else 0
         if records._check_crcs and not batch.validate_crc():
             raise CorruptRecordException(f"a record batch of {records._tp} at offset {batch.base_offset} does not match its CRC")
         if committed_only and batch.producer_id is not None:
@@ -93,56 +106,43 @@ def _readable_batches(records: PartitionRecords) -> Iterator[Any]:
         if batch.is_control_batch or aborted:
             records.next_fetch_offset = batch.next_offset
         else:
-            yield batch
+            yield batch, (data, begin, end) if data else None
 
 
-def _steps(batch: Any, size: int) -> Iterator[list[Row]]:
-    """The records of a batch, `size` at a time."""
+def _pieces(batch: Any, raw: tuple[bytes, int, int] | None) -> Iterator[Piece]:
+    """The records of a batch, by compiled code at once, or by aiokafka's reader some at a time."""
+    quick = quick_piece(*raw) if raw else None
+    if quick:
+        yield quick
+        return
     rows: Iterator[Row] = map(_FIELDS, batch)
-    while len(step := list(islice(rows, size))) == size:
-        yield step
+    while len(step := list(islice(rows, _STEP))) == _STEP:
+        yield piece_of(step)
     if step:  # a batch that has ended must not be asked again: its reader would run past the end
-        yield step
+        yield piece_of(step)
 
 
 @dataclass(slots=True)
 class _Part:
-    """The columns of a chunk in the making."""
+    """A chunk in the making."""
 
     tp: TopicPartition
     first: int
     n: int = 0
-    offsets: list[int] = field(default_factory=list)
-    timestamps: list[int] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)  # of key, value, key, value …; -1 is null
-    data: bytearray = field(default_factory=bytearray)
-    headers: list[Headers] = field(default_factory=list)
+    size: int = 0
+    pieces: list[Piece] = field(default_factory=list)
 
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def add(self, rows: list[Row]) -> None:
-        offsets, timestamps, keys, values, headers = zip(*rows, strict=True)
-        parts: list[bytes | None] = [part for pair in zip(keys, values, strict=True) for part in pair]
-        if None in parts:
-            self.lengths += [-1 if part is None else len(part) for part in parts]
-            self.data += b"".join([part or b"" for part in parts])
-        else:
-            self.lengths += map(len, parts)  # type: ignore[arg-type]  # no part is None
-            self.data += b"".join(parts)  # type: ignore[arg-type]
-        self.n += len(rows)
-        self.offsets += offsets
-        self.timestamps += timestamps
-        self.headers += [tuple((name, value or b"") for name, value in row) if row else () for row in headers]
+    def add(self, piece: Piece) -> None:
+        alone = piece.alone()
+        self.pieces.append(alone.moved(self.size, alone.data))
+        self.n += len(piece)
+        self.size += len(alone.data)
 
     def chunk(self, end: int) -> Chunk:
-        lengths = np.array(self.lengths, np.int64)
-        ends = np.cumsum(np.maximum(lengths, 0))
-        starts = np.where(lengths < 0, -1, ends - lengths)
-        ends = np.where(lengths < 0, -1, ends)
-        return Chunk(
-            self.tp.topic, self.tp.partition, self.first, end,
-            np.array(self.offsets, np.int64), np.array(self.timestamps, np.int64), bytes(self.data),
-            starts[0::2].copy(), ends[0::2].copy(), starts[1::2].copy(), ends[1::2].copy(), self.headers,
-        )  # fmt: skip
+        columns = ("offset", "timestamp", "key_start", "key_end", "value_start", "value_end")
+        offset, timestamp, *places = (
+            np.concatenate([_NOTHING, *(getattr(piece, name) for piece in self.pieces)]) for name in columns
+        )
+        headers = [each for piece in self.pieces for each in piece.headers]
+        data = b"".join([piece.data for piece in self.pieces])
+        return Chunk(self.tp.topic, self.tp.partition, self.first, end, offset, timestamp, data, *places, headers)

@@ -11,15 +11,15 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchRes
 from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.fetch import chunks
+from driftline.streams.transport.fetch import _Kept, chunks
 
+pytestmark = pytest.mark.usefixtures("either_reader")
 TP = TopicPartition("predictions", 3)
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 ABORT, COMMIT = 0, 1
@@ -75,7 +75,7 @@ def fetched(log: list[Batch], position: int = 0, level: int = READ_COMMITTED, *,
         base += batch.length
     if corrupt:
         data = data[:-1] + bytes([data[-1] ^ 1])
-    return PartitionRecords(TP, MemoryRecords(data), aborted, position, None, None, True, level)
+    return PartitionRecords(TP, _Kept(data), aborted, position, None, None, True, level)
 
 
 def rows(chunk: Chunk) -> list[tuple[int, int, bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]:

@@ -1,0 +1,97 @@
+"""Where the records of a Kafka record batch (format 2) lie in its bytes, in compiled code."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import typeof, types
+from numpy.typing import NDArray
+
+from driftline.streams.kernels.machine import address, byte, compiled, entry, set_int64
+
+BAD = -1
+
+
+class Records(NamedTuple):
+    """Records of a batch; int64, shape (n,). Positions are those in its bytes; a null key or value is from -1 to -1.
+
+    `header` is where the headers begin with their count, -1 without any; `stop` where the record ends.
+    """
+
+    offset: Any
+    timestamp: Any
+    key_start: Any
+    key_end: Any
+    value_start: Any
+    value_end: Any
+    header: Any
+    stop: Any
+
+
+@compiled
+def varint(data: int, i: int, end: int) -> Any:
+    """A zigzag number of at most ten bytes, and where it ends; `BAD` if it does not."""
+    value, shift = np.uint64(0), np.uint64(0)
+    while i < end and shift < np.uint64(70):
+        b = byte(data, i)
+        i += 1
+        value |= np.uint64(b & 127) << shift
+        shift += np.uint64(7)
+        if b < 128:
+            return np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1)), i
+    return 0, BAD
+
+
+@compiled
+def stretch(data: int, i: int, end: int, n: int, start: int, stop: int) -> int:
+    """Note where the bytes at `i` lie, with their length before them; where they end."""
+    length, i = varint(data, i, end)
+    if i < 0 or length > end - i:
+        return BAD
+    set_int64(start, n, i if length >= 0 else -1)
+    set_int64(stop, n, i + length if length >= 0 else -1)
+    return i + max(length, 0)
+
+
+_SIGNATURE = types.boolean(*[types.int64] * 6, typeof(Records(*[0] * 8)))
+
+
+@entry(_SIGNATURE)
+def index(data: int, size: int, n: int, base_offset: int, base_timestamp: int, append_time: int, to: Records) -> bool:
+    """Fill `to` from the `n` records in `size` bytes; False if they are not what they must be. `append_time`: of all records, or -1."""
+    i = 0
+    for k in range(n):
+        length, i = varint(data, i, size)
+        end = i + length
+        if i < 0 or length < 0 or end > size:
+            return False
+        i += 1  # attributes, which have no meaning
+        delta, i = varint(data, i, end)
+        if i < 0:
+            return False
+        set_int64(to.timestamp, k, base_timestamp + delta if append_time < 0 else append_time)
+        delta, i = varint(data, i, end)
+        if i < 0:
+            return False
+        set_int64(to.offset, k, base_offset + delta)
+        i = stretch(data, i, end, k, to.key_start, to.key_end)
+        if i >= 0:
+            i = stretch(data, i, end, k, to.value_start, to.value_end)
+        if i < 0:
+            return False
+        headers, after = varint(data, i, end)
+        if after < 0 or headers < 0 or (headers == 0 and after != end):
+            return False
+        set_int64(to.header, k, i if headers > 0 else -1)
+        set_int64(to.stop, k, end)
+        i = end
+    return i == size
+
+
+def records_of(body: bytes, n: int, base_offset: int, base_timestamp: int, append_time: int) -> Records | None:
+    """The records in the uncompressed bytes of a batch, or None if they cannot be told apart."""
+    columns: list[NDArray[np.int64]] = [np.empty(n, np.int64) for _ in Records._fields]
+    data = np.frombuffer(body or b"\0", np.uint8)
+    good = index(address(data), len(body), n, base_offset, base_timestamp, append_time, Records._make(map(address, columns)))
+    return Records._make(columns) if good else None
