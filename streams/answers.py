@@ -199,6 +199,8 @@ def latency_bins(latency_ms: Float64) -> Int64:
     >>> latency_bins(np.array([np.nan, 0.0, 1.0, 2.0, 1e300])).tolist()
     [-1, 0, 57, 65, 255]
     """
+    if np.isnan(latency_ms).all():
+        return np.full(len(latency_ms), -1)
     with np.errstate(invalid="ignore", divide="ignore"):
         bins = np.floor(8 * (np.log2(np.maximum(latency_ms, 2**-8)) + 7)) + 1
     return np.where(latency_ms >= 0, np.clip(np.nan_to_num(bins), 0, LATENCY_BINS - 1), -1).astype(np.int64)
@@ -247,7 +249,7 @@ class Answers:
         self.failures += int(rows.failed.sum())
         if model.task in ("regression", "ranking"):
             return
-        codes, place, counts = np.unique(rows.predicted.astype(np.int64), return_inverse=True, return_counts=True)
+        codes, place, counts = _distinct(rows.predicted.astype(np.int64))
         bins = np.bincount(place[rows.bin >= 0] * SCORE_BINS + rows.bin[rows.bin >= 0], minlength=len(codes) * SCORE_BINS)
         for code, count, said in zip(codes.tolist(), counts.tolist(), bins.reshape(-1, SCORE_BINS), strict=True):
             _add_count(self.predicted, names[code], count)
@@ -269,7 +271,7 @@ class Answers:
         for (predicted, actual), net in _net_counts(pairs, rows.sign):
             _add_count(self.confusion, names[predicted] + BETWEEN + names[actual], net)
         true = _came_true(rows, names, model)
-        codes, place = np.unique(pairs[0], return_inverse=True)
+        codes, place, _ = _distinct(pairs[0])
         counts, scored = _zeros(len(codes), 2, SCORE_BINS), rows.bin >= 0
         np.add.at(counts, (place[scored], true[scored], rows.bin[scored]), rows.sign[scored])
         for code, count in zip(codes.tolist(), counts, strict=True):
@@ -368,9 +370,19 @@ def _add_array(into: dict[str, Int64], name: str, counts: Int64) -> None:
         into.pop(name, None)
 
 
+def _distinct(codes: Int64) -> tuple[Int64, Int64, Int64]:
+    """The codes that are there, ascending, the place of each row's among them, and how many rows each has. Codes are small."""
+    counts = np.bincount(codes)
+    there = np.flatnonzero(counts)
+    place = np.zeros(len(counts), np.int64)
+    place[there] = np.arange(len(there))
+    return there, place[codes], counts[there]
+
+
 def _net_counts(pairs: Int64, sign: Int64) -> list[tuple[tuple[int, int], int]]:
     width = int(pairs.max(initial=0)) + 1
-    keys, inverse = np.unique(pairs[0] * width + pairs[1], return_inverse=True)
+    keys = pairs[0] * width + pairs[1]
+    keys, inverse, _ = _distinct(keys) if width < 1_000 else np.unique(keys, return_inverse=True, return_counts=True)
     net = np.zeros(len(keys), np.int64)
     np.add.at(net, inverse, sign)
     return [(divmod(k, width), count) for k, count in zip(keys.tolist(), net.tolist(), strict=True) if count]

@@ -153,6 +153,8 @@ class Columnar:
 
 def _flat(first: Any, rows: Int64) -> tuple[Int64, Int64]:
     """For each of the values of some records, the place of its record in `rows`, and its own place."""
+    if not first[-1]:
+        return rows[:0], rows[:0]
     counts = first[rows + 1] - first[rows]
     row = np.repeat(np.arange(len(rows)), counts)
     return row, np.arange(len(row)) + np.repeat(first[rows] - (np.cumsum(counts) - counts), counts)

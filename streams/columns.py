@@ -7,6 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.streams import kernels
+
 UInt64 = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 
@@ -271,6 +273,9 @@ class HashIndex:
 
     def _slots_of(self, keys: UInt64, column: UInt64) -> Rows:
         """The slot of each key, or the free one at the end of its way."""
+        reader = kernels.current()
+        if reader:
+            return reader.find_slots(self._rows, keys, column)
         slots, steps = self._first(keys), self._steps(keys)
         todo = np.arange(len(keys))
         at = slots

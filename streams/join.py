@@ -602,11 +602,12 @@ def _rounds(keys: UInt64, mask: Bool) -> list[Rows]:
     rows = np.flatnonzero(mask)
     if not len(rows):
         return []
+    ascending = np.sort(keys[rows])
+    if (ascending[1:] != ascending[:-1]).all():
+        return [rows]
     order = np.argsort(keys[rows], kind="stable")
     sorted_keys = keys[rows[order]]
     new = np.concatenate([[True], sorted_keys[1:] != sorted_keys[:-1]])
-    if new.all():
-        return [rows]
     position = np.arange(len(rows))
     occurrence = np.empty(len(rows), np.int64)
     occurrence[order] = position - np.maximum.accumulate(np.where(new, position, 0))

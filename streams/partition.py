@@ -95,7 +95,8 @@ class _Shard:
         """Rows by the panes they belong to: the whole, and one for each declared segment they name."""
         if not len(starts):
             return
-        order = np.lexsort((segments, starts, versions))
+        varying = [column for column in (segments, starts, versions) if (column != column[0]).any()]
+        order = np.lexsort(varying) if varying else np.arange(len(starts))
         table = np.stack([versions[order], starts[order], segments[order]])
         cuts = np.flatnonzero((table[:, 1:] != table[:, :-1]).any(0)) + 1
         for rows in np.split(order, cuts):

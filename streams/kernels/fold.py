@@ -61,14 +61,11 @@ class Target(NamedTuple):
 def place_of_number(edges: int, low: int, high: int, x: float) -> int:
     """How many of the edges are at most `x`."""
     first, n = low, high - low
-    while n > 0:
+    while n > 1:  # without a branch that could be guessed wrong
         half = n >> 1
-        if float64(edges, first + half) <= x:
-            first += half + 1
-            n -= half + 1
-        else:
-            n = half
-    return first - low
+        first += half * (float64(edges, first + half - 1) <= x)
+        n -= half
+    return first - low + (n == 1 and float64(edges, first) <= x)
 
 
 @compiled
