@@ -44,7 +44,7 @@ def varint(data: int, i: int, end: int) -> Any:
 
 
 @compiled
-def stretch(data: int, i: int, end: int, n: int, start: int, stop: int) -> int:
+def stretch(data: int, i: int, end: int, n: int, start: int, stop: int) -> Any:
     """Note where the bytes at `i` lie, with their length before them; where they end."""
     length, i = varint(data, i, end)
     if i < 0 or length > end - i:

@@ -28,6 +28,7 @@ _STEP = 256  # records read between two looks at the size, at most
 _FIELDS = attrgetter("offset", "timestamp", "key", "value", "headers")
 
 _NOTHING = np.empty(0, np.int64)
+_COLUMNS = ("offset", "timestamp", "key_start", "key_end", "value_start", "value_end")
 
 
 def chunk_lanes(fetcher: Fetcher, topics: frozenset[str], chunk_records: int) -> None:
@@ -87,7 +88,8 @@ def chunks(records: PartitionRecords, chunk_records: int, chunk_bytes: int = CHU
 def _readable_batches(records: PartitionRecords) -> Iterator[tuple[Any, tuple[bytes, int, int] | None]]:
     """The batches of a block, without control batches and, when reading committed records only, aborted transactions.
 
-    Beside each: the bytes of the block, and where in them the batch lies, where they are known. The rules are those of `PartitionRecords._unpack_records`, whose place this takes.
+    Beside each: the bytes of the block, and where in them the batch lies, if they are known. The rules are those of
+    `PartitionRecords._unpack_records`, whose place this takes.
     """
     blocks, committed_only = records._records, records._isolation_level == READ_COMMITTED
     data, end = blocks.data if isinstance(blocks, _Kept) else b"", 0
@@ -139,10 +141,10 @@ class _Part:
         self.size += len(alone.data)
 
     def chunk(self, end: int) -> Chunk:
-        columns = ("offset", "timestamp", "key_start", "key_end", "value_start", "value_end")
-        offset, timestamp, *places = (
-            np.concatenate([_NOTHING, *(getattr(piece, name) for piece in self.pieces)]) for name in columns
-        )
+        columns: list[Any] = [np.concatenate([_NOTHING, *(getattr(piece, name) for piece in self.pieces)]) for name in _COLUMNS]
+        offset, timestamp, key_start, key_end, value_start, value_end = columns
         headers = [each for piece in self.pieces for each in piece.headers]
         data = b"".join([piece.data for piece in self.pieces])
-        return Chunk(self.tp.topic, self.tp.partition, self.first, end, offset, timestamp, data, *places, headers)
+        return Chunk(
+            self.tp.topic, self.tp.partition, self.first, end, offset, timestamp, data, key_start, key_end, value_start, value_end, headers
+        )

@@ -51,7 +51,16 @@ class Piece:
 
     def cut(self, n: int) -> tuple[Piece, Piece]:
         """The first `n` records, and the rest."""
-        columns = (self.offset, self.timestamp, self.key_start, self.key_end, self.value_start, self.value_end, self.stop, self.headers)
+        columns: tuple[Any, ...] = (
+            self.offset,
+            self.timestamp,
+            self.key_start,
+            self.key_end,
+            self.value_start,
+            self.value_end,
+            self.stop,
+            self.headers,
+        )
         return Piece(self.data, *(column[:n] for column in columns)), Piece(self.data, *(column[n:] for column in columns))
 
     def alone(self) -> Piece:
@@ -62,8 +71,9 @@ class Piece:
 
     def moved(self, by: int, data: bytes) -> Piece:
         """The same records at places in other bytes."""
-        places = {name: getattr(self, name) for name in ("key_start", "key_end", "value_start", "value_end")}
-        return replace(self, data=data, stop=self.stop + by, **{name: np.where(at < 0, -1, at + by) for name, at in places.items()})
+        places: dict[str, Any] = {name: getattr(self, name) for name in ("key_start", "key_end", "value_start", "value_end")}
+        moved: dict[str, Any] = {name: np.where(at < 0, -1, at + by) for name, at in places.items()}
+        return replace(self, data=data, stop=self.stop + by, **moved)
 
 
 def piece_of(rows: list[Row]) -> Piece:
@@ -125,15 +135,18 @@ def _decompressed(codec: int, data: bytes) -> bytes | None:
 
 
 def _headers(body: bytes, at: int, end: int) -> Headers | None:
-    """The headers at `at`, with their count before them."""
-    n, at = _varint(body, at)
+    """The headers at `at`, with their count before them; None if they do not end at `end`."""
     out = []
-    for _ in range(n):
-        length, at = _varint(body, at)
-        name, at = body[at : at + length], at + length
-        length, at = _varint(body, at)
-        value, at = body[at : at + max(length, 0)], at + max(length, 0)
-        out.append((name.decode(), value))
+    try:
+        n, at = _varint(body, at)
+        for _ in range(n):
+            length, at = _varint(body, at)
+            name, at = body[at : at + length], at + length
+            length, at = _varint(body, at)
+            value, at = body[at : at + max(length, 0)], at + max(length, 0)
+            out.append((name.decode(), value))
+    except (IndexError, UnicodeDecodeError):
+        return None
     return tuple(out) if at == end else None
 
 

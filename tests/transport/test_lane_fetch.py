@@ -16,8 +16,10 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.streams import kernels
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.fetch import _Kept, chunks
+from driftline.streams.transport.raw import quick_piece
 
 pytestmark = pytest.mark.usefixtures("either_reader")
 TP = TopicPartition("predictions", 3)
@@ -90,6 +92,20 @@ def test_every_codec_is_read(codec: int) -> None:
     values = [b"value %d " % i * 20 for i in range(50)]
     [chunk] = chunks(fetched([plain(*values, codec=codec)]), 100)
     assert chunk.values() == values
+
+
+@pytest.mark.parametrize("codec", [0, 1, 3, 4])
+def test_compiled_code_reads_the_usual_codecs_and_leaves_what_it_cannot_read(codec: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_reader", kernels.current())  # as it was, afterwards
+    data = plain(b"a" * 100, None, codec=codec).encode(7)
+    kernels.load()
+    piece = quick_piece(data, 0, len(data))
+    assert piece is not None
+    assert (piece.offset.tolist(), len(piece.headers)) == ([7, 8], 2)
+    for end in range(len(data)):
+        assert quick_piece(data, 0, end) is None
+    kernels.unload()
+    assert quick_piece(data, 0, len(data)) is None
 
 
 def test_batches_of_a_block_become_one_chunk() -> None:

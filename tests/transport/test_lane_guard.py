@@ -51,6 +51,7 @@ SIGNATURES: dict[Callable[..., Any], list[str]] = {
 WORDS: list[tuple[Any, list[str], str]] = [
     (fetcher.Fetcher.__init__, ["self._records = collections.OrderedDict()"], "the lane puts its own mapping in this place"),
     (fetcher.Fetcher._proc_fetch_request, ["self._records[tp] = FetchResult("], "blocks are switched to chunks as they are stored"),
+    (fetcher.Fetcher._proc_fetch_request, ["records = MemoryRecords(part_data[-1])"], "the lane keeps the bytes of a block"),
     (fetcher.FetchResult, ["self._partition_records", "consumed_to(self._partition_records.next_fetch_offset)"], "positions come from it"),
     (
         fetcher.PartitionRecords,
