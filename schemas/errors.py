@@ -11,7 +11,7 @@ from dataclasses import dataclass
 DEAD_LETTER_CODES: dict[str, str] = {
     "empty": "the value has no bytes",
     "not_object": "the value is JSON, but not an object",
-    "malformed": "the value is not JSON",
+    "malformed": "the value is not JSON, or, where its header says so, no Arrow stream",
     "encoding": "the value is not UTF-8, or begins with a byte order mark",
     "wire_format": "the value is binary (a schema registry's header, an Arrow stream); plain JSON is expected",
     "too_deep": "objects and lists are nested more than 32 levels deep",
@@ -27,6 +27,7 @@ DEAD_LETTER_CODES: dict[str, str] = {
     "too_many_features": "an event has more features than the limit",
     "no_key": "the record has no Kafka key; it must be the prediction's id",
     "wrong_key": "the record's Kafka key is not the prediction's id in UTF-8",
+    "wrong_partition": "a row of a batch belongs to another partition, by Kafka's own hash of its id",
     "unknown_model": "no configuration and no registry entry names this model",
     "unknown_class": "the prediction or label is none of the classes that the model's file lists",
     "unknown_field_value": "a field has a value outside its list",

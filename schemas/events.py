@@ -222,7 +222,10 @@ _UNREADABLE: tuple[tuple[Callable[[bytes], object], Rejected], ...] = (
             "JSON Schema is for an extra, driftline[registry], that this version does not have",
         ),
     ),
-    (re.compile(rb"\xff{4}").match, Rejected("wire_format", "the value is an Arrow stream; publish one JSON object a message")),
+    (
+        re.compile(rb"\xff{4}").match,
+        Rejected("wire_format", "the value is an Arrow stream, and no header `content-type: application/vnd.apache.arrow.stream` says so"),
+    ),
     (lambda v: not _is_utf8(v), Rejected("encoding", "the value is not UTF-8")),
     (_NON_FINITE.search, Rejected("non_finite", "a number is NaN or infinite")),
 )

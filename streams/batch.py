@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
+from driftline.schemas.config import Model
 from driftline.schemas.errors import Rejected
+from driftline.schemas.events import text_of
 from driftline.streams.join import Float64, Int64, OutcomeRows, PredictionRows
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.values import MixedValues, Values
@@ -105,40 +107,44 @@ class Outcomes:
 Rows = TypeVar("Rows", Predictions, Outcomes)
 
 
-def merged(a: Rows, b: Rows) -> Rows:
-    """Two batches of one model as one, in offset order."""
-    index = np.concatenate([a.index, b.index])
-    order = np.argsort(index)
-    if isinstance(a, Predictions):
-        assert isinstance(b, Predictions)
-        return _merged_predictions(a, b, index, order)
-    assert isinstance(b, Outcomes)
+def merged(parts: Sequence[Rows]) -> Rows:
+    """Batches of one model as one, in offset order."""
+    order = np.argsort(np.concatenate([part.index for part in parts]), kind="stable")
+    first = parts[0]
+    made: Any = _merged_predictions(parts, order) if isinstance(first, Predictions) else _merged_outcomes(parts, order)
+    return made  # type: ignore[no-any-return]
+
+
+def _merged_outcomes(parts: Sequence[Any], order: Int64) -> Outcomes:
     classes = Codes()
-    labels = [_answers(each.rows.label, each.classes, classes) for each in (a, b)]
-    rows = _columns(a.rows, b.rows, order, label=np.concatenate(labels))
-    return Outcomes(a.model, index[order], OutcomeRows(**rows), classes.names)
+    rows = _columns(parts, order, label=[_answers(each.rows.label, each.classes, classes) for each in parts])
+    return Outcomes(parts[0].model, _joined([each.index for each in parts], order), OutcomeRows(**rows), classes.names)
 
 
-def _merged_predictions(a: Predictions, b: Predictions, index: Int64, order: Int64) -> Predictions:
-    classes, versions, segments, both = Codes(), Codes(), Codes(), (a, b)
+def _merged_predictions(parts: Sequence[Any], order: Int64) -> Predictions:
+    classes, versions, segments = Codes(), Codes(), Codes()
     rows = _columns(
-        a.rows, b.rows, order,
-        predicted=np.concatenate([_answers(each.rows.predicted, each.classes, classes) for each in both]),
-        version=np.concatenate([versions.of(each.versions)[each.rows.version] for each in both]),
-        segments=np.concatenate([segments.of(each.segments)[each.rows.segments] for each in both]),
+        parts, order,
+        predicted=[_answers(each.rows.predicted, each.classes, classes) for each in parts],
+        version=[versions.of(each.versions)[each.rows.version] for each in parts],
+        segments=[segments.of(each.segments)[each.rows.segments] for each in parts],
     )  # fmt: skip
-    part = np.repeat([0, 1], [len(a.index), len(b.index)])
-    at = np.concatenate([np.arange(len(each.index)) for each in both])
-    latency, failed = np.concatenate([a.latency, b.latency]), np.concatenate([a.failed, b.failed])
-    values = MixedValues((a.values, b.values), part[order], at[order])
+    index, latency, failed = (_joined([getattr(each, name) for each in parts], order) for name in ("index", "latency", "failed"))
+    part = np.repeat(np.arange(len(parts)), [len(each.index) for each in parts])
+    at = np.concatenate([np.arange(len(each.index)) for each in parts])
+    values = MixedValues([each.values for each in parts], part[order], at[order])
     return Predictions(
-        a.model, index[order], PredictionRows(**rows), versions.names, classes.names, segments.names, latency[order], failed[order], values
+        parts[0].model, index, PredictionRows(**rows), versions.names, classes.names, segments.names, latency, failed, values
     )
 
 
-def _columns(a: PredictionRows | OutcomeRows, b: PredictionRows | OutcomeRows, order: Int64, **recoded: Any) -> dict[str, Any]:
-    both = {name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in type(a).__slots__}
-    return {name: column[order] for name, column in (both | recoded).items()}
+def _joined(columns: Sequence[Any], order: Int64) -> Any:
+    return np.concatenate(columns)[order]
+
+
+def _columns(parts: Sequence[Any], order: Int64, **recoded: list[Any]) -> dict[str, Any]:
+    names = type(parts[0].rows).__slots__
+    return {name: _joined(recoded.get(name) or [getattr(each.rows, name) for each in parts], order) for name in names}
 
 
 def _answers(codes: Float64, names: list[str], classes: Codes) -> Float64:
@@ -162,3 +168,34 @@ class Batch(Generic[Rows]):
     dead: list[DeadLetter]
     ignored: Int64
     unknown: dict[int, str]
+
+
+def misfit(answer: Any, model: Model) -> Rejected | None:
+    """What is wrong with a prediction or label for the model's task; None stands for a label taken back."""
+    if answer is None:
+        return None
+    if isinstance(answer, list | dict) or model.task == "ranking":
+        return _misfit_ranking(answer, model)
+    shown, number = f"{str(answer)[:60]!r}", isinstance(answer, float)
+    if model.task == "regression":
+        return None if number else Rejected("task_mismatch", f"model {model.model!r} is a regression; {shown} is not a number")
+    if model.classes:
+        known = text_of(answer) in model.classes
+        return None if known else Rejected("unknown_class", f"{shown} is none of the classes in the file of model {model.model!r}")
+    if model.task == "binary" and number and not float(answer).is_integer():
+        return Rejected(
+            "task_mismatch", f"model {model.model!r} is binary; {shown} is no class: put a probability into `score`, or set `task`"
+        )
+    return None
+
+
+def _misfit_ranking(answer: Any, model: Model) -> Rejected | None:
+    if model.task != "ranking":
+        return Rejected("task_mismatch", f"model {model.model!r} is {model.task}; a list or an object is no answer of it")
+    if not isinstance(answer, list | dict | str):
+        return Rejected("task_mismatch", f"model {model.model!r} is a ranking; {str(answer)[:60]!r} is no list of items")
+    if isinstance(answer, list) and len(set(answer)) < len(answer):
+        return Rejected("task_mismatch", f"an item comes twice in a ranking of model {model.model!r}")
+    if isinstance(answer, dict) and min(answer.values(), default=0.0) < 0:
+        return Rejected("task_mismatch", f"model {model.model!r}: a relevance must not be negative")
+    return None

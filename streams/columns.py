@@ -43,6 +43,35 @@ def hash_ids(ids: list[str]) -> UInt64:
     return hashes
 
 
+def stirred(words: UInt64) -> UInt64:
+    """Words of a sum that tells contents apart: every bit of one reaches many of its others."""
+    words = (words ^ (words >> np.uint64(32))) * _STIR
+    return words ^ (words >> np.uint64(29))
+
+
+def partitions_of(ids: list[str]) -> Rows:
+    """Kafka's own hash of keys, murmur2, positive; an id belongs to its remainder by the number of partitions.
+
+    >>> (partitions_of(["req-8f3a", "a", ""]) % 4).tolist()
+    [0, 3, 1]
+    """
+    parts = [text.encode() for text in ids]
+    lengths = np.array([len(part) for part in parts], np.uint32)
+    data = np.zeros((len(parts), int(lengths.max(initial=0)) // 4 + 1), "<u4")
+    flat = data.view(np.uint8)
+    for row, part in enumerate(parts):
+        flat[row, : len(part)] = np.frombuffer(part, np.uint8)
+    m, h = np.uint32(0x5BD1E995), np.uint32(0x9747B28C) ^ lengths
+    for j in range(data.shape[1]):
+        k = data[:, j] * m
+        k = (k ^ (k >> np.uint32(24))) * m
+        left = lengths.astype(np.int64) - 4 * j
+        tail = np.where((left > 0) & (left < 4), (h ^ data[:, j]) * m, h)
+        h = np.where(left >= 4, (h * m) ^ k, tail)
+    h = (h ^ (h >> np.uint32(13))) * m
+    return ((h ^ (h >> np.uint32(15))) & np.uint32(0x7FFFFFFF)).astype(np.int64)
+
+
 def _mix(h: UInt64) -> UInt64:
     """The finaliser of MurmurHash3: every input bit reaches every output bit."""
     h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
@@ -71,9 +100,7 @@ def fingerprints(data: bytes, start: Rows, end: Rows) -> UInt64:
     beyond = np.maximum(8 * (place + 1) - np.repeat(lengths, words), 0).astype(np.uint64) * np.uint64(8)
     word = word << beyond >> beyond
     word += (place + 1).astype(np.uint64) * _ONE_WORD
-    word = (word ^ (word >> np.uint64(32))) * _STIR
-    word ^= word >> np.uint64(29)
-    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(word, dtype=np.uint64)])
+    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(stirred(word), dtype=np.uint64)])
     return _mix(lengths.astype(np.uint64) + total[first + words] - total[first])
 
 

@@ -8,16 +8,17 @@ chunk ──► decode ──► check: known model? fits its task? time? key? �
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from driftline.schemas.config import Model
 from driftline.schemas.errors import Rejected
 from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction, parse_time, text_of
-from driftline.streams import kernels
+from driftline.streams import arrow, kernels
 from driftline.streams.answers import SCORE_BINS, latency_bins
-from driftline.streams.batch import Batch, Codes, DeadLetter, Outcomes, Predictions, Rows, Topic, merged
+from driftline.streams.batch import Batch, Codes, DeadLetter, Outcomes, Predictions, Rows, Topic, merged, misfit
 from driftline.streams.columnar import Columnar
 from driftline.streams.columns import fingerprints, hash_ids
 from driftline.streams.join import OutcomeRows, PredictionRows
@@ -28,72 +29,116 @@ from driftline.streams.values import EventValues
 Event = TypeVar("Event", Prediction, Outcome)
 
 
+@dataclass(slots=True)
+class _Columns(Generic[Rows]):
+    """What was found in a chunk beside what compiled code read. `batches`: numbers of the records that are batches."""
+
+    rows: list[Rows] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    unknown: dict[int, str] = field(default_factory=dict)
+    batches: set[int] = field(default_factory=set)
+
+
 class Intake:
     """Decodes and checks chunks by what the registry says of the models.
 
     Compiled code, once it is there, reads what it fully understands. The rest, and all that is bad, is for the strict decoder.
     """
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, partitions: int | None = None) -> None:
+        self._registry, self._partitions = registry, partitions
 
     def read_predictions(self, chunk: Chunk) -> Batch[Predictions]:
         """The predictions of a chunk. Raises `Incomplete` where it cannot be said yet whether a model is known."""
+        columns: _Columns[Predictions] = _Columns()
+        self._read_batches(chunk, "predictions", arrow.predictions, columns)
         quick = self._quick(chunk, "predictions")
-        by_model, dead, unknown = self._read(chunk, decode_prediction, quick)
-        models = [self._predictions(name, rows, chunk) for name, rows in by_model.items()]
-        if quick:
-            models, unknown = _merged(list(quick.predictions()), models), quick.unknown() | unknown
-        return Batch("predictions", chunk, models, dead, chunk.offset[chunk.value_start < 0], unknown)
+        by_model = self._read(chunk, decode_prediction, quick, columns)
+        rows = [*quick.predictions()] if quick else []
+        rows += [*columns.rows, *(self._predictions(name, events, chunk) for name, events in by_model.items())]
+        return self._batch(chunk, "predictions", rows, columns, quick)
 
     def read_outcomes(self, chunk: Chunk) -> Batch[Outcomes]:
         """The outcomes of a chunk; raises `Incomplete` like `read_predictions`."""
+        columns: _Columns[Outcomes] = _Columns()
+        self._read_batches(chunk, "outcomes", arrow.outcomes, columns)
         quick = self._quick(chunk, "outcomes")
-        by_model, dead, unknown = self._read(chunk, decode_outcome, quick)
-        models = [self._outcomes(name, rows, chunk) for name, rows in by_model.items()]
-        if quick:
-            models, unknown = _merged(list(quick.outcomes()), models), quick.unknown() | unknown
-        return Batch("outcomes", chunk, models, dead, chunk.offset[chunk.value_start < 0], unknown)
+        by_model = self._read(chunk, decode_outcome, quick, columns)
+        rows = [*quick.outcomes()] if quick else []
+        rows += [*columns.rows, *(self._outcomes(name, events, chunk) for name, events in by_model.items())]
+        return self._batch(chunk, "outcomes", rows, columns, quick)
+
+    @staticmethod
+    def _batch(chunk: Chunk, topic: Topic, rows: list[Rows], columns: _Columns[Rows], quick: Columnar | None) -> Batch[Rows]:
+        unknown = columns.unknown | (quick.unknown() if quick else {})
+        return Batch(topic, chunk, _merged(rows), columns.dead, chunk.offset[chunk.value_start < 0], unknown)
+
+    def _read_batches(
+        self, chunk: Chunk, topic: Topic, usable: Callable[[arrow.Rows, Model, arrow.Place], Rows], into: _Columns[Rows]
+    ) -> None:
+        """Records that are batches, with the dead letters among them."""
+        for i in [i for i, headers in enumerate(chunk.headers) if headers and arrow.is_batch(headers)]:
+            value, timestamp = chunk.value(i), int(chunk.timestamp[i])
+            if value is None:
+                continue
+            into.batches.add(i)
+            rows = arrow.read(value, topic)
+            if isinstance(rows, Rejected):
+                into.dead.append(DeadLetter(i, rows))
+                continue
+            if rows.unknown is not None:
+                into.unknown[i] = rows.unknown
+            if not self._registry.knows(rows.model, timestamp):
+                into.dead.append(DeadLetter(i, _unknown_model(rows.model)))
+                continue
+            place = arrow.Place(i, int(chunk.offset[i]), timestamp, chunk.partition, self._partitions)
+            found = usable(rows, self._registry.model(rows.model), place)
+            verdict = rows.verdict()
+            if verdict:
+                into.dead.append(DeadLetter(i, verdict))
+            if len(found.index):
+                into.rows.append(found)
 
     def _quick(self, chunk: Chunk, topic: Topic) -> Columnar | None:
         reader = kernels.current()
         return Columnar(reader.read(chunk, topic), topic, self._registry) if reader else None
 
     def _read(
-        self, chunk: Chunk, decode: Callable[[bytes, Callable[[str], object]], Event | Rejected], quick: Columnar | None
-    ) -> tuple[dict[str, list[tuple[int, Event, int]]], list[DeadLetter], dict[int, str]]:
-        """The usable events of a chunk by model, each with its number in the chunk and its time; the dead letters; `Batch.unknown`.
-
-        Those that are in `quick` are left out.
-        """
+        self,
+        chunk: Chunk,
+        decode: Callable[[bytes, Callable[[str], object]], Event | Rejected],
+        quick: Columnar | None,
+        into: _Columns[Any],
+    ) -> dict[str, list[tuple[int, Event, int]]]:
+        """The usable events of a chunk by model, each with its number in the chunk and its time, but for those read otherwise already."""
         by_model: dict[str, list[tuple[int, Event, int]]] = {}
-        dead, unknown, met = list[DeadLetter](), dict[int, str](), list[str]()
+        met = list[str]()
         left = range(len(chunk)) if quick is None else np.flatnonzero(~quick.good).tolist()
         if not left:
-            return by_model, dead, unknown
+            return by_model
         values, keys, timestamps = chunk.values(), chunk.keys(), chunk.timestamp.tolist()
         for i in left:
             value = values[i]
-            if value is None:
+            if value is None or i in into.batches:
                 continue
             event = decode(value, met.append)
             if met:
-                unknown[i] = met.pop()
+                into.unknown[i] = met.pop()
             checked = event if isinstance(event, Rejected) else self._check(event, keys[i], timestamps[i])
             if isinstance(checked, Rejected):
-                dead.append(DeadLetter(i, checked))
+                into.dead.append(DeadLetter(i, checked))
             elif not isinstance(event, Rejected):
                 by_model.setdefault(event.model, []).append((i, event, checked))
-        return by_model, dead, unknown
+        return by_model
 
     def _check(self, event: Prediction | Outcome, key: bytes | None, timestamp: int) -> int | Rejected:
         """The event's time in milliseconds, if the event can be used."""
         if not self._registry.knows(event.model, timestamp):
-            return Rejected("unknown_model", f"model {event.model!r} has no configuration file and no reference; add one of them")
+            return _unknown_model(event.model)
         model = self._registry.model(event.model)
-        misfit = _misfit(event.prediction, model) if isinstance(event, Prediction) else _misfit_outcome(event, model)
-        if misfit:
-            return misfit
+        fault = misfit(event.prediction, model) if isinstance(event, Prediction) else _misfit_outcome(event, model)
+        if fault:
+            return fault
         ts = parse_time(event.ts)
         if isinstance(ts, Rejected):
             return ts
@@ -131,13 +176,12 @@ class Intake:
         return Outcomes(name, index, columns, classes.names)
 
 
-def _merged(some: list[Rows], more: list[Rows]) -> list[Rows]:
+def _merged(batches: list[Rows]) -> list[Rows]:
     """Batches of the same model as one, in offset order."""
-    by_model = {batch.model: batch for batch in some}
-    for batch in more:
-        other = by_model.get(batch.model)
-        by_model[batch.model] = merged(other, batch) if other else batch
-    return list(by_model.values())
+    by_model: dict[str, list[Rows]] = {}
+    for batch in batches:
+        by_model.setdefault(batch.model, []).append(batch)
+    return [merged(parts) if len(parts) > 1 else parts[0] for parts in by_model.values()]
 
 
 def _score(event: Prediction, model: Model) -> float | None:
@@ -157,6 +201,10 @@ def _answer(value: Any, model: Model, classes: Codes) -> float:
     return float(value) if model.task == "regression" else float(classes[text_of(value)])
 
 
+def _unknown_model(name: str) -> Rejected:
+    return Rejected("unknown_model", f"model {name!r} has no configuration file and no reference; add one of them")
+
+
 def _wrong_key(id: str, key: bytes | None) -> Rejected:
     """A prediction and its outcomes meet where their keys send them: to one partition only if all of them are keyed by the id."""
     if key is None:
@@ -167,38 +215,7 @@ def _wrong_key(id: str, key: bytes | None) -> Rejected:
 def _misfit_outcome(event: Outcome, model: Model) -> Rejected | None:
     if not model.labels:
         return Rejected("task_mismatch", f"the file of model {model.model!r} says `labels = false`, so its outcomes are not used")
-    return _misfit(event.label, model)
-
-
-def _misfit(answer: Any, model: Model) -> Rejected | None:
-    """What is wrong with a prediction or label for the model's task; None stands for a label taken back."""
-    if answer is None:
-        return None
-    if isinstance(answer, list | dict) or model.task == "ranking":
-        return _misfit_ranking(answer, model)
-    shown, number = f"{str(answer)[:60]!r}", isinstance(answer, float)
-    if model.task == "regression":
-        return None if number else Rejected("task_mismatch", f"model {model.model!r} is a regression; {shown} is not a number")
-    if model.classes:
-        known = text_of(answer) in model.classes
-        return None if known else Rejected("unknown_class", f"{shown} is none of the classes in the file of model {model.model!r}")
-    if model.task == "binary" and number and not float(answer).is_integer():
-        return Rejected(
-            "task_mismatch", f"model {model.model!r} is binary; {shown} is no class: put a probability into `score`, or set `task`"
-        )
-    return None
-
-
-def _misfit_ranking(answer: Any, model: Model) -> Rejected | None:
-    if model.task != "ranking":
-        return Rejected("task_mismatch", f"model {model.model!r} is {model.task}; a list or an object is no answer of it")
-    if not isinstance(answer, list | dict | str):
-        return Rejected("task_mismatch", f"model {model.model!r} is a ranking; {str(answer)[:60]!r} is no list of items")
-    if isinstance(answer, list) and len(set(answer)) < len(answer):
-        return Rejected("task_mismatch", f"an item comes twice in a ranking of model {model.model!r}")
-    if isinstance(answer, dict) and min(answer.values(), default=0.0) < 0:
-        return Rejected("task_mismatch", f"model {model.model!r}: a relevance must not be negative")
-    return None
+    return misfit(event.label, model)
 
 
 def _segments(event: Prediction, model: Model) -> tuple[str, ...]:

@@ -590,10 +590,10 @@ def _short(fingerprint: UInt64) -> UInt64:
 
 def _each_once(rows: ColdRows) -> ColdRows:
     """Of rows that are there more than once, those that were remembered longest."""
-    order = np.lexsort((-rows.remembered, rows.offset, rows.version == OUTCOME))
-    kind, offset = rows.version[order] == OUTCOME, rows.offset[order]
+    order = np.lexsort((-rows.remembered, rows.id_hash, rows.offset, rows.version == OUTCOME))  # a batch is many rows at one offset
+    kind, offset, key = rows.version[order] == OUTCOME, rows.offset[order], rows.id_hash[order]
     first = np.ones(len(order), bool)
-    first[1:] = (kind[1:] != kind[:-1]) | (offset[1:] != offset[:-1])
+    first[1:] = (kind[1:] != kind[:-1]) | (offset[1:] != offset[:-1]) | (key[1:] != key[:-1])
     return rows.take(order[first])
 
 

@@ -9,7 +9,7 @@ Every row adds exactly one to every feature's stretch, so each stretch sums to t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -25,6 +25,37 @@ Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 PREDICTION, SCORE = "(prediction)", "(score)"
+
+
+@dataclass(frozen=True, slots=True)
+class Coded(Sequence[Any]):
+    """A column of texts: row i has `texts[code[i]]`, or nothing where that is -1.
+
+    >>> Coded(["a", "b"], np.array([1, -1, 0])).list()
+    ['b', None, 'a']
+    """
+
+    texts: list[str]
+    code: Int64
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def __getitem__(self, row: Any) -> Any:
+        code = int(self.code[row])
+        return None if code < 0 else self.texts[code]
+
+    def take(self, rows: Int64) -> Coded:
+        """The column of these rows."""
+        return Coded(self.texts, self.code[rows])
+
+    def list(self, absent: Any = None) -> list[Any]:
+        """A value for every row."""
+        return np.array([*self.texts, absent], object)[self.code].tolist()  # type: ignore[no-any-return]
+
+    def mask(self, fits: Callable[[str], bool]) -> Bool:
+        """Which rows have a text that fits."""
+        return np.array([*map(fits, self.texts), False], bool)[self.code]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +120,11 @@ class Layout:
 
     def _place_categories(self, f: int, values: Sequence[Any], novel: list[tuple[int, int, str]]) -> Int64:
         codes, missing, error = self.categories[f], int(self.bins[f]), int(self.bins[f]) + 1
+        if isinstance(values, Coded):
+            places = np.array([*(codes.get(text, missing - 1) for text in values.texts), missing], np.int64)
+            unseen = np.array([*(text not in codes for text in values.texts), False], bool)
+            novel += [(i, f, values[i]) for i in np.flatnonzero(unseen[values.code]).tolist()]
+            return places[values.code]
         try:
             place = np.array(list(map(codes.get, values, repeat(-1))), np.int64)
         except TypeError:  # a list cannot be a category
@@ -118,6 +154,8 @@ def numeric_column(values: Sequence[Any]) -> tuple[Float64, Bool]:
     >>> numeric_column([1, None, "1.5", True])
     (array([ 1., nan, nan, nan]), array([False, False,  True,  True]))
     """
+    if isinstance(values, np.ndarray):  # numbers, NaN where one is absent
+        return values, np.zeros(len(values), bool)
     if _NUMBERS.issuperset(map(type, values)):
         return np.array(values, np.float64), np.zeros(len(values), bool)
     number = np.fromiter((type(v) in {float, int} for v in values), bool, len(values))

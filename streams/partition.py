@@ -130,10 +130,18 @@ class Partition:
         The recovered marker, or None for a beginning.
     epoch
         Of this owner; stands in its snapshots and its progress.
+    partitions
+        Of the source topics; None if rows of batches need not belong here.
     """
 
     def __init__(
-        self, number: int, registry: Registry, stored: MutableMapping[PaneKey, bytes], marker: Marker | None = None, epoch: int = 0
+        self,
+        number: int,
+        registry: Registry,
+        stored: MutableMapping[PaneKey, bytes],
+        marker: Marker | None = None,
+        epoch: int = 0,
+        partitions: int | None = None,
     ) -> None:
         if marker and marker.codec > CODEC:
             raise DriftlineError(
@@ -141,7 +149,7 @@ class Partition:
                 "run the version that wrote it, or a newer one",
             )  # fmt: skip
         self.number, self._registry, self._stored, self._epoch = number, registry, stored, epoch
-        self._intake = Intake(registry)
+        self._intake = Intake(registry, partitions)
         self._start = Fence(*marker.positions) if marker else Fence()
         self._listed = {PaneKey(*row[:4]): Fence(*row[4:]) for row in marker.panes} if marker else {}
         self._shards = {name: self._recovered_shard(name, Floor(*floor)) for name, floor in (marker.floors if marker else {}).items()}
@@ -253,7 +261,8 @@ class Partition:
     def _count_dead(self, dead: list[DeadLetter], chunk: Chunk, topic: Topic) -> list[DeadLetter]:
         """Dead letters that were not told before the marker, in order."""
         first = int(np.searchsorted(chunk.offset, getattr(self._start, topic)))
-        new = sorted((letter for letter in dead if letter.index >= first), key=lambda letter: letter.index)
+        told = {letter.index: letter for letter in reversed(dead) if letter.index >= first}  # one a record, the first of a batch's
+        new = [told[index] for index in sorted(told)]
         consumed = max(len(chunk) - first, 0)
         self.counters["dead_letters"] += len(new)
         self.counters["consumed"] += consumed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,8 +12,9 @@ import numpy as np
 
 from driftline.schemas.config import FeatureType, Model
 from driftline.schemas.events import Prediction
+from driftline.schemas.reference import NumericProfile
 from driftline.streams.join import Int64
-from driftline.streams.layout import PREDICTION, SCORE, Encoded, Layout
+from driftline.streams.layout import PREDICTION, SCORE, Coded, Encoded, Layout
 from driftline.streams.panes import Pane
 
 if TYPE_CHECKING:
@@ -72,6 +73,67 @@ class ParsedValues:
             pane.add_raw(self.columns.by_feature(self.rows[rows], model.features), np.arange(len(rows)), _types(model))
         else:
             self.columns.fold(pane, layout, self.rows[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnValues:
+    """Values that came in columns: of float64 with NaN for what is absent, of `Coded` texts, or of any values. `rows` are those used."""
+
+    features: Mapping[str, Any]
+    prediction: Any
+    score: Any
+    rows: Int64
+    _encoded: dict[str, Encoded] = field(default_factory=dict)
+    _raw: list[dict[str, Sequence[Any]]] = field(default_factory=list)
+
+    def take(self, rows: Int64) -> ColumnValues:
+        """See `Values`."""
+        return ColumnValues(self.features, self.prediction, self.score, self.rows[rows])
+
+    def fold(self, pane: Pane, layout: Layout | None, rows: Int64, model: Model) -> None:
+        """See `Values`."""
+        if layout is None:
+            if not self._raw:
+                wanted = model.features or self.features
+                own = {name: _listed(column, self.rows) for name, column in self._columns().items() if name in wanted or name in _OWN}
+                self._raw.append({**{name: [None] * len(self.rows) for name in model.features}, **own})
+            pane.add_raw(self._raw[0], rows, _types(model))
+            return
+        encoded = self._encoded.get(layout.hash)
+        if encoded is None:
+            encoded = self._encoded[layout.hash] = layout.encode(self._for(layout), len(self.rows))
+        pane.add_encoded(layout, encoded, rows)
+
+    def _columns(self) -> dict[str, Any]:
+        columns = {name: column for name, column in self.features.items() if name not in _OWN} | {PREDICTION: self.prediction}
+        return columns if self.score is None else columns | {SCORE: self.score}
+
+    def _for(self, layout: Layout) -> dict[str, Sequence[Any]]:
+        """The columns of a layout, as they are where it takes them so."""
+        columns, out = self._columns(), dict[str, Sequence[Any]]()
+        for name, profile in zip(layout.names, layout.profiles, strict=True):
+            column = columns.get(name)
+            if column is None:
+                continue
+            as_it_is = isinstance(column, np.ndarray if isinstance(profile, NumericProfile) else Coded)
+            out[name] = _taken(column, self.rows) if as_it_is else _listed(column, self.rows)
+        return out
+
+
+_OWN = (PREDICTION, SCORE)
+
+
+def _taken(column: Any, rows: Int64) -> Any:
+    return column.take(rows) if isinstance(column, Coded) else column[rows]
+
+
+def _listed(column: Any, rows: Int64) -> list[Any]:
+    """Values as events have them."""
+    if isinstance(column, Coded):
+        return column.take(rows).list()
+    if isinstance(column, np.ndarray):
+        return [None if value != value else value for value in column[rows].tolist()]  # noqa: PLR0124
+    return [column[i] for i in rows.tolist()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,8 @@ class Ingest:
         marker = decode_marker(written)
         await owned.write(sum(marker.positions), {MARKER: written})
         self._ids[number] = msgspec.msgpack.decode(state.pop(TOPICS, _NO_IDS), type=tuple[str, str])
-        return Partition(number, self._w.registry, {decode_key(key)[0]: value for key, value in state.items()}, marker, owned.epoch)
+        stored = {decode_key(key)[0]: value for key, value in state.items()}
+        return Partition(number, self._w.registry, stored, marker, owned.epoch, self._w.partitions)
 
     def start_positions(self) -> dict[TP, int]:
         """Where the source partitions must be read from: the lane asks after every assignment."""

@@ -1,0 +1,445 @@
+"""Batches of events: an Arrow IPC stream a message, one row an event, the fields of `schemas.events` as columns. Pure.
+
+    model, version            in the metadata of the schema (version: predictions only)
+    id, ts, prediction, …     columns; `ts` as integer milliseconds or as an Arrow time stamp
+    feature.<name>            numbers, texts, booleans or lists of numbers; null, and NaN among numbers, is missing
+    segment.<name>            texts
+    score.<class>             probabilities by class
+
+Rows are judged one by one: what is wrong with some of them leaves the others. All rows belong to the partition they were sent to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from driftline.schemas.config import Model
+from driftline.schemas.errors import Rejected
+from driftline.schemas.events import MAX_FEATURES, MAX_SEGMENTS, YEAR_2000_MS, YEAR_2100_MS, parse_time, text_of
+from driftline.streams.answers import SCORE_BINS, latency_bins
+from driftline.streams.batch import Codes, Outcomes, Predictions, Topic, misfit
+from driftline.streams.columns import UInt64, fingerprints, hash_ids, partitions_of, stirred
+from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
+from driftline.streams.layout import Coded
+from driftline.streams.transport.chunk import Headers
+from driftline.streams.values import ColumnValues
+
+CONTENT_TYPE = b"application/vnd.apache.arrow.stream"
+MAX_ROWS = 100_000
+LARGEST = 1e150  # see `schemas.events.Number`
+SHOWN = 20  # numbers of rows in a message
+_FIELDS = {
+    "predictions": ("id", "ts", "prediction", "score", "role", "latency_ms", "failed", "trace"),
+    "outcomes": ("id", "ts", "label", "kind"),
+}
+_LISTED = {
+    "role": ("champion", "challenger", "shadow", "canary"),
+    "kind": ("final", "provisional", "correction", "retraction"),
+}
+Column = Any  # float64 with NaN for what is absent, `Coded`, or a list of values
+
+
+def is_batch(headers: Headers) -> bool:
+    """Whether a record says that it is a batch."""
+    return any(name.lower() == "content-type" and value == CONTENT_TYPE for name, value in headers)
+
+
+class _Refused(Exception):
+    """The whole message cannot be used."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.why = Rejected(code, message)
+
+
+@dataclass(slots=True)
+class Rows:
+    """A batch's columns, and what is wrong with which of its rows."""
+
+    model: str
+    version: str
+    n: int
+    columns: dict[str, Column]
+    unknown: str | None
+    bad: Bool
+    wrong: list[tuple[Rejected, Int64]] = field(default_factory=list)
+
+    def refuse(self, rows: Any, code: str, message: str) -> None:
+        """Say of these rows (a mask) what is wrong, unless something has been said already."""
+        new = np.flatnonzero(np.asarray(rows, bool) & ~self.bad)
+        if len(new):
+            self.bad[new] = True
+            self.wrong.append((Rejected(code, message), new))
+
+    def verdict(self) -> Rejected | None:
+        """What is wrong with the batch as one dead letter: the code of the first fault, and the rows of each."""
+        if not self.wrong:
+            return None
+        parts = [f"rows {_listed(rows)}: {why.code}: {why.message[:200]}" for why, rows in self.wrong]
+        return Rejected(self.wrong[0][0].code, f"of {self.n} rows {int(self.bad.sum())} cannot be used; {'; '.join(parts)}"[:1_000])
+
+
+def _listed(rows: Int64) -> str:
+    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return ", ".join(map(str, rows[:SHOWN].tolist())) + more
+
+
+def read(value: bytes, topic: Topic) -> Rows | Rejected:
+    """The columns of a batch, judged as far as no configuration is needed; or why none of it can be used.
+
+    >>> batch = pa.record_batch({"id": ["a", ""], "ts": [1_732_170_000_000] * 2, "label": [1, 0]})
+    >>> batch = batch.replace_schema_metadata({"model": "m"})
+    >>> sink = pa.BufferOutputStream()
+    >>> with pa.ipc.new_stream(sink, batch.schema) as writer:
+    ...     writer.write_batch(batch)
+    >>> rows = read(sink.getvalue().to_pybytes(), "outcomes")
+    >>> rows.n, rows.verdict().code
+    (2, 'out_of_bounds')
+    """
+    try:
+        return _judged(_opened(value), topic)
+    except _Refused as refused:
+        return refused.why
+    except (pa.ArrowException, OSError, MemoryError, ValueError, TypeError, OverflowError) as error:
+        return Rejected("malformed", f"not an Arrow IPC stream: {error}"[:300])
+
+
+def _opened(value: bytes) -> pa.Table:
+    with pa.ipc.open_stream(value) as stream:
+        batches, n = [], 0
+        for batch in stream:
+            batches.append(batch)
+            n += batch.num_rows
+            if n > MAX_ROWS:
+                raise _Refused("out_of_bounds", f"a batch has at most {MAX_ROWS} rows")
+        table = pa.Table.from_batches(batches, stream.schema)
+    table.validate(full=True)
+    names = table.column_names
+    if len(set(names)) < len(names):
+        raise _Refused("malformed", "two columns have the same name")
+    return table.combine_chunks()
+
+
+def _judged(table: Any, topic: Topic) -> Rows:
+    metadata = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
+    names = ("model", "version") if topic == "predictions" else ("model",)
+    for name in names:
+        if not 0 < len(metadata.get(name, "")) <= 200:
+            raise _Refused("missing_field", f"the metadata of the schema lacks `{name}`, a text of at most 200 characters")
+        if _has_control(metadata[name]):
+            raise _Refused("bad_name", f"{metadata[name][:60]!r} has a control character in it")
+    required = ("id", "ts", "prediction") if topic == "predictions" else ("id", "ts")
+    for name in required:
+        if name not in table.column_names:
+            raise _Refused("missing_field", f"there is no column `{name}`")
+    n, unknown, arrays = table.num_rows, None, {}
+    prefixes = ("feature.", "segment.", "score.") if topic == "predictions" else ()
+    for name in table.column_names:
+        if name in _FIELDS[topic] or name.startswith(prefixes):
+            arrays[name] = _array(table.column(name))
+        else:
+            unknown = unknown or name
+    rows = Rows(metadata["model"], metadata.get("version", ""), n, {}, unknown, np.zeros(n, bool))
+    _judge_names(arrays)
+    for name, array in arrays.items():
+        rows.columns[name] = _column(rows, name, array)
+    _judge_rows(rows, topic)
+    return rows
+
+
+def _array(column: Any) -> Any:
+    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def _judge_names(names: Iterable[str]) -> None:
+    own = [name.partition(".") for name in names]
+    features, segments = (sum(kind == wanted for kind, _, _ in own) for wanted in ("feature", "segment"))
+    if features > MAX_FEATURES:
+        raise _Refused("too_many_features", f"{features} features; at most {MAX_FEATURES}")
+    if segments > MAX_SEGMENTS:
+        raise _Refused("out_of_bounds", f"{segments} segments; at most {MAX_SEGMENTS}")
+    for kind, dot, name in own:
+        if dot and not 0 < len(name) <= (4_096 if kind == "score" else 200):
+            raise _Refused("out_of_bounds", f"the name after `{kind}.` is empty or too long")
+        if _has_control(name):
+            raise _Refused("bad_name", f"{name[:60]!r} has a control character in it")
+
+
+_CONTROL, _NUL = re.compile(r"[\x00-\x1f\x7f]"), re.compile(r"\0")
+
+
+def _has_control(text: str) -> bool:
+    return _CONTROL.search(text) is not None
+
+
+_TEXTS, _NUMBERS = ("role", "kind", "trace", "id"), ("score", "latency_ms")
+
+
+def _column(rows: Rows, name: str, array: Any) -> Column:
+    """A column's values; rows that cannot be used are told."""
+    kind, is_text = array.type, _is_text(array.type)
+    wants_text = name in _TEXTS or name.startswith("segment.")
+    wants_number = name in _NUMBERS or name.startswith("score.")
+    if name == "ts":
+        return _times(rows, array)
+    if pa.types.is_null(kind):
+        return np.full(rows.n, np.nan)
+    if is_text and not wants_number and name != "failed":
+        return _texts(rows, name, array)
+    if pa.types.is_boolean(kind) and not wants_text and not wants_number:
+        index = pc.fill_null(array.cast(pa.int8()), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return Coded(["false", "true"], index)
+    if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not wants_text and name != "failed":
+        numbers = np.array(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+        rows.refuse(np.isinf(numbers), "non_finite", f"a number in `{name}` is infinite")
+        return numbers
+    if name.startswith("feature.") and _is_vector(kind):
+        return array.to_pylist()
+    raise _Refused("wrong_type", f"column `{name}` has the type {kind}"[:300])
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_vector(kind: Any) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not is_list:
+        return False
+    item = kind.value_type
+    return bool(pa.types.is_floating(item) or pa.types.is_integer(item) or pa.types.is_null(item))
+
+
+def _times(rows: Rows, array: Any) -> Int64:
+    if pa.types.is_timestamp(array.type):
+        array = array.cast(pa.timestamp("ms", array.type.tz), safe=False).cast(pa.int64())
+    elif not pa.types.is_integer(array.type):
+        raise _Refused("wrong_type", f"column `ts` has the type {array.type}; give integer milliseconds, or time stamps")
+    rows.refuse(pc.is_null(array).to_numpy(zero_copy_only=False), "missing_field", "there is no `ts`")
+    ts: Int64 = pc.fill_null(array.cast(pa.int64()), YEAR_2000_MS).to_numpy(zero_copy_only=False)
+    outside = (ts < YEAR_2000_MS) | (ts >= YEAR_2100_MS)
+    if outside.any():
+        why = parse_time(int(ts[outside][0]))
+        rows.refuse(outside, "bad_timestamp", why.message if isinstance(why, Rejected) else "")
+    return ts
+
+
+def _texts(rows: Rows, name: str, array: Any) -> Coded:
+    coded = array.cast(pa.string()).dictionary_encode()
+    texts = coded.dictionary.to_pylist()
+    index = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    most, category = 256 if name == "id" else 4_096, name.startswith("feature.")
+    column = Coded(texts, index)
+    if max(map(len, texts), default=0) > most:
+        rows.refuse(column.mask(lambda text: len(text) > most), "out_of_bounds", f"a text in `{name}` is longer than {most} characters")
+    if name == "id" and "" in texts:
+        rows.refuse(column.mask(lambda text: not text), "out_of_bounds", "an id is empty")
+    if name in _LISTED:
+        rows.refuse(column.mask(lambda text: text not in _LISTED[name]), "unknown_field_value", f"`{name}` is none of {_LISTED[name]}")
+    broken = _NUL if category else _CONTROL
+    if name != "trace" and broken.search("".join(texts)):
+        rows.refuse(column.mask(lambda text: bool(broken.search(text))), "bad_name", f"a text in `{name}` has a control character in it")
+    return column
+
+
+def _judge_rows(rows: Rows, topic: Topic) -> None:
+    columns, n = rows.columns, rows.n
+    if not isinstance(columns["id"], Coded):
+        raise _Refused("wrong_type", "column `id` is not a text")
+    rows.refuse(columns["id"].code < 0, "missing_field", "there is no `id`")
+    answer = columns.get("prediction" if topic == "predictions" else "label")
+    absent = _absent(answer, n)
+    if topic == "predictions":
+        rows.refuse(absent, "wrong_type", "the prediction is null")
+    else:
+        rows.refuse(absent & ~_retracted(rows), "missing_field", "an outcome needs `label`, unless its kind is retraction")
+    if isinstance(answer, np.ndarray):
+        with np.errstate(invalid="ignore"):
+            rows.refuse(np.abs(answer) > LARGEST, "out_of_bounds", "a prediction or label beyond ±1e150")
+    score = columns.get("score")
+    if score is not None:
+        with np.errstate(invalid="ignore"):
+            rows.refuse((score < 0) | (score > 1), "bad_probability", "a score is outside [0, 1]")
+    shares = [column for name, column in columns.items() if name.startswith("score.")]
+    if shares:
+        table = np.stack(shares)
+        told = ~np.isnan(table).all(0)
+        with np.errstate(invalid="ignore"):
+            wrong = (table < 0).any(0) | (np.abs(np.nansum(table, 0) - 1) > 1e-6)
+        rows.refuse(told & wrong, "bad_probability", "scores must not be negative and must sum to 1 within 1e-6")
+
+
+def _absent(column: Column | None, n: int) -> Bool:
+    if column is None:
+        return np.ones(n, bool)
+    absent: Bool = column.code < 0 if isinstance(column, Coded) else np.isnan(column)
+    return absent
+
+
+def _retracted(rows: Rows) -> Bool:
+    kind = rows.columns.get("kind")
+    return kind.mask(lambda text: text == "retraction") if isinstance(kind, Coded) else np.zeros(rows.n, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a batch came from: number of its record in the chunk, offset, time stamp, partition, and how many of those there are."""
+
+    index: int
+    offset: int
+    timestamp: int
+    partition: int
+    partitions: int | None
+
+
+def predictions(rows: Rows, model: Model, at: Place) -> Predictions:
+    """The usable rows of a batch; the others are told in `rows`."""
+    classes = Codes()
+    answers = _fitting(rows, "prediction", model, at, classes)
+    use = np.flatnonzero(~rows.bad)
+    segments, names = _segments(rows, model)
+    score = _scores(rows, model)
+    told = ~np.isnan(score) & ~rows.bad
+    bins = np.full(rows.n, -1)
+    bins[told] = np.minimum((score[told] * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+    latency = rows.columns.get("latency_ms", np.full(rows.n, np.nan))
+    failed = rows.columns.get("failed")
+    failures = (failed.code == 1).astype(np.int64) if isinstance(failed, Coded) else np.zeros(rows.n, np.int64)
+    columns = PredictionRows(
+        offset=np.full(len(use), at.offset), ts=rows.columns["ts"][use], id_hash=_id_hashes(rows)[use],
+        version=np.zeros(len(use), np.int64), predicted=answers[use], bin=bins[use], segments=segments[use],
+        fingerprint=_fingerprints(rows)[use],
+    )  # fmt: skip
+    features = {name.partition(".")[2]: column for name, column in rows.columns.items() if name.startswith("feature.")}
+    values = ColumnValues(features, rows.columns["prediction"], rows.columns.get("score"), use)
+    return Predictions(
+        rows.model, np.full(len(use), at.index), columns, [rows.version], classes.names, names, latency_bins(latency)[use], failures[use],
+        values,
+    )  # fmt: skip
+
+
+def outcomes(rows: Rows, model: Model, at: Place) -> Outcomes:
+    """The usable rows of a batch; the others are told in `rows`."""
+    if not model.labels:
+        why = f"the file of model {model.model!r} says `labels = false`, so its outcomes are not used"
+        rows.refuse(~rows.bad, "task_mismatch", why)
+    classes = Codes()
+    labels = _fitting(rows, "label", model, at, classes)
+    labels[_retracted(rows)] = np.nan
+    hashes = _id_hashes(rows)
+    again = np.ones(rows.n, bool)
+    again[np.unique(hashes, return_index=True)[1]] = False
+    rows.refuse(again, "duplicate_conflict", "an id comes once in a batch of outcomes; the first one counts")
+    use = np.flatnonzero(~rows.bad)
+    columns = OutcomeRows(np.full(len(use), at.offset), rows.columns["ts"][use], hashes[use], labels[use])
+    return Outcomes(rows.model, np.full(len(use), at.index), columns, classes.names)
+
+
+def _fitting(rows: Rows, name: str, model: Model, at: Place, classes: Codes) -> Float64:
+    """The answers as a column holds them; rows that do not fit the model, its partition or the time are told."""
+    ts = rows.columns["ts"]
+    rows.refuse(ts > at.timestamp + model.skew_ms, "future", f"an event time lies after the record's Kafka time stamp {at.timestamp}")
+    if at.partitions is not None:
+        elsewhere = partitions_of(rows.columns["id"].list("")) % at.partitions != at.partition
+        rows.refuse(elsewhere, "wrong_partition", f"an id belongs to another partition than {at.partition}, by Kafka's murmur2")
+    column = rows.columns.get(name)
+    if column is None or (isinstance(column, np.ndarray) and model.task == "regression"):
+        return np.full(rows.n, np.nan) if column is None else column.copy()
+    if isinstance(column, np.ndarray):
+        texts: list[Any]
+        numbers, index = np.unique(np.where(np.isnan(column), 0.0, column), return_inverse=True)
+        texts, place = numbers.tolist(), np.where(np.isnan(column), -1, index)
+    else:
+        texts, place = column.texts, column.code
+    faults = [misfit(text, model) for text in texts]
+    for fault in {(fault.code, fault.message): fault for fault in faults if fault}.values():
+        unfit = np.array([other == fault for other in faults], bool)
+        rows.refuse((place >= 0) & unfit[place], fault.code, fault.message)
+    answers = np.full(rows.n, np.nan)
+    use = ~rows.bad & (place >= 0)
+    if use.any() and model.task != "regression":
+        used, inverse = np.unique(place[use], return_inverse=True)
+        answers[use] = classes.of(text_of(texts[i]) for i in used.tolist())[inverse]
+    return answers
+
+
+def _scores(rows: Rows, model: Model) -> Float64:
+    """See `intake`: of the positive class, or, of several classes, of the one that is predicted."""
+    score: Float64 = np.array(rows.columns.get("score", np.full(rows.n, np.nan)))
+    for name, column in rows.columns.items():
+        if name.startswith("score."):
+            own = name.partition(".")[2]
+            mine = ~np.isnan(column) & (_is_answer(rows, own) if model.task == "multiclass" else own == model.positive)
+            score[mine] = np.minimum(column[mine], 1.0)
+    return score
+
+
+def _is_answer(rows: Rows, name: str) -> Bool:
+    answer = rows.columns["prediction"]
+    if isinstance(answer, Coded):
+        return answer.mask(lambda text: text == name)
+    return np.array([not np.isnan(number) and text_of(number) == name for number in answer.tolist()], bool)
+
+
+def _segments(rows: Rows, model: Model) -> tuple[Int64, list[tuple[str, ...]]]:
+    codes = Codes()
+    told = [(name, rows.columns.get(f"segment.{name}")) for name in model.segments]
+    groups = [(name, column.list(None)) for name, column in told if isinstance(column, Coded)]
+    if not groups:
+        return np.zeros(rows.n, np.int64), [()]
+    each = zip(*(values for _, values in groups), strict=True)
+    names = [name for name, _ in groups]
+    place = codes.of(
+        tuple(dict.fromkeys(f"{name}={text}" for name, text in zip(names, row, strict=True) if text is not None)) for row in each
+    )
+    return place, codes.names
+
+
+def _id_hashes(rows: Rows) -> UInt64:
+    ids = rows.columns["id"]
+    return hash_ids(ids.texts)[ids.code] if ids.texts else np.zeros(rows.n, np.uint64)
+
+
+def _fingerprints(rows: Rows) -> UInt64:
+    """By which copies of a row are known, whatever batch they come in."""
+    names, words = [], []
+    for name, column in rows.columns.items():
+        if name != "id":
+            names.append(name)
+            words.append(_words(column))
+    table = np.stack(words)
+    said = table != 0
+    table += _prints_of(tuple(names))[:, None]
+    total: UInt64 = (stirred(table) * said).sum(0, dtype=np.uint64)
+    return total
+
+
+def _words(column: Column) -> UInt64:
+    """A word for what each row says; 0 where it says nothing."""
+    if isinstance(column, Coded):
+        return np.append(_text_prints(column.texts), np.uint64(0))[column.code]
+    if not isinstance(column, np.ndarray):
+        return np.where([value is None for value in column], np.uint64(0), _text_prints([repr(value) for value in column]))
+    if column.dtype != np.float64:
+        return column.astype(np.uint64)
+    return np.where(np.isnan(column), np.uint64(0), (column + 0.0).view(np.uint64) + np.uint64(1))
+
+
+@lru_cache(maxsize=4_096)
+def _prints_of(names: tuple[str, ...]) -> UInt64:
+    return _text_prints(names)
+
+
+def _text_prints(texts: Sequence[str]) -> UInt64:
+    parts = [text.encode() for text in texts]
+    lengths = np.array([len(part) for part in parts], np.int64)
+    ends = np.cumsum(lengths)
+    return fingerprints(b"".join(parts), ends - lengths, ends) if parts else np.empty(0, np.uint64)
