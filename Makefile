@@ -3,14 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 VIEW := .cache/typing/driftline
+MEASURE := PYTHONPATH=scripts $(BIN)/python
 CODE := schemas sinks src streams tests scripts examples benchmarks
 
-.PHONY: help demo test check bench bench-quality parity soak fuzz kafka clean
+.PHONY: help demo test check bench bench-peers bench-profile bench-scale bench-quality parity soak fuzz kafka clean
 help:
 	@echo "make demo    watch driftline find drift, here, now: nothing to configure"
 	@echo "make test    every test; those that need real Kafka start one (Java 17 and Maven)"
 	@echo "make check   style, types, import rules, the compose file"
-	@echo "make bench   how fast it is on this machine"
+	@echo "make bench   how fast it is on this machine; bench-peers: beside four other libraries, bench-profile, bench-scale"
 	@echo "make bench-quality  how well it judges, beside other libraries: writes docs/quality (an hour)"
 	@echo "make parity  our detectors at the alarms of river's and frouros', on new streams: SEED=1"
 	@echo "make soak    kill workers on real Kafka, then count everything again: ROUNDS=20 SEED=1"
@@ -33,8 +34,19 @@ check: .venv/.dev $(VIEW)
 	PYTHONPATH=.cache/typing $(BIN)/lint-imports --no-cache
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
-bench: .venv/.dev
-	@set -e; for script in benchmarks/*.py; do echo "· $$script"; $(BIN)/python $$script; done
+# Each writes to benchmarks/results; ARGS= as `make bench ARGS=--help` says. Half an hour and more: ARGS=--quick shows that it works.
+bench: .venv/.bench
+	@$(MEASURE) benchmarks/monitor.py $(ARGS)
+
+bench-peers: .venv/.bench
+	@$(MEASURE) benchmarks/monitor.py --peers $(ARGS)
+
+bench-profile: .venv/.bench
+	@$(MEASURE) benchmarks/stages.py $(ARGS)
+
+# EVENTS= of the long run, for instance 100000000.
+bench-scale: .venv/.bench
+	@$(MEASURE) benchmarks/scale.py $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
 
 # Answers of the libraries are kept in .cache/quality: what was interrupted goes on where it was.
 bench-quality: .venv/.dev
@@ -63,7 +75,7 @@ clean:
 	rm -rf .venv .cache build driftline.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The packages are those of constraints.txt. To renew it:
-#   uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate --upgrade -o constraints.txt
+#   uv pip compile pyproject.toml --extra bench --universal --python-version 3.11 --no-header --no-annotate --upgrade -o constraints.txt
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/uv
 	@echo "· installing driftline with the embedded ClickHouse (about 600 MB, once)"
 	@$(INSTALL) --editable '.[embedded]'
@@ -73,6 +85,11 @@ clean:
 	@echo "· installing driftline with everything its tests need (about 900 MB, once)"
 	@$(INSTALL) --editable '.[dev]'
 	@touch $@ .venv/.demo
+
+.venv/.bench: .venv/.dev
+	@$(INSTALL) --editable '.[bench]'
+	@$(BIN)/python scripts/kafka_node.py fetch
+	@touch $@
 
 .venv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 …")'

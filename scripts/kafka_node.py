@@ -191,7 +191,8 @@ def _cluster_id(directory: Path) -> str:
     """The id that all nodes of a directory share."""
     file = directory / "cluster-id"
     if not file.exists():
-        file.write_text(urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+        # Its first letter is ours: a leading "-" would be read as an option.
+        file.write_text("K" + urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:])
     return file.read_text()
 
 

@@ -1,0 +1,188 @@
+"""monitor-25: what one worker core does with a million predictions of 25 features and their labels.
+
+    make bench                      everything but the peers; `make bench-peers` these too
+    make bench ARGS='--quick'       smaller, into .cache/bench: to see that it works, not how fast it is
+    make bench ARGS='--only json,latency --runs 3'
+
+The worker is a real `driftline worker` on one core: windows of 10 000 predictions, every verdict and detector, ClickHouse in another
+process over HTTP, alerts to Kafka, snapshots and commits on. Afterwards every window's counts in ClickHouse are compared with what was
+published: a worker that is fast and wrong fails. Results go to benchmarks/results and, from there, into the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import fastapi_load
+import peers
+import publisher
+import results
+import waiting
+from agreement import agreement
+from latency import latency
+from machine import machine
+from rig import Failed, Site, Throughput, brokers, say, throughput
+from workload import Format, Shape, Source
+
+from driftline.schemas.errors import DriftlineError
+
+NAME = "monitor-25"
+#: The embedded broker keeps 5 MiB a partition: more than this many predictions at once would lose the first of them.
+EMBEDDED_EVENTS = 80_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    events: int = 1_000_000
+    warm_up: int = 80_000
+    runs: int = 3
+    windows: int = 60  # latency
+    rate: int = 5_000  # predictions a second, latency
+    waiting: int = 10_000_000
+    calls: int = 50_000
+    rounds: int = 9
+    requests: int = 2_000
+    peer_events: int = 200_000
+    peer_runs: int = 5
+    compared: int = 20  # windows, with SciPy
+
+
+QUICK = Size(80_000, 40_000, 1, 8, 5_000, 100_000, 5_000, 2, 300, 40_000, 1, 3)
+
+
+@dataclass
+class Bench:
+    """Measures part by part; a part that cannot be measured is said aloud and left out."""
+
+    broker: Any
+    size: Size
+    found: dict[str, Any] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def json(self) -> None:
+        """The JSON lane; of its last run, also how well the figures agree with SciPy's."""
+        self.found["json"] = self._runs("json")
+
+    def arrow(self) -> None:
+        self.found["arrow"] = self._runs("arrow")
+
+    def embedded(self) -> None:
+        """The JSON lane on the embedded broker, with as many events as it holds."""
+        with brokers(embedded=True) as broker:
+            shape = Shape(events=min(self.size.events, EMBEDDED_EVENTS))
+            with Site(broker, shape) as site:
+                run = throughput(site, Source(shape), min(self.size.warm_up, 40_000), shape.events)
+        self.found["embedded"] = _median([run])
+
+    def latency(self) -> None:
+        shape = Shape(events=(self.size.windows + 4) * 10_000, alternating=True)
+        with Site(self.broker, shape) as site:
+            self.found["latency"] = latency(site, Source(shape), self.size.windows, self.size.rate)
+
+    def waiting(self) -> None:
+        self.found.update(waiting.waiting(self.broker, self.size.waiting))
+
+    def sdk(self) -> None:
+        self.found["sdk"] = publisher.cost(self.size.calls)
+
+    def service(self) -> None:
+        self.broker.prepare(fastapi_load.TOPICS, 4)
+        self.found["service"] = fastapi_load.load(self.broker.bootstrap, self.size.rounds, self.size.requests)
+
+    def peers(self) -> None:
+        self.found["peers"] = peers.compare(self.broker, self.size.peer_events, self.size.warm_up // 2, self.size.peer_runs)
+
+    def _runs(self, form: Format) -> dict[str, float | int]:
+        shape = Shape(events=self.size.events)
+        found = []
+        for number in range(self.size.runs):
+            with Site(self.broker, shape) as site:
+                found.append(throughput(site, Source(shape, form), self.size.warm_up, shape.events))
+                say(f"{form}, run {number + 1}: {found[-1].predictions_per_core_second:,.0f} predictions a core second")
+                if form == "json" and number == self.size.runs - 1:
+                    self.found["agreement"] = agreement(site, shape, self.size.compared)
+        return _median(found)
+
+    def measure(self, name: str) -> None:
+        """One part; what fails is told, and the others go on."""
+        say(f"{name} …")
+        try:
+            part: Callable[[], None] = getattr(self, name)
+            part()
+        except (Failed, DriftlineError) as error:
+            self.skipped[name] = str(error).splitlines()[0]
+            say(f"{name} WAS NOT MEASURED: {error}")
+
+
+PARTS = ("json", "arrow", "embedded", "latency", "waiting", "sdk", "service", "peers")
+
+
+def _median(runs: list[Throughput]) -> dict[str, float | int]:
+    """Medians over the runs, each figure on its own; the rates of all runs beside it."""
+
+    def of(figure: Callable[[Throughput], float]) -> float:
+        return median(figure(run) for run in runs)
+
+    return {
+        "predictions_per_core_second": of(lambda run: run.predictions_per_core_second),
+        "cpu_microseconds_per_prediction": of(lambda run: run.cpu_s / run.events * 1e6),
+        "wall_predictions_per_second": of(lambda run: run.events / run.wall_s),
+        "peak_rss_bytes": of(lambda run: run.peak_rss_bytes),
+        "bytes_per_prediction": of(lambda run: run.bytes_per_prediction),
+        "predictions": runs[0].events,
+        "runs": len(runs),
+        "slowest": min(run.predictions_per_core_second for run in runs),
+        "fastest": max(run.predictions_per_core_second for run in runs),
+    }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small, and written to .cache/bench only")
+    parser.add_argument("--peers", action="store_true", help="run Evidently, NannyML, River and whylogs on the same bytes too")
+    parser.add_argument("--only", default="", help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--runs", type=int, help="of each throughput; default 3, peers 5")
+    parser.add_argument("--events", type=int, help="predictions of a run; default 1 000 000")
+    parser.add_argument("--waiting", type=int, help="predictions that wait for their label; default 10 000 000")
+    return parser.parse_args()
+
+
+def sized(options: argparse.Namespace) -> Size:
+    """What the command line asks for."""
+    import dataclasses
+
+    size = QUICK if options.quick else Size()
+    given = {"runs": options.runs, "peer_runs": options.runs, "events": options.events, "waiting": options.waiting}
+    return dataclasses.replace(size, **{name: value for name, value in given.items() if value})
+
+
+def main() -> int:
+    options = arguments()
+    chosen = options.only.split(",") if options.only else [part for part in PARTS if part != "peers"]
+    chosen += ["peers"] if options.peers and "peers" not in chosen else []
+    if unknown := set(chosen) - set(PARTS):
+        raise SystemExit(f"--only knows {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
+    with brokers() as broker:
+        bench = Bench(broker, sized(options))
+        for part in chosen:
+            bench.measure(part)
+    directory = results.directory(options.quick)
+    before = results.load(directory / f"{NAME}.json")
+    skipped = {name: why for name, why in before.get("skipped", {}).items() if name not in chosen} | bench.skipped
+    found = results.merged(before, machine(), {**bench.found, "skipped": skipped})
+    path = results.save(found, NAME, directory)
+    if not options.quick:
+        results.publish(found)
+    print(path.read_text("utf-8"))
+    return int(bool(bench.skipped))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""One peer's whole job on the events of a topic: decode, join labels, windows of 10 000, drift of every feature.
+
+    python benchmarks/peer.py NAME BOOTSTRAP PREFIX PARTITIONS REFERENCE
+
+Runs in the peer's own environment, so it imports nothing of driftline. JSON is decoded by orjson, labels are joined by dictionary, a
+window is handed to the library as columns, through its API for batches. Processor time counts from the end of the first window,
+which is the warm-up, to the last record. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import warnings
+from collections import deque
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+from confluent_kafka import Consumer, TopicPartition
+
+WINDOW = 10_000
+Columns = dict[str, list[Any]]
+
+
+class Peer(Protocol):
+    """A library at work. `window` returns how many features drifted."""
+
+    def __init__(self, reference: Columns) -> None: ...
+
+    def window(self, columns: Columns) -> int: ...
+
+
+def numeric(columns: Columns) -> list[str]:
+    """Names of the numeric features."""
+    return [name for name in columns if name.startswith("num")]
+
+
+class Evidently:
+    """`DataDriftPreset` on a window against the reference."""
+
+    def __init__(self, reference: Columns) -> None:
+        import pandas as pd
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.presets import DataDriftPreset
+
+        words = [name for name in reference if name not in numeric(reference)]
+        self._definition = DataDefinition(numerical_columns=numeric(reference), categorical_columns=words)
+        self._frame, self._dataset, self._report, self._preset = pd.DataFrame, Dataset, Report, DataDriftPreset
+        self._reference = self._of(reference)
+
+    def _of(self, columns: Columns) -> Any:
+        return self._dataset.from_pandas(self._frame(columns), data_definition=self._definition)
+
+    def window(self, columns: Columns) -> int:
+        found = self._report([self._preset()]).run(self._of(columns), self._reference)
+        return int(found.dict()["metrics"][0]["value"]["count"])
+
+
+class Nannyml:
+    """Univariate drift: Kolmogorov-Smirnov and chi-square."""
+
+    def __init__(self, reference: Columns) -> None:
+        import nannyml
+        import pandas as pd
+
+        self._frame = pd.DataFrame
+        self._calculator = nannyml.UnivariateDriftCalculator(
+            column_names=list(reference), continuous_methods=["kolmogorov_smirnov"], categorical_methods=["chi2"], chunk_size=WINDOW
+        )
+        self._calculator.fit(self._frame(reference))
+
+    def window(self, columns: Columns) -> int:
+        found = self._calculator.calculate(self._frame(columns)).to_df()
+        return int(found.xs("alert", axis=1, level=-1).to_numpy().sum())
+
+
+class Whylogs:
+    """A profile of the window, and drift scores against the reference's."""
+
+    def __init__(self, reference: Columns) -> None:
+        import pandas as pd
+        import whylogs
+        from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores
+
+        self._frame, self._log, self._scores = pd.DataFrame, whylogs.log, calculate_drift_scores
+        self._reference = self._log(pandas=self._frame(reference)).view()
+
+    def window(self, columns: Columns) -> int:
+        view = self._log(pandas=self._frame(columns)).view()
+        scores = self._scores(target_view=view, reference_view=self._reference, with_thresholds=True)
+        return sum(bool(score) and score.get("drift_category") == "DRIFT" for score in scores.values())
+
+
+class River:
+    """Six running statistics and ADWIN a feature; categories as codes."""
+
+    def __init__(self, reference: Columns) -> None:
+        from river import drift, stats
+
+        kinds = (stats.Mean, stats.Var, stats.Min, stats.Max, stats.EWMean, lambda: stats.Quantile(0.5))
+        self._codes: dict[str, int] = {}
+        self._statistics = {name: [kind() for kind in kinds] for name in reference}
+        self._detectors = {name: drift.ADWIN() for name in reference}
+
+    def window(self, columns: Columns) -> int:
+        drifted = 0
+        for name, values in columns.items():
+            numbers = [v for v in values if v is not None]
+            if not name.startswith("num"):
+                numbers = [self._codes.setdefault(word, len(self._codes)) for word in numbers]
+            for statistic in self._statistics[name]:
+                deque(map(statistic.update, numbers), maxlen=0)
+            detector = self._detectors[name]
+            before = detector.n_detections
+            deque(map(detector.update, numbers), maxlen=0)
+            drifted += detector.n_detections > before
+        return drifted
+
+
+PEERS: dict[str, type[Peer]] = {"evidently": Evidently, "nannyml": Nannyml, "river": River, "whylogs": Whylogs}
+
+
+class Join:
+    """Labels to predictions, whichever comes first; counts pairs and errors."""
+
+    def __init__(self) -> None:
+        self._predictions: dict[str, int] = {}
+        self._labels: dict[str, int] = {}
+        self.joined = self.errors = 0
+
+    def predicted(self, identity: str, answer: int) -> None:
+        label = self._labels.pop(identity, None)
+        if label is None:
+            self._predictions[identity] = answer
+        else:
+            self._pair(answer, label)
+
+    def labelled(self, identity: str, label: int) -> None:
+        answer = self._predictions.pop(identity, None)
+        if answer is None:
+            self._labels[identity] = label
+        else:
+            self._pair(answer, label)
+
+    def _pair(self, answer: int, label: int) -> None:
+        self.joined += 1
+        self.errors += answer != label
+
+
+def run(name: str, bootstrap: str, prefix: str, partitions: int, reference: Columns) -> dict[str, float | int]:
+    """Consume both topics to their ends."""
+    peer, join, names = PEERS[name](reference), Join(), list(reference)
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{prefix}-{name}", "enable.auto.commit": False, "log_level": 0})
+    source = [TopicPartition(f"{prefix}.{topic}", k, 0) for topic in ("predictions", "outcomes") for k in range(partitions)]
+    left = sum(consumer.get_watermark_offsets(tp, timeout=30)[1] for tp in source)
+    consumer.assign(source)
+    outcomes = f"{prefix}.outcomes"
+    rows: list[dict[str, Any]] = []
+    windows = drifted = 0
+    cpu_s, wall_s = time.process_time(), time.monotonic()
+    while left:
+        for message in consumer.consume(min(left, WINDOW), 5.0):
+            left -= 1
+            event = orjson.loads(message.value())
+            if message.topic() == outcomes:
+                join.labelled(event["id"], event["label"])
+                continue
+            join.predicted(event["id"], event["prediction"])
+            rows.append(event["features"])
+            if len(rows) == WINDOW:
+                drifted += peer.window({name: [row[name] for row in rows] for name in names})
+                windows, rows = windows + 1, []
+                if windows == 1:
+                    cpu_s, wall_s = time.process_time(), time.monotonic()
+    cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - wall_s
+    predictions = (windows - 1) * WINDOW + len(rows)
+    return {
+        "predictions_per_core_second": predictions / cpu_s, "predictions": predictions, "cpu_s": cpu_s, "wall_s": wall_s,
+        "windows": windows, "drifted": drifted, "joined": join.joined,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }  # fmt: skip
+
+
+def main() -> None:
+    name, bootstrap, prefix, partitions, reference = sys.argv[1:]
+    warnings.simplefilter("ignore")
+    print(json.dumps(run(name, bootstrap, prefix, int(partitions), json.loads(Path(reference).read_text("utf-8")))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""driftline and four other libraries in turn on the same bytes from the same topics, each pinned to the same core."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import workload
+from environments import python_of
+from rig import WORKER_CORE, Broker, Failed, Site, say, throughput
+from workload import Shape, Source
+
+NAMES = ("evidently", "nannyml", "river", "whylogs")
+TIMEOUT_S = 3_600
+
+
+def compare(broker: Broker, events: int, warm_up: int, runs: int) -> dict[str, Any]:
+    """Medians by name, driftline's among them, and how many times as fast driftline is."""
+    shape = Shape(events=events)
+    pythons = {name: python_of(name, "confluent-kafka", "orjson") for name in NAMES}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("driftline", *NAMES)}
+    for number in range(runs):
+        with Site(broker, shape) as site:
+            ours = throughput(site, Source(shape), warm_up, events)
+            site.stop_workers()
+            found["driftline"].append({"predictions_per_core_second": ours.predictions_per_core_second})
+            reference = site.directory / "reference.json"
+            reference.write_text(json.dumps(_plain_reference(shape)))
+            for name, python in pythons.items():
+                found[name].append(_run(name, python, site, reference))
+        say(f"peers, run {number + 1}: " + ", ".join(f"{n} {f[-1]['predictions_per_core_second']:,.0f}/s" for n, f in found.items()))
+    rates = {name: median(run["predictions_per_core_second"] for run in list_) for name, list_ in found.items()}
+    best = max(rates[name] for name in NAMES)
+    return {
+        **{name: {"predictions_per_core_second": rates[name], "ratio": rates["driftline"] / rates[name]} for name in found},
+        "best_ratio": rates["driftline"] / best, "runs": runs, "predictions": events,
+    }  # fmt: skip
+
+
+def _plain_reference(shape: Shape) -> dict[str, list[Any]]:
+    frame = workload.training(shape)[shape.names]
+    return {
+        name: [None if isinstance(value, float) and math.isnan(value) else value for value in frame[name].tolist()] for name in shape.names
+    }
+
+
+def _run(name: str, python: Path, site: Site, reference: Path) -> dict[str, Any]:
+    command = [python, Path(__file__).with_name("peer.py"), name, site.broker.bootstrap, site.prefix, site.shape.partitions, reference]
+    log = site.directory / f"{name}.log"
+    with log.open("wb") as errors:
+        peer = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=errors)
+        os.sched_setaffinity(peer.pid, {WORKER_CORE})
+        told, _ = peer.communicate(timeout=TIMEOUT_S)
+    if peer.returncode:
+        raise Failed(f"{name} ended with status {peer.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
+    result: dict[str, Any] = json.loads(told.splitlines()[-1])
+    return result

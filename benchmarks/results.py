@@ -1,0 +1,162 @@
+"""What was measured, as JSON and as tables; the README's table is made from the same file, and a test holds it to that.
+
+A run replaces the parts it measured and keeps the others, unless those come from another machine. Figures of a quick run never get here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import write_docs
+
+ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent / "results"
+SAME = ("cpu", "cores", "memory_gib")  # a machine is another one when one of these differs
+Found = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """One line of the table: where its figure is, how it is written, and what it is held against."""
+
+    what: str
+    key: str
+    unit: str
+    floor: str = ""
+    goal: str = ""
+
+
+ROWS = (
+    Row("JSON, one event a message: predictions a core second¹", "json.predictions_per_core_second", "/s", "200 000", "450 000"),
+    Row("the same, wall clock", "json.wall_predictions_per_second", "/s"),
+    Row("the same, on the embedded broker", "embedded.predictions_per_core_second", "/s"),
+    Row("Arrow, 1 000 events a message: predictions a core second¹", "arrow.predictions_per_core_second", "/s", "900 000", "3 000 000"),
+    Row("÷ best peer, same bytes", "peers.best_ratio", "×", "5 ×", "12 ×"),
+    Row("÷ Evidently", "peers.evidently.ratio", "×"),
+    Row("÷ NannyML", "peers.nannyml.ratio", "×"),
+    Row("÷ River", "peers.river.ratio", "×"),
+    Row("÷ whylogs", "peers.whylogs.ratio", "×"),
+    Row("peak memory of the worker, JSON", "json.peak_rss_bytes", "MiB"),
+    Row("memory a waiting prediction, all of the process", "memory.bytes_per_waiting_prediction", "B", "64 B", "32 B"),
+    Row("memory a waiting prediction, the join alone", "memory.join_bytes_per_waiting_prediction", "B", "64 B", "32 B"),
+    Row("window closes → its rows are in ClickHouse, p99", "latency.row_p99_s", "s", "1 s", "0.1 s"),
+    Row("window closes → its alert is on Kafka, p99", "latency.alert_p99_s", "s"),
+    Row("restart until all waiting predictions are back", "recovery.seconds", "s", "60 s", "20 s"),
+    Row("cold labels looked up", "cold.lookups_per_second", "/s"),
+    Row("one call of the SDK, JSON", "sdk.microseconds_per_call", "µs", "50 µs", "10 µs"),
+    Row("one call of the SDK, Arrow", "sdk.arrow_microseconds_per_call", "µs", "50 µs", "10 µs"),
+    Row("p99 a service gains by publishing", "service.added_p99_ms", "ms"),
+    Row("largest difference of a KS distance to SciPy's on raw values", "agreement.ks.largest_difference", ""),
+    Row("largest relative difference of chi-square to SciPy's", "agreement.chi_square.largest_relative_difference", ""),
+)  # fmt: skip
+
+
+#: What the figures stand on: a sentence, and the keys of what it names.
+SENTENCES = (
+    ("Throughput: {} runs of {} predictions, the median.", "json.runs", "json.predictions"),
+    ("Peers: {} runs of {} predictions in turn with driftline, the median.", "peers.runs", "peers.predictions"),
+    ("Waiting: {} predictions.", "recovery.waiting"),
+    ("Latency: {} windows at {} predictions a second.", "latency.windows", "latency.predictions_per_second"),
+    ("Service: {} rounds of {} requests; the rounds without the SDK lie {} ms apart.", "service.rounds", "service.requests",
+     "service.noise_p99_ms"),
+)  # fmt: skip
+
+
+def load(path: Path) -> Found:
+    """What is there; empty without a file."""
+    found: Found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found
+
+
+def merged(before: Found, machine: Found, parts: Found) -> Found:
+    """The parts put into what was there before on the same machine.
+
+    >>> merged({"machine": {"cpu": "a"}, "json": {"x": 1}}, {"cpu": "a"}, {"arrow": {"x": 2}})["json"]
+    {'x': 1}
+    >>> merged({"machine": {"cpu": "a"}, "json": {"x": 1}}, {"cpu": "b"}, {"arrow": {"x": 2}})
+    {'machine': {'cpu': 'b'}, 'arrow': {'x': 2}}
+    """
+    same = all(before.get("machine", {}).get(name) == machine.get(name) for name in SAME)
+    return {**(before if same else {}), "machine": machine, **parts}
+
+
+def at(found: Found, key: str) -> Any:
+    """The figure under a key with dots; None where nothing was measured."""
+    value: Any = found
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def written(value: float, unit: str) -> str:
+    """A figure for people: three digits, thousands apart.
+
+    >>> written(612345.6, "/s"), written(0.0241, "s"), written(18.04, "×"), written(3_000_000, "MiB")
+    ('612 000 /s', '0.0241 s', '18 ×', '2.86 MiB')
+    """
+    value = value / 2**20 if unit == "MiB" else value
+    digits = f"{value:.3g}"
+    plain = f"{float(digits):,.0f}".replace(",", " ") if abs(float(digits)) >= 1000 else digits
+    return f"{plain} {unit}".strip()
+
+
+def table(found: Found) -> str:
+    """Everything that was measured against its budget."""
+    lines = ["| monitor-25 | measured | floor | goal |", "| --- | ---: | ---: | ---: |"]
+    for row in ROWS:
+        value = at(found, row.key)
+        if value is not None:
+            lines.append(f"| {row.what} | {written(value, row.unit)} | {row.floor} | {row.goal} |")
+    return "\n".join(lines)
+
+
+def where(found: Found) -> str:
+    """The machine, in a sentence."""
+    m = found["machine"]
+    return f"Measured on {m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['system']}, Python {m['python']}."
+
+
+def about(found: Found) -> str:
+    """The machine, and what a figure stands on."""
+    said = [sentence.format(*map(_of, values)) for sentence, *keys in SENTENCES if None not in (values := [at(found, key) for key in keys])]
+    return f"¹ Processor time of the worker, 0.9 labels a prediction included. {where(found)} {' '.join(said)}"
+
+
+def _of(value: float) -> str:
+    return written(value, "")
+
+
+def parts(found: Found) -> dict[str, str]:
+    """What stands between the markers of a document."""
+    return {"speed": f"{table(found)}\n\n{about(found)}"}
+
+
+def directory(quick: bool) -> Path:
+    """Where results go: those of a quick run out of sight."""
+    return ROOT / ".cache" / "bench" / "quick" if quick else HERE
+
+
+def write_json(found: Found, name: str, directory: Path) -> None:
+    """Write NAME.json."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{name}.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def save(found: Found, name: str, directory: Path) -> Path:
+    """Write NAME.json and NAME.md."""
+    write_json(found, name, directory)
+    path = directory / f"{name}.md"
+    packages = f"Packages: {found['machine']['packages']}. driftline {found['machine']['driftline']}."
+    skipped = "".join(f"\n- {what}: {why}" for what, why in found.get("skipped", {}).items())
+    path.write_text(
+        f"# {name}\n\nWritten by `make bench` and `make bench-peers`; every figure is in [{name}.json]({name}.json).\n\n"
+        f"{table(found)}\n\n{about(found)} {packages}\n" + (f"\nNot measured:\n{skipped}\n" if skipped else ""), "utf-8",
+    )  # fmt: skip
+    return path
+
+
+def publish(found: Found) -> None:
+    """Put the table into the README."""
+    readme = ROOT / "README.md"
+    readme.write_text(write_docs.renewed(readme.read_text("utf-8"), parts(found)), "utf-8")

@@ -1,0 +1,66 @@
+"""What predictions that wait for their label cost: memory while they wait, time to bring them back after a restart."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from rig import Broker, Failed, Site
+from workload import START_MS, STEP_MS, Shape, Source
+
+from driftline.streams.join import Join, PredictionRows
+
+BASE = 40_000  # waiting when memory is first looked at: what the worker needs in any case is there by then
+
+
+def waiting(broker: Broker, predictions: int) -> dict[str, dict[str, float | int]]:
+    """Bytes per waiting prediction and the seconds of a restart; the parts `memory` and `recovery` of the results.
+
+    None of the predictions has a label yet. Windows are a tenth of the whole, so that panes take next to nothing. A restart is over when
+    the worker has read everything back and has worked off ten thousand events that came while it was away.
+    """
+    shape = Shape(events=predictions, labelled=0.0, window=max(predictions // 10, 10_000), horizon="7d")
+    with Site(broker, shape) as site:
+        source = Source(shape)
+        worker = site.start_worker()
+        site.publish(source, BASE)
+        site.come_to_rest()
+        before = worker.memory("VmRSS")
+        site.publish(source, predictions)
+        site.come_to_rest()
+        after = worker.memory("VmRSS")
+        site.stop_workers()
+        site.publish(source, shape.block)
+        begin = time.monotonic()
+        again = site.start_worker()
+        ready_s = time.monotonic() - begin
+        end = site.catch_up()
+        if again.memory("VmRSS") < before + (after - before) / 4:
+            raise Failed("the worker holds much less after its restart than before: the waiting predictions are not back")
+        cpu_s = again.cpu_s
+    return {
+        "memory": {
+            "bytes_per_waiting_prediction": (after - before) / predictions,
+            "join_bytes_per_waiting_prediction": join_bytes(predictions // shape.partitions), "waiting": predictions, "rss_bytes": after,
+        },
+        "recovery": {"seconds": end.at - begin, "ready_s": ready_s, "cpu_s": cpu_s, "waiting": predictions},
+    }  # fmt: skip
+
+
+def join_bytes(predictions: int) -> float:
+    """The most bytes of arrays a waiting prediction takes in the join of one partition at any time while `predictions` come in.
+
+    >>> 0 < join_bytes(100_000) < 200
+    True
+    """
+    join, step = Join(7 * 86_400_000, 3_600_000), 10_000
+    most = 0.0
+    for first in range(0, predictions, step):
+        offset = np.arange(first, first + step)
+        zeros = np.zeros(step, np.int64)
+        hashes = np.random.default_rng(first).integers(0, 2**63, step).astype(np.uint64)
+        ts = START_MS + 8 * STEP_MS * offset
+        join.add_predictions(PredictionRows(offset, ts, hashes, zeros, np.ones(step), zeros + 99, zeros, hashes))
+        if first + step >= predictions // 2:  # what few rows take says nothing about many
+            most = max(most, join.nbytes / (first + step))
+    return most

@@ -1,0 +1,66 @@
+"""The figures in the documents are those that the benchmarks wrote, and the benchmarks' events are what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import results
+import stages
+import workload
+import write_docs
+from workload import Shape, Source
+
+from driftline.schemas.events import Rejected, decode_outcome, decode_prediction
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_table_in_the_readme_is_the_one_that_was_measured() -> None:
+    text = README.read_text("utf-8")
+    assert text == write_docs.renewed(text, results.parts(results.load(results.HERE / "monitor-25.json"))), "run make bench"
+
+
+def test_the_stages_in_the_document_are_those_that_were_measured() -> None:
+    text = (write_docs.DOCS / "budgets.md").read_text("utf-8")
+    assert text == write_docs.renewed(text, {"stages": stages.table(results.load(results.HERE / "stages.json"))}), "run make bench-profile"
+
+
+@pytest.mark.parametrize("name", ["results", "scale", "stages", "waiting"])
+def test_the_examples_of_the_benchmarks_run(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_a_figure_that_was_not_measured_is_not_in_the_table() -> None:
+    assert "Arrow" not in results.table({"json": {"predictions_per_core_second": 1.0}})
+
+
+def test_every_event_of_the_workload_is_one_that_driftline_takes() -> None:
+    records = [*(source := Source(Shape(labelled=0.9, late=0.5))).records(10_000), *source.last_labels()]
+    judge = {"predictions": decode_prediction, "outcomes": decode_outcome}
+    assert not [record for record in records if isinstance(judge[record.topic](record.value), Rejected)]
+
+
+@pytest.mark.parametrize("form", ["json", "arrow"])
+def test_the_workload_counts_what_it_makes(form: workload.Format) -> None:
+    source = Source(Shape(models=2, window=5_000), form)
+    made = Counter(record.topic for record in (*source.records(20_000), *source.last_labels()))
+    assert sum(window["n"] for window in source.expected.values()) == 20_000
+    assert sum(window["labelled"] for window in source.expected.values()) == source.labels
+    assert form == "arrow" or made == {"predictions": 20_000, "outcomes": source.labels}
+
+
+def test_labels_come_after_their_predictions_and_in_order_but_for_the_late_ones() -> None:
+    source = Source(Shape())
+    records = [*source.records(20_000), *source.last_labels()]
+    ts = {topic: [json.loads(r.value)["ts"] for r in records if r.topic == topic] for topic in ("predictions", "outcomes")}
+    assert all(np.diff(column).min() >= 0 for column in ts.values())
+
+
+def test_the_same_seed_makes_the_same_events() -> None:
+    assert list(Source(Shape()).records(10_000)) == list(Source(Shape()).records(10_000))
