@@ -58,7 +58,7 @@ SENTENCES = (
     ("Peers: {} runs of {} predictions in turn with driftline, the median.", "peers.runs", "peers.predictions"),
     ("Waiting: {} predictions.", "recovery.waiting"),
     ("Latency: {} windows at {} predictions a second.", "latency.windows", "latency.predictions_per_second"),
-    ("Service: {} rounds of {} requests; the rounds without the SDK lie {} ms apart.", "service.rounds", "service.requests",
+    ("Service: {} rounds of {} requests; neighbouring rounds without the SDK lie {} ms apart.", "service.rounds", "service.requests",
      "service.noise_p99_ms"),
 )  # fmt: skip
 

@@ -1,8 +1,10 @@
 """Where the processor time of a worker goes, stage by stage: `make bench-profile`, or ARGS='--events 200000 --arrow --live'.
 
 py-spy looks at the worker from outside, 200 times a second, while it works off a backlog as in monitor-25 (or, with `--live`, while
-events come at a steady rate, and a window's labels trickle in). A sample belongs to the stage of its innermost frame that is named
-below. Shares are multiplied by the processor time of the whole; the table goes to benchmarks/results/stages.md and docs/budgets.md.
+events come at a steady rate, and a window's labels trickle in). Only the thread that holds the interpreter's lock is looked at: others
+wait, for it, for a socket or for the core, which cannot be told from working. A sample belongs to the stage of its innermost frame that
+is named below. Shares are multiplied by the processor time of the whole, so what runs without the lock is spread over all stages.
+The table goes to benchmarks/results/stages.md and docs/budgets.md.
 """
 
 from __future__ import annotations
@@ -93,15 +95,8 @@ class Recording:
 
     def __init__(self, process: Process, file: Path) -> None:
         self._file = file
-        command = [
-            str(Path(sys.executable).with_name("py-spy")),
-            "record",
-            "--pid",
-            str(process.popen.pid),
-            "--rate",
-            str(RATE),
-            "--nonblocking",
-        ]
+        spy = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(process.popen.pid)]
+        command = [*spy, "--rate", str(RATE), "--nonblocking", "--gil"]
         self._spy = subprocess.Popen(
             [*command, "--format", "raw", "--full-filenames", "--duration", "7200", "--output", str(file)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

@@ -10,7 +10,7 @@ from workload import START_MS, STEP_MS, Shape, Source
 
 from driftline.streams.join import Join, PredictionRows
 
-BASE = 40_000  # waiting when memory is first looked at: what the worker needs in any case is there by then
+BASE = 0.2  # share that waits already when memory is first looked at: queues and buffers were full once by then
 
 
 def waiting(broker: Broker, predictions: int) -> dict[str, dict[str, float | int]]:
@@ -23,10 +23,11 @@ def waiting(broker: Broker, predictions: int) -> dict[str, dict[str, float | int
     with Site(broker, shape) as site:
         source = Source(shape)
         worker = site.start_worker()
-        site.publish(source, BASE)
+        base = max(int(BASE * predictions) // shape.block, 4) * shape.block
+        site.publish(source, base)
         site.come_to_rest()
         before = worker.memory("VmRSS")
-        site.publish(source, predictions)
+        site.publish(source, predictions - base)
         site.come_to_rest()
         after = worker.memory("VmRSS")
         site.stop_workers()
@@ -40,7 +41,7 @@ def waiting(broker: Broker, predictions: int) -> dict[str, dict[str, float | int
         cpu_s = again.cpu_s
     return {
         "memory": {
-            "bytes_per_waiting_prediction": (after - before) / predictions,
+            "bytes_per_waiting_prediction": (after - before) / (predictions - base),
             "join_bytes_per_waiting_prediction": join_bytes(predictions // shape.partitions), "waiting": predictions, "rss_bytes": after,
         },
         "recovery": {"seconds": end.at - begin, "ready_s": ready_s, "cpu_s": cpu_s, "waiting": predictions},
