@@ -16,7 +16,8 @@ import workload
 import write_docs
 from workload import Shape, Source
 
-from driftline.schemas.events import Rejected, decode_outcome, decode_prediction
+from driftline.schemas.errors import Rejected
+from driftline.schemas.events import decode_outcome, decode_prediction
 
 README = Path(__file__).parents[1] / "README.md"
 
