@@ -52,7 +52,7 @@ def latency(site: Site, source: Source, windows: int, rate: int) -> dict[str, fl
         first = source.made
         closed = paced(site, source, windows * shape.window, rate)
         ours = {end: at for end, at in closed.items() if end > START_MS + STEP_MS * first}
-        site.wait(lambda: ours.keys() <= seen.rows.keys(), "not every window came to the store", 60)
+        site.wait(lambda: ours.keys() <= seen.rows.keys(), "not every window came to the store", 300)
     rows = np.array([seen.rows[end] - at for end, at in ours.items()])
     alerts = np.array([seen.alerts[end] - at for end, at in ours.items() if end in seen.alerts])
     if len(alerts) < len(ours) / 2:

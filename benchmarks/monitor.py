@@ -2,7 +2,7 @@
 
     make bench                      everything but the peers; `make bench-peers` these too
     make bench ARGS='--quick'       smaller, into .cache/bench: to see that it works, not how fast it is
-    make bench ARGS='--only json,latency --runs 3'
+    make bench ARGS='--only json,latency --size runs=5 events=200000'
 
 The worker is a real `driftline worker` on one core: windows of 10 000 predictions, every verdict and detector, ClickHouse in another
 process over HTTP, alerts to Kafka, snapshots and commits on. Afterwards every window's counts in ClickHouse are compared with what was
@@ -14,7 +14,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -148,19 +149,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small, and written to .cache/bench only")
     parser.add_argument("--peers", action="store_true", help="run Evidently, NannyML, River and whylogs on the same bytes too")
     parser.add_argument("--only", default="", help=f"some of {','.join(PARTS)}")
-    parser.add_argument("--runs", type=int, help="of each throughput; default 3, peers 5")
-    parser.add_argument("--events", type=int, help="predictions of a run; default 1 000 000")
-    parser.add_argument("--waiting", type=int, help="predictions that wait for their label; default 10 000 000")
+    names = ", ".join(field.name for field in fields(Size))
+    parser.add_argument("--size", nargs="*", default=[], metavar="NAME=N", help=f"any of {names}; the tables tell what was used")
     return parser.parse_args()
 
 
 def sized(options: argparse.Namespace) -> Size:
     """What the command line asks for."""
-    import dataclasses
-
-    size = QUICK if options.quick else Size()
-    given = {"runs": options.runs, "peer_runs": options.runs, "events": options.events, "waiting": options.waiting}
-    return dataclasses.replace(size, **{name: value for name, value in given.items() if value})
+    given = {name: int(value) for name, value in (text.split("=") for text in options.size)}
+    return replace(QUICK if options.quick else Size(), **given)
 
 
 def main() -> int:
@@ -169,19 +166,25 @@ def main() -> int:
     chosen += ["peers"] if options.peers and "peers" not in chosen else []
     if unknown := set(chosen) - set(PARTS):
         raise SystemExit(f"--only knows {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
+    directory, about = results.directory(options.quick), machine()
     with brokers() as broker:
         bench = Bench(broker, sized(options))
         for part in chosen:
             bench.measure(part)
-    directory = results.directory(options.quick)
-    before = results.load(directory / f"{NAME}.json")
-    skipped = {name: why for name, why in before.get("skipped", {}).items() if name not in chosen} | bench.skipped
-    found = results.merged(before, machine(), {**bench.found, "skipped": skipped})
-    path = results.save(found, NAME, directory)
+            found = keep(bench, part, about, directory)
     if not options.quick:
         results.publish(found)
-    print(path.read_text("utf-8"))
+    print((directory / f"{NAME}.md").read_text("utf-8"))
     return int(bool(bench.skipped))
+
+
+def keep(bench: Bench, part: str, about: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Write what is known now, so that a run that is ended has not been in vain; returns all figures."""
+    before = results.load(directory / f"{NAME}.json")
+    skipped = {name: why for name, why in before.get("skipped", {}).items() if name != part} | bench.skipped
+    found = results.merged(before, about, {**bench.found, "skipped": skipped})
+    results.save(found, NAME, directory)
+    return found
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import write_docs
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent / "results"
+BUSY = 0.5  # load of a machine from which on it is said
 SAME = ("cpu", "cores", "memory_gib")  # a machine is another one when one of these differs
 Found = dict[str, Any]
 
@@ -114,7 +115,8 @@ def table(found: Found) -> str:
 def where(found: Found) -> str:
     """The machine, in a sentence."""
     m = found["machine"]
-    return f"Measured on {m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['system']}, Python {m['python']}."
+    busy = f" Other work kept {m['load']} threads running on it before." if m.get("load", 0) >= BUSY else ""
+    return f"Measured on {m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['system']}, Python {m['python']}.{busy}"
 
 
 def about(found: Found) -> str:

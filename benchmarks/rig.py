@@ -98,7 +98,8 @@ class Embedded:
 
 @contextmanager
 def brokers(embedded: bool = False) -> Iterator[Any]:
-    """A broker beside the worker's core, for as long as the block lasts."""
+    """A broker beside the worker's core, for as long as the block lasts; a polite end of this process ends it too, and the workers."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.sched_setaffinity(0, OTHER_CORES)
     if embedded:
         with EmbeddedBroker() as broker:
@@ -215,7 +216,7 @@ class Site:
             process = Process(subprocess.Popen(command, env=self.environment, stdout=out, stderr=out), log)
         os.sched_setaffinity(process.popen.pid, {CORES[len(self.workers) % len(CORES)]})
         self.workers.append(process)
-        self.wait(lambda: "ready:" in process.said, "the worker did not become ready", 120)
+        self.wait(lambda: "ready:" in process.said, "the worker did not become ready", 300)
         return process
 
     def stop_workers(self) -> None:
@@ -273,7 +274,7 @@ class Site:
             seen.append(self.mark())
             return seen[-1].cpu_s - seen[-2].cpu_s < IDLE * len(self.workers) * (seen[-1].at - seen[-2].at)
 
-        self.wait(done, "the worker did not come to rest", 180)
+        self.wait(done, "the worker did not come to rest", 600)
 
     # -- events
 

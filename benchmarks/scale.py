@@ -177,6 +177,7 @@ def main() -> int:
     before = results.load(directory / f"{NAME}.json")
     parts: dict[str, Any] = {}
     skipped = {what: why for what, why in before.get("skipped", {}).items() if what.split(",")[0] not in chosen}
+    about = machine()
     with brokers() as broker:
         for part in chosen:
             say(f"{part} …")
@@ -185,7 +186,7 @@ def main() -> int:
             else:
                 parts[part], missing = run(broker, part, options.quick)
                 skipped |= missing
-    found = results.merged(before, machine(), {**parts, "skipped": skipped})
+    found = results.merged(before, about, {**parts, "skipped": skipped})
     results.write_json(found, NAME, directory)
     (directory / f"{NAME}.md").write_text(report(found), "utf-8")
     print(report(found))

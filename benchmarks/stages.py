@@ -162,7 +162,8 @@ def save(found: dict[str, Any], directory: Path) -> None:
         for name in found
         if name != "machine"
     )
-    (directory / f"{NAME}.md").write_text(f"# {NAME}\n\nWritten by `make bench-profile`.\n\n{table(found)}\n{frames}", "utf-8")
+    text = f"# {NAME}\n\nWritten by `make bench-profile`. {results.where(found)}\n\n{table(found)}\n{frames}"
+    (directory / f"{NAME}.md").write_text(text, "utf-8")
 
 
 def main() -> None:
