@@ -12,13 +12,12 @@ from pathlib import Path
 PACKAGES = ("aiokafka", "chdb", "confluent-kafka", "faust-streaming", "msgspec", "numba", "numpy", "pandas", "pyarrow", "scipy")
 
 
-def machine() -> dict[str, str | int | float]:
-    """Processor, cores, memory, system, the versions that matter, and how busy it is: ask before the measurement adds to that."""
+def machine() -> dict[str, str | int]:
+    """Processor, cores, memory, system and the versions that matter."""
     known = {name: text for name in PACKAGES if (text := _version(name))}
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count() or 1,
-        "load": round(os.getloadavg()[1], 1),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),

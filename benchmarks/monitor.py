@@ -12,6 +12,7 @@ published: a worker that is fast and wrong fails. Results go to benchmarks/resul
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -114,9 +115,12 @@ class Bench:
     def measure(self, name: str) -> None:
         """One part; what fails is told, and the others go on."""
         say(f"{name} …")
+        before, load = set(self.found), round(os.getloadavg()[0], 1)  # what else the machine has to do
         try:
             part: Callable[[], None] = getattr(self, name)
             part()
+            for new in self.found.keys() - before:
+                self.found[new]["load"] = load
         except (Failed, DriftlineError) as error:
             self.skipped[name] = str(error).splitlines()[0]
             say(f"{name} WAS NOT MEASURED: {error}")
