@@ -149,8 +149,9 @@ def losses_of(answer: Float64, label: Float64, names: Sequence[str], model: Mode
     [0.0, 1.0]
     """
     if model.task == "ranking":
-        return 1 - _ranked(answer, label, names, model.top)[0]
-    loss: Float64 = np.abs(answer - label) if model.task == "regression" else (answer != label).astype(np.float64)
+        loss: Float64 = 1 - _ranked(answer, label, names, model.top)[0]
+        return loss
+    loss = np.abs(answer - label) if model.task == "regression" else (answer != label).astype(np.float64)
     return loss
 
 

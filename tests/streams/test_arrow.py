@@ -82,7 +82,7 @@ class Source:
         registry = Registry(MODELS)
         if not learned:
             registry.add(Reference("m", "1", dict(REFERENCE), 4), 0)
-        self.partition = Partition(0, registry, {}, None, partitions)
+        self.partition = Partition(0, registry, {}, None, partitions=partitions)
 
     def predictions(self, *records: Record) -> list[tuple[str, str]]:
         """Codes and messages of the dead letters."""

@@ -14,7 +14,7 @@ from sklearn.metrics import ndcg_score
 from driftline.schemas.config import Model, Policy
 from driftline.schemas.events import decode_outcome, decode_prediction
 from driftline.streams.answers import RANKS, Answers, Losses
-from driftline.streams.intake import Codes
+from driftline.streams.batch import Codes
 from driftline.streams.onset import onset_of_loss
 from driftline.streams.panes import Fence, PaneKey, decode_pane, empty_pane, encode_pane
 from driftline.streams.partition import Partition
