@@ -53,7 +53,7 @@ def partitions_of(ids: list[str]) -> Rows:
     """Kafka's own hash of keys, murmur2, positive; an id belongs to its remainder by the number of partitions.
 
     >>> (partitions_of(["req-8f3a", "a", ""]) % 4).tolist()
-    [0, 3, 1]
+    [1, 0, 1]
     """
     parts = [text.encode() for text in ids]
     lengths = np.array([len(part) for part in parts], np.uint32)
