@@ -8,7 +8,7 @@ import msgspec
 
 from driftline.schemas.errors import DriftlineError
 
-CODEC = 1
+CODEC = 2  # 2: lives, decided, history
 
 
 class Marker(msgspec.Struct, array_like=True, frozen=True):
@@ -16,6 +16,10 @@ class Marker(msgspec.Struct, array_like=True, frozen=True):
 
     `floors` says, per model, from where the join is rebuilt: (predictions offset, newest event time before it, outcomes offset,
     newest event time before that).
+
+    What the store holds for the join counts up to the slice told for each of `lives`: (life, last slice, newest event time in it).
+    `history` says of each model's earlier floors from which positions on they held: (predictions position, outcomes position, and four
+    numbers like those of a floor).
     """
 
     codec: int
@@ -24,6 +28,9 @@ class Marker(msgspec.Struct, array_like=True, frozen=True):
     floors: dict[str, tuple[int, int, int, int]]
     counters: dict[str, int]
     breakers: dict[str, tuple[int, list[int]]] = {}  # by topic: records seen, and which of the last ones were dead letters
+    lives: list[tuple[int, int, int]] = []  # of starts of the partition that put rows into the store
+    decided: dict[str, tuple[int, int]] = {}  # by model: event time and offset below which orphans were named
+    history: dict[str, list[tuple[int, int, int, int, int, int]]] = {}
 
 
 class Progress(msgspec.Struct, array_like=True, frozen=True):

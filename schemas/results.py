@@ -179,8 +179,20 @@ class References(msgspec.Struct, frozen=True, array_like=True):
     revision: int
 
 
+class Orphan(msgspec.Struct, frozen=True, array_like=True):
+    """One outcome that no prediction came for within the label horizon. `ingest` names it, as soon as none can come any more."""
+
+    model: str
+    partition: int
+    offset: int  # of the outcome, in its partition of the outcomes topic
+    id_hash: str  # sixteen hexadecimal digits; the id itself is the key of the record
+    label_ts: int
+    timed_out: int  # event time until which its prediction was waited for
+    revision: int
+
+
 class Results(msgspec.Struct, omit_defaults=True):
-    """One record on the `results` topic. What an evaluation wrote, table by table."""
+    """One record on the `results` topic. What an evaluation wrote, table by table; and the orphans that ingest named."""
 
     drift_results: list[DriftResult] = []
     performance_results: list[PerformanceResult] = []
@@ -189,6 +201,7 @@ class Results(msgspec.Struct, omit_defaults=True):
     performance_panes: list[PerformancePane] = []
     references: list[References] = []
     comparisons: list[ComparisonResult] = []
+    orphans: list[Orphan] = []
 
 
 _decoder = msgspec.msgpack.Decoder(Results)

@@ -3,7 +3,8 @@
     python scripts/clickhouse_gateway.py DIRECTORY PORT PASSWORD        prints the port, then serves until it is ended
 
 The real client speaks to the real engine through it. Tests hold a `Gateway`. `POST /faults` takes a JSON list: the next inserts
-meet one each. `GET /inserts` lists every insert that reached the engine, as (token, rows written).
+meet one each, and one with {"token": "…"} only an insert whose token begins so; `GET /faults` lists those that nothing has met yet.
+`GET /inserts` lists every insert that reached the engine, as (token, rows written).
 
     {"code": 241}          answer with this error instead of inserting
     {"status": 503}        answer as a proxy that has lost the server
@@ -75,6 +76,11 @@ class Gateway:
         with urlopen(Request(f"http://127.0.0.1:{self.port}/faults", json.dumps(faults).encode()), timeout=10):
             pass
 
+    def faults(self) -> list[dict[str, object]]:
+        """What was ordered and nothing has met yet."""
+        with urlopen(f"http://127.0.0.1:{self.port}/faults", timeout=10) as answer:
+            return list(json.load(answer))
+
     def inserts(self, about: str) -> list[tuple[str, int]]:
         """Token and rows written of every insert that reached the engine and whose token begins with `about`."""
         with urlopen(f"http://127.0.0.1:{self.port}/inserts", timeout=10) as answer:
@@ -102,8 +108,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        if self.path == "/inserts":
-            self.reply(200, json.dumps(self.server.inserts).encode())
+        if self.path in {"/inserts", "/faults"}:
+            self.reply(200, json.dumps(getattr(self.server, self.path[1:])).encode())
         else:
             self.serve(b"")
 
@@ -134,6 +140,8 @@ class Handler(BaseHTTPRequestHandler):
             handle = connect(self.server.directory)
             try:
                 self.run(handle, parameters, b"\n".join(filter(None, (parameters.get("query", "").encode(), body))))
+            except ConnectionError:  # whoever asked is gone
+                self.close_connection = True
             except Exception as error:  # the engine has one class for all of its errors, and it is no public one
                 self.fail(str(error))
             finally:
@@ -155,7 +163,9 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, handle.query(text, name, params=bound).bytes() or b"", {"X-ClickHouse-Format": name})
 
     def insert(self, handle: Any, target: str, block: bytes, token: str) -> None:
-        fault = self.server.faults.pop(0) if self.server.faults else {}
+        fault: dict[str, Any] = next((fault for fault in self.server.faults if token.startswith(fault.get("token", ""))), {})
+        if fault:
+            self.server.faults.remove(fault)
         time.sleep(fault.get("slow_s", 0))
         if fault.get("half"):
             block = half(block)

@@ -102,6 +102,18 @@ def score_of(model: Model, event: dict[str, Any]) -> float | None:
     return score
 
 
+def orphans(model: Model, predictions: Sequence[bytes | None], outcomes: Sequence[bytes | None]) -> dict[int, int]:
+    """Outcomes that no prediction pairs with, offset → event time."""
+    times: dict[str, list[int]] = defaultdict(list)
+    for event in _firsts(model, _on_time(model, predictions)):
+        times[event["id"]].append(event["ts"])
+    found = {}
+    for offset, event in _on_time(model, outcomes):
+        if all(abs(ts - event["ts"]) > model.horizon_ms for ts in times[event["id"]]):
+            found[offset] = event["ts"]
+    return found
+
+
 def add(into: dict[Key, Recount], more: dict[Key, Recount]) -> None:
     """Merge the panes of another partition."""
     for key, pane in more.items():

@@ -64,6 +64,7 @@ REFERENCE = Reference(
     rows=1000,
 )  # fmt: skip
 PARTITIONS = 4
+HOT_ROWS = 500  # so few that most labels come when their predictions have left memory
 
 
 @dataclass
@@ -142,7 +143,7 @@ class Workers:
     def start(self) -> None:
         self.started += 1
         with (self._directory / f"worker-{self.started}.log").open("wb") as log:
-            command = [sys.executable, "-m", "driftline", "worker", "--session", str(self._session_s)]
+            command = [sys.executable, "-m", "driftline", "worker", "--session", str(self._session_s), "--hot-rows", str(HOT_ROWS)]
             self._running.append(subprocess.Popen(command, env=self._environment, stdout=log, stderr=log))
 
     def harm(self, rng: random.Random) -> str:

@@ -23,7 +23,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 from driftline.schemas.errors import DriftlineError
-from driftline.sinks.sink import Busy, OnRetry, Refused, Retrying
+from driftline.sinks.sink import PATIENCE, Busy, OnRetry, Refused, Retrying
 from driftline.sinks.tables import Migration, migrations
 
 #: ClickHouse's codes of states that pass by themselves; 243 is a full disk.
@@ -133,6 +133,24 @@ class ClickHouse(Retrying):
         """
         return self._ask("the query", lambda client: client.query_arrow(sql, dict(parameters or {}), use_strings=True))
 
+    def ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The same as `query` for what cannot go on without an answer: while the store is busy or away it is asked again, for ever.
+
+        Raises `DriftlineError` like `insert`.
+        """
+        attempts = 0
+        while True:
+            try:
+                return self._call(lambda client: client.query_arrow(sql, dict(parameters or {}), use_strings=True))
+            except ClickHouseError as error:
+                problem = self._verdict("the question", error)
+            if not isinstance(problem, Busy):
+                raise problem if isinstance(problem, DriftlineError) else _stopped(str(problem), None)
+            attempts += 1
+            if attempts > PATIENCE.get(problem.problem.code, attempts):
+                raise problem.problem
+            self._wait(problem.problem, attempts)
+
     def read(self, sql: str, form: str, parameters: Mapping[str, Any] | None = None) -> bytes:
         """The answer to `sql`, written by the server in one of its output formats (`CSVWithNames`, `JSONEachRow` …)."""
         return self._ask("the query", lambda client: client.raw_query(sql, dict(parameters or {}), fmt=form))
@@ -161,7 +179,15 @@ class ClickHouse(Retrying):
         _check_applied(applied, known)
         return [migration for migration in known if migration.number not in applied]
 
-    def _send(self, table: str, rows: Sequence[msgspec.Struct], token: str) -> int:
+    def insert_table(self, table: str, block: pa.Table, token: str) -> None:
+        """Like `insert`, for rows in columns of which none can be refused."""
+        rows: Any = block  # what is sent needs a length and nothing else
+        try:
+            self._send_until_stored(table, rows, token)
+        except Refused as error:
+            raise _stopped(f"{table}: {error}", None) from None
+
+    def _send(self, table: str, rows: Sequence[msgspec.Struct] | pa.Table, token: str) -> int:
         """One attempt; returns the number of rows that the server says it wrote."""
         settings = {
             "insert_deduplicate": 1,
@@ -171,7 +197,7 @@ class ClickHouse(Retrying):
             "input_format_null_as_default": 0,  # or a missing value becomes 0
         }
         try:
-            block = _block(self._schema(table), rows)
+            block = rows if isinstance(rows, pa.Table) else _block(self._schema(table), rows)
             return self._call(lambda client: client.insert_arrow(f"`{table}`", block, settings=settings).written_rows)
         except ClickHouseError as error:
             raise self._verdict(table, error) from None

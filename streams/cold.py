@@ -9,8 +9,9 @@ counts) is worked out again when they come back. So it does not matter how often
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,8 @@ class ColdRows:
     """Predictions and outcomes of one model, one a row; every field has shape (n,).
 
     `version` is a code, or `OUTCOME`; `value` is the answer of a prediction or the label of an outcome, NaN if it takes the label
-    back: a class code, or the number of a regression; `remembered` is the time of a prediction's latest duplicate (milliseconds).
+    back: a class code, or the number of a regression; `remembered` is the time of a prediction's latest duplicate (milliseconds);
+    `bin` is the bin of a prediction's score, and of an outcome 1 when it was told whether it is an orphan.
     """
 
     id_hash: UInt64
@@ -163,3 +165,27 @@ class _Fingerprints:
         steps = (keys >> np.uint64(24)).astype(np.int64) & 0xFFFF | 1
         bits = (keys >> np.uint64(48)).astype(np.uint16)
         return at, steps, np.maximum(bits, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRows:
+    """Rows of one model with the names behind their codes, as they travel between a partition and the store.
+
+    `classes` is None for a regression, whose `value` is a number.
+    """
+
+    model: str
+    rows: ColdRows
+    versions: Sequence[str]
+    segments: Sequence[tuple[str, ...]]
+    classes: Sequence[str] | None
+
+
+class Slice(NamedTuple):
+    """Names what one life of a partition put into the store in one go; its rows count once a marker, or its own life, says so.
+
+    A life is one start of one partition. Slices of a life are numbered from 1, and one that counts makes all before it count.
+    """
+
+    life: int
+    number: int

@@ -177,12 +177,12 @@ class Join:
         self._labels = Columns(value=float, ts=int, offset=int, first_ts=int, known=int)
         self._index = HashIndex()
         self.cold = ColdIds((horizon_ms + lateness_ms) // 4)
-        self.named_until = NEVER  # orphans of the store up to this event time were named
+        self.decided = (NEVER, 0)  # of outcomes below this time and offset it is told whether they are orphans
         self._orphans: list[Orphans] = []
         start = floor or Floor(0, NEVER, 0, NEVER)
         self._prediction_clock = _Clock(start.predictions_newest, [(start.predictions, start.predictions_newest)])
         self._outcome_clock = _Clock(start.outcomes_newest, [(start.outcomes, start.outcomes_newest)])
-        self._floor = start
+        self._floor, self._outcomes_end = start, start.outcomes
         self._evict_at, self._evict_at_ts = 65_536, NEVER
 
     @property
@@ -192,6 +192,11 @@ class Join:
     @property
     def newest_outcome(self) -> int:
         return self._outcome_clock.newest
+
+    @property
+    def oldest(self) -> int:
+        """An id of which all events are older than this event time meets no event still to come."""
+        return min(self.newest_prediction, self.newest_outcome) - self.lateness_ms - self.horizon_ms
 
     @property
     def floor(self) -> Floor:
@@ -235,6 +240,7 @@ class Join:
     def add_outcomes(self, batch: OutcomeRows) -> tuple[Bool, LabelEffects]:
         """Take in outcomes; returns which were late, and what the others changed."""
         before = self._outcome_clock.before(batch.offset, batch.ts)
+        self._outcomes_end = int(batch.offset[-1]) + 1
         late = batch.ts < before - self.lateness_ms
         effects = []
         for at in _rounds(batch.id_hash, ~late):
@@ -296,13 +302,14 @@ class Join:
             self._add_rows_of_outcomes(rows.id_hash[at], rows.offset[at], rows.ts[at], rows.value[at], stored=True)
 
     def evict(self, *, force: bool = False) -> None:
-        """Drop the ids that no event still to come can touch, and name the outcomes among them that met no prediction.
+        """Drop the ids that no event still to come can touch; before that, name the outcomes that no prediction will come for.
 
         Cheap to call often: it works when the state has doubled, or time has moved so far that part of it may go. Without the latter
         the floor of a model with little traffic would stay where the broker deletes.
         """
         if not (force or len(self) >= self._evict_at or self.newest_prediction >= self._evict_at_ts):
             return
+        self._name_orphans()
         drop, heads = np.zeros(len(self), bool), self._is_head()
         for block in self._blocks(heads):
             ids = self._about(block)
@@ -310,7 +317,6 @@ class Join:
             # The store may have outcomes of it, which must not look like orphans there: then it leaves with its predictions.
             unstored = block[gone & ids.unstored]
             gone[gone & ids.unstored] = ~self.cold.maybe(self.rows.take("key", unstored))
-            self._name_orphans(block[gone], 2**62)
             self._mark(drop, block[gone])
         if drop.any():
             self._drop(drop, heads)
@@ -325,10 +331,11 @@ class Join:
             ids = self._about(block)
             self._mark(mask, block[(ids.first < rows) | self._is_past(ids)])
         at = np.flatnonzero(mask & ~self.rows.all("stored"))
-        ts = self.rows.take("ts", at)
+        ts, offset, version = (self.rows.take(name, at) for name in ("ts", "offset", "version"))
+        decided = (ts < self.decided[0]) & (offset < self.decided[1])
         told = ColdRows(
-            self.rows.take("key", at), self.rows.take("offset", at), ts, ts + self.rows.take("again", at), self.rows.take("value", at),
-            self.rows.take("version", at), self.rows.take("segments", at), self.rows.take("bin", at),
+            self.rows.take("key", at), offset, ts, ts + self.rows.take("again", at), self.rows.take("value", at), version,
+            self.rows.take("segments", at), np.where(version == OUTCOME, decided, self.rows.take("bin", at)),
             self.rows.take("fingerprint", at).astype(np.uint64),
         )  # fmt: skip
         return Leaving(told, mask)
@@ -336,22 +343,16 @@ class Join:
     def left(self, leaving: Leaving) -> None:
         """The store has them: forget them here. Nothing may have been taken in since they were chosen."""
         self.cold.add(leaving.rows.id_hash, leaving.rows.remembered)
-        heads = self._is_head()
-        for block in self._blocks(heads & leaving.mask):
-            self._name_orphans(block, self.named_until)
-        self._drop(leaving.mask, heads)
+        self._drop(leaving.mask, self._is_head())
         self._floor = self._find_floor()
 
     def overdue(self) -> list[tuple[int, int]]:
-        """Stretches of event time whose outcomes in the store can meet no prediction any more, to be asked for there and named."""
-        before = min(self.newest_prediction, self.newest_outcome) - self.lateness_ms - self.horizon_ms
-        return [stretch for stretch in self.cold.forget(before) if stretch[1] > self.named_until]
+        """Stretches of event time whose outcomes in the store can meet no prediction any more: which of them did not, it must say."""
+        return self.cold.forget(self.oldest)
 
-    def name(self, found: Orphans, until: int) -> None:
-        """Outcomes without a prediction in the store. Those of ids that are here are named when these go."""
-        away = self._heads_of(found.id_hash) < 0
-        self._orphans.append(Orphans(found.offset[away], found.ts[away], found.id_hash[away]))
-        self.named_until = max(self.named_until, until)
+    def name(self, found: Orphans) -> None:
+        """Outcomes without a prediction in the store; of ids that are here now, whoever came for them meanwhile is here too."""
+        self._name(found)
 
     def take_orphans(self) -> Orphans:
         """The orphans named since the last call."""
@@ -419,21 +420,28 @@ class Join:
         for _, rows in self._chains(heads):
             mask[rows] = True
 
-    def _name_orphans(self, heads: Rows, before: int) -> None:
-        """Of ids that go: the outcomes earlier than `before`, when no prediction can come any more, that pair with none."""
-        for at, rows in self._chains(heads):
-            due = (self.rows.take("version", rows) == OUTCOME) & (self.rows.take("ts", rows) < before)
-            if due.any():
-                self._name_unpaired(rows[due], heads[at[due]])
+    def _name_orphans(self) -> None:
+        """Name the outcomes that pair with no prediction, now that none can come any more; each once.
 
-    def _name_unpaired(self, outcomes: Rows, heads: Rows) -> None:
-        """Of outcomes, one each of ids that begin with `heads`, those that pair with no prediction."""
-        ts = self.rows.take("ts", outcomes)
-        alone = np.ones(len(outcomes), bool)
-        for at, rows in self._predictions(heads):
-            alone[at] &= np.abs(self.rows.take("ts", rows) - ts[at]) > self.horizon_ms
-        rows = outcomes[alone]
-        self._orphans.append(Orphans(self.rows.take("offset", rows), ts[alone], self.rows.take("key", rows)))
+        Those that the store has are asked for there.
+        """
+        until = self.newest_prediction - self.lateness_ms - self.horizon_ms
+        decided_ts, decided_offset = self.decided
+        for part in self._parts():
+            due = (self.rows.take("version", part) == OUTCOME) & ~self.rows.take("stored", part)
+            rows = np.flatnonzero(due) + part.start
+            ts, offset = self.rows.take("ts", rows), self.rows.take("offset", rows)
+            new = (ts < until) & ((ts >= decided_ts) | (offset >= decided_offset))
+            self._name(Orphans(offset[new], ts[new], self.rows.take("key", rows[new])))
+        self.decided = (max(until, decided_ts), max(self._outcomes_end, decided_offset))
+
+    def _name(self, found: Orphans) -> None:
+        """Of outcomes for which no prediction can come any more, those that pair with none that is here."""
+        alone = np.ones(len(found.ts), bool)
+        for at, rows in self._predictions(self._heads_of(found.id_hash)):
+            alone[at] &= np.abs(self.rows.take("ts", rows) - found.ts[at]) > self.horizon_ms
+        if alone.any():
+            self._orphans.append(Orphans(found.offset[alone], found.ts[alone], found.id_hash[alone]))
 
     def _drop(self, mask: Bool, heads: Bool) -> None:
         keep = ~mask
@@ -590,10 +598,12 @@ def _short(fingerprint: UInt64) -> UInt64:
 
 def _each_once(rows: ColdRows) -> ColdRows:
     """Of rows that are there more than once, those that were remembered longest."""
-    order = np.lexsort((-rows.remembered, rows.id_hash, rows.offset, rows.version == OUTCOME))  # a batch is many rows at one offset
-    kind, offset, key = rows.version[order] == OUTCOME, rows.offset[order], rows.id_hash[order]
-    first = np.ones(len(order), bool)
-    first[1:] = (kind[1:] != kind[:-1]) | (offset[1:] != offset[:-1]) | (key[1:] != key[:-1])
+    same = (rows.ts, rows.id_hash, rows.offset, rows.version)  # a batch is many rows at one offset
+    order = np.lexsort((-rows.remembered, *same))
+    first = np.zeros(len(order), bool)
+    first[:1] = True
+    for column in same:
+        first[1:] |= column[order][1:] != column[order][:-1]
     return rows.take(order[first])
 
 

@@ -11,20 +11,20 @@ knows rebuild the join and leave the pane as it is.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected
 from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
+from driftline.schemas.results import Orphan
 from driftline.streams.answers import AnswerRows, LabelRows, RivalRows, losses_of
-from driftline.streams.batch import Batch, Codes, DeadLetter, Outcomes, Predictions, Topic
+from driftline.streams.batch import Batch, DeadLetter, Outcomes, Predictions, Topic
 from driftline.streams.breaker import Breaker
 from driftline.streams.intake import Intake
-from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, LabelEffects, OutcomeRows, PredictionRows
+from driftline.streams.join import NEVER, Floor, Int64, LabelEffects, PredictionRows
 from driftline.streams.layout import Layout
 from driftline.streams.panes import (
     Fence,
@@ -36,11 +36,12 @@ from driftline.streams.panes import (
     fence_of,
 )
 from driftline.streams.registry import Registry
+from driftline.streams.shard import Shard, floor_for
+from driftline.streams.tiers import HOT_ROWS, Tiers
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.values import Values
 
 UNKNOWN_NAMES = 100  # of fields that are not known, kept until somebody says them
-RANKINGS = 10_000  # more than are in use that are kept before they are looked through
 OPEN_PANES = 4_000  # decoded panes kept in memory between flushes; the rest are snapshots
 
 
@@ -50,59 +51,8 @@ class Flush:
 
     snapshots: list[tuple[PaneKey, bytes]]
     removed: list[PaneKey]
+    orphans: list[Orphan]
     marker: bytes
-
-
-class _Shard:
-    """One model's part of the partition: its join, and the codes its columns use."""
-
-    def __init__(self, model: Model, floor: Floor) -> None:
-        self.model = model
-        self.floor = floor if model.labels else _without_outcomes(floor)  # records below it are not needed any more
-        self.join = Join(model.horizon_ms, model.disorder_ms + model.grace_ms, self.floor)
-        self.versions, self.classes, self.segments = Codes(), Codes(), Codes()
-
-    def predictions(self, batch: Predictions) -> PredictionRows:
-        """The rows of a batch in the codes of this shard."""
-        rows = batch.rows
-        return replace(
-            rows, version=self.versions.of(batch.versions)[rows.version], segments=self.segments.of(batch.segments)[rows.segments],
-            predicted=self._answers(rows.predicted, batch.classes),
-        )  # fmt: skip
-
-    def outcomes(self, batch: Outcomes) -> OutcomeRows:
-        """The rows of a batch in the codes of this shard."""
-        return replace(batch.rows, label=self._answers(batch.rows.label, batch.classes))
-
-    def _answers(self, codes: Float64, names: list[str]) -> Float64:
-        """Class codes of a batch as those of the shard; numbers of a regression, and NaN, as they are."""
-        if self.model.task == "regression" or not names:
-            return codes
-        told = ~np.isnan(codes)
-        out = codes.copy()
-        out[told] = self.classes.of(names)[codes[told].astype(np.int64)]
-        return out
-
-    def forget_rankings(self) -> None:
-        """Rankings are as many as the predictions; forget those that the join has forgotten. Classes are few and stay."""
-        if self.model.task == "ranking" and len(self.classes) > 2 * len(self.join) + RANKINGS:
-            self.classes.keep(np.unique(self.join.answers()).astype(np.int64).tolist())
-
-    def pane_starts(self, ts: Int64) -> Int64:
-        return ts // self.model.pane_ms * self.model.pane_ms
-
-    def slices(self, versions: Int64, starts: Int64, segments: Int64) -> Iterator[tuple[list[PaneKey], Int64]]:
-        """Rows by the panes they belong to: the whole, and one for each declared segment they name."""
-        if not len(starts):
-            return
-        varying = [column for column in (segments, starts, versions) if (column != column[0]).any()]
-        order = np.lexsort(varying) if varying else np.arange(len(starts))
-        table = np.stack([versions[order], starts[order], segments[order]])
-        cuts = np.flatnonzero((table[:, 1:] != table[:, :-1]).any(0)) + 1
-        for rows in np.split(order, cuts):
-            version, start = self.versions.names[int(versions[rows[0]])], int(starts[rows[0]])
-            names = ("", *self.segments.names[int(segments[rows[0]])])
-            yield [PaneKey(self.model.model, version, name, start) for name in names], rows
 
 
 @dataclass(slots=True)
@@ -132,6 +82,8 @@ class Partition:
         Of this owner; stands in its snapshots and its progress.
     partitions
         Of the source topics; None if rows of batches need not belong here.
+    hot_rows, life
+        As in `Tiers`.
     """
 
     def __init__(
@@ -142,6 +94,9 @@ class Partition:
         marker: Marker | None = None,
         epoch: int = 0,
         partitions: int | None = None,
+        *,
+        hot_rows: int = HOT_ROWS,
+        life: int = 0,
     ) -> None:
         if marker and marker.codec > CODEC:
             raise DriftlineError(
@@ -152,7 +107,13 @@ class Partition:
         self._intake = Intake(registry, partitions)
         self._start = Fence(*marker.positions) if marker else Fence()
         self._listed = {PaneKey(*row[:4]): Fence(*row[4:]) for row in marker.panes} if marker else {}
-        self._shards = {name: self._recovered_shard(name, Floor(*floor)) for name, floor in (marker.floors if marker else {}).items()}
+        # What the marker does not list is final, or of a flush that was cut off: then its records are read again.
+        self._orphans = [key for key in stored if key not in self._listed]
+        for key in self._orphans:
+            del stored[key]
+        self._fences = {key: self._effective_fence(key) for key in self._listed}
+        self._shards = {name: self._recovered_shard(name, marker) for name in marker.floors} if marker else {}
+        self.tiers = Tiers(self._shards, hot_rows, life, marker.lives if marker else ())
         self._panes: OrderedDict[PaneKey, Pane] = OrderedDict()
         self._dirty: set[PaneKey] = set()
         self._pending: dict[PaneKey, _Pending] = {}
@@ -160,11 +121,6 @@ class Partition:
         self._breakers = {topic: Breaker(*(marker.breakers.get(topic, ()) if marker else ())) for topic in Fence._fields}
         self.met: set[str] = set()  # models of the records since somebody emptied it
         self.unknown: Counter[str] = Counter()  # records by a field of theirs that is not known, since somebody emptied it
-        # What the marker does not list is final, or of a flush that was cut off: then its records are read again.
-        self._orphans = [key for key in stored if key not in self._listed]
-        for key in self._orphans:
-            del stored[key]
-        self._fences = {key: self._effective_fence(key) for key in self._listed}
         self._highest = Fence(
             max([self._start.predictions, *(f.predictions for f in self._fences.values())]),
             max([self._start.outcomes, *(f.outcomes for f in self._fences.values())]),
@@ -174,12 +130,20 @@ class Partition:
             if self._listed[key] != fence_of(snapshot):
                 self._open(key, None)  # not what the last owner listed: what we make of it is published again
 
-    def _recovered_shard(self, name: str, floor: Floor) -> _Shard:
-        """The shard of a model; one that had no labels until now, and is to have them, waits for those to come."""
-        model = self._registry.model(name)
-        if model.labels and floor.outcomes_newest == -NEVER:
+    def _recovered_shard(self, name: str, marker: Marker) -> Shard:
+        """The shard of a model, from a floor low enough for each of its panes.
+
+        One that had no labels until now, and is to have them, waits for those to come.
+        """
+        model, last = self._registry.model(name), Floor(*marker.floors[name])
+        history = [(Fence(*row[:2]), Floor(*row[2:])) for row in marker.history.get(name, ())]
+        history = history or [(Fence(), Floor(0, NEVER, 0, NEVER)), (self._start, last)]
+        floor = floor_for([fence for key, fence in self._fences.items() if key.model == name], history)
+        if model.labels and last.outcomes_newest == -NEVER:
             floor = replace(floor, outcomes=self._start.outcomes, outcomes_newest=NEVER)
-        return _Shard(model, floor)
+        shard = Shard(model, floor, history)
+        shard.join.decided = marker.decided.get(name, shard.join.decided)
+        return shard
 
     def _effective_fence(self, key: PaneKey) -> Fence:
         """Up to where a recovered snapshot is right. A snapshot as new as the marker lists is right up to the marker."""
@@ -274,12 +238,12 @@ class Partition:
         """Topics, "predictions" or "outcomes", of which too many of the last records were dead letters; none while recovering."""
         return [topic for topic, breaker in self._breakers.items() if breaker.tripped] if self.recovered else []
 
-    def _shard(self, name: str) -> _Shard:
+    def _shard(self, name: str) -> Shard:
         self.met.add(name)
         shard = self._shards.get(name)
         if shard is None:
             floor = Floor(self._start.predictions, NEVER, self._start.outcomes, NEVER)
-            shard = self._shards[name] = _Shard(self._registry.model(name), floor)
+            shard = self._shards[name] = Shard(self._registry.model(name), floor, [(self._start, floor)])
         return shard
 
     def _add_predictions(self, batch: Predictions) -> list[DeadLetter]:
@@ -313,7 +277,7 @@ class Partition:
         shard.join.evict()
         return []
 
-    def _fold_features(self, shard: _Shard, batch: Predictions, rows: PredictionRows, answers: AnswerRows, accepted: Int64) -> None:
+    def _fold_features(self, shard: Shard, batch: Predictions, rows: PredictionRows, answers: AnswerRows, accepted: Int64) -> None:
         starts = shard.pane_starts(rows.ts)
         for version in np.unique(rows.version[accepted]).tolist():
             own = accepted[rows.version[accepted] == version]
@@ -324,7 +288,7 @@ class Partition:
                 self._fold_under(shard, layout, batch.values.take(under), rows, answers, under)
 
     def _fold_under(
-        self, shard: _Shard, layout: Layout | None, values: Values, batch: PredictionRows, answers: AnswerRows, rows: Int64
+        self, shard: Shard, layout: Layout | None, values: Values, batch: PredictionRows, answers: AnswerRows, rows: Int64
     ) -> None:
         """Fold rows of one version and one reference (or none) into their panes."""
         offsets = batch.offset[rows]
@@ -338,7 +302,7 @@ class Partition:
                 # Another than `layout` where a reference was put in force for a time that had already begun.
                 values.fold(pane, self._registry.by_hash(pane.reference), fresh, shard.model)
 
-    def _fold_labels(self, shard: _Shard, effects: LabelEffects) -> None:
+    def _fold_labels(self, shard: Shard, effects: LabelEffects) -> None:
         """Bring label effects to the panes of the predictions, and losses to the panes of the label times."""
         arrivals = np.flatnonzero(effects.on_arrival)
         behind = self._offsets(shard, effects)[arrivals] < self._highest.predictions
@@ -350,11 +314,11 @@ class Partition:
         self._fold_told(shard, LabelEffects(*(getattr(effects, name)[told] for name in LabelEffects.__slots__)))
 
     @staticmethod
-    def _offsets(shard: _Shard, effects: LabelEffects) -> Int64:
+    def _offsets(shard: Shard, effects: LabelEffects) -> Int64:
         offsets: Int64 = shard.join.rows.take("offset", effects.prediction)
         return offsets
 
-    def _fold_told(self, shard: _Shard, effects: LabelEffects) -> None:
+    def _fold_told(self, shard: Shard, effects: LabelEffects) -> None:
         at = effects.prediction
         if not len(at):
             return
@@ -376,7 +340,7 @@ class Partition:
         if len(shard.versions.names) > 1:
             self._fold_rivals(shard, effects, label_rows)
 
-    def _fold_rivals(self, shard: _Shard, effects: LabelEffects, labels: LabelRows) -> None:
+    def _fold_rivals(self, shard: Shard, effects: LabelEffects, labels: LabelRows) -> None:
         """Where another version has answered the same id before: which of the two the label proves right, at the label's time."""
         at, others = shard.join.rivals(effects.prediction)
         if not len(at):
@@ -407,7 +371,7 @@ class Partition:
         fence = self._fence(key)
         return rows[(prediction[rows] >= fence.predictions) | (outcome[rows] >= fence.outcomes)]
 
-    def _settle_arrivals(self, shard: _Shard, effects: LabelEffects, behind: np.ndarray[Any, np.dtype[np.bool_]]) -> LabelEffects:
+    def _settle_arrivals(self, shard: Shard, effects: LabelEffects, behind: np.ndarray[Any, np.dtype[np.bool_]]) -> LabelEffects:
         """Tell the pairs of a prediction that arrived after several outcomes one outcome at a time, in offset order.
 
         During a replay a snapshot may know the first few of them only: so each step meets the fence on its own. And another owner
@@ -458,7 +422,7 @@ class Partition:
         removed = self._remove_final()
         while len(self._panes) > OPEN_PANES:
             self._panes.popitem(last=False)
-        return Flush(snapshots, removed, encode_marker(self.marker()))
+        return Flush(snapshots, removed, self.tiers.take_orphans(self.number), encode_marker(self.marker()))
 
     def _apply_pending(self) -> None:
         for key, pending in self._pending.items():
@@ -500,21 +464,19 @@ class Partition:
 
     def marker(self) -> Marker:
         """Where a new owner starts from."""
-        floors = {}
+        floors, history, decided = {}, {}, {}
         for name, shard in self._shards.items():
-            floor = shard.join.floor
-            floors[name] = (floor.predictions, floor.predictions_newest, floor.outcomes, floor.outcomes_newest)
+            shard.remember_floor(self.positions)
+            floors[name] = astuple(shard.join.floor)
+            history[name] = [(*since, *astuple(floor)) for since, floor in shard.history]
+            decided[name] = shard.join.decided
         panes = [(*key, *fence) for key, fence in self._listed.items()]
         breakers = {topic: breaker.state for topic, breaker in self._breakers.items()}
-        return Marker(CODEC, (*self.positions,), panes, floors, dict(self.counters), breakers)
+        counters = dict(self.counters)
+        return Marker(CODEC, (*self.positions,), panes, floors, counters, breakers, self.tiers.lives, decided, history)
 
     def progress(self, quiet: Mapping[str, bool], caught_up: bool, paused: Sequence[str] = ()) -> Progress:
         """How far the partition has come; `quiet` by model, `caught_up` and the `paused` topics are the shell's to know."""
         newest = {name: (shard.join.newest_prediction, shard.join.newest_outcome) for name, shard in self._shards.items()}
         silent = sorted(name for name in newest if quiet.get(name))
         return Progress(self.number, (*self.positions,), newest, silent, caught_up, dict(self.counters), [*paused], self._epoch)
-
-
-def _without_outcomes(floor: Floor) -> Floor:
-    """The floor of a model that has no labels: all outcomes there could be are behind it."""
-    return replace(floor, outcomes=-NEVER, outcomes_newest=-NEVER)

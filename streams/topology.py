@@ -21,6 +21,7 @@ from faust.types import TP
 
 from driftline.sinks.sink import Sink
 from driftline.streams.agents.archive import Archive
+from driftline.streams.agents.cold import Cold
 from driftline.streams.agents.decide import Decide
 from driftline.streams.agents.evaluate import Evaluate
 from driftline.streams.agents.ingest import Ingest
@@ -43,10 +44,10 @@ class Pipeline:
         return self.ingest.start_positions() | self.evaluate.positions.starts | self.decide.positions.starts | self.store.positions.starts
 
 
-def build(app: faust.App, wiring: Wiring, sink: Sink, ready: Callable[[], object]) -> Pipeline:
+def build(app: faust.App, wiring: Wiring, sink: Sink, cold: Cold, ready: Callable[[], object]) -> Pipeline:
     """Wire every agent to its topics; `ready` is called whenever all verbs have begun with the partitions of an assignment."""
     topics = wiring.topics
-    verbs = Pipeline(Ingest(wiring, Archive(wiring, sink)), Evaluate(wiring), Decide(wiring), Store(wiring, sink))
+    verbs = Pipeline(Ingest(wiring, cold, Archive(wiring, sink)), Evaluate(wiring), Decide(wiring), Store(wiring, sink))
     outputs = (topics.results, topics.alerts, topics.retrain, topics.dead_letters, topics.models)
     install(app, (topics.predictions, topics.outcomes, topics.panes, *outputs), verbs.start_positions)
 

@@ -22,10 +22,14 @@ from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.topics import Topics
 from driftline.sinks.audit import Audit
+from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.sink import Sink
+from driftline.sinks.waiting import Waiting
 from driftline.streams import kernels
+from driftline.streams.agents.cold import Cold
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.registry import Registry
+from driftline.streams.tiers import HOT_ROWS
 from driftline.streams.topology import Pipeline, build
 from driftline.streams.transport.models import ModelsReader
 from driftline.streams.transport.state import State
@@ -112,10 +116,14 @@ class Worker:
         The store; it must be migrated.
     models
         Configuration by model.
+    store
+        Where predictions and outcomes wait for each other that memory has no room for.
     partitions
         Partition count of the source topics; `topics.require` tells it.
     breaker
         Whether a partition of a source topic waits when more than 5 % of its last 1 000 records were dead letters.
+    hot_rows
+        How many predictions and outcomes of a source partition may wait for each other in memory.
     """
 
     def __init__(
@@ -124,12 +132,15 @@ class Worker:
         sink: Sink,
         models: Mapping[str, Model],
         *,
+        store: ClickHouse,
         prefix: str,
         partitions: int,
         timing: Timing | None = None,
         breaker: bool = True,
+        hot_rows: int = HOT_ROWS,
     ) -> None:
         self._kafka, self._sink, self._models = kafka, sink, models
+        self._store, self._hot_rows = store, hot_rows
         self._topics, self._partitions, self._timing = Topics(prefix), partitions, timing or Timing()
         self._breaker = breaker
         self._thread = threading.Thread(target=self._run, name="driftline-worker", daemon=True)
@@ -232,9 +243,11 @@ class Worker:
         states = (ingest, evaluate, decide, store)
         identities = partial(topic_ids, self._kafka, self._topics)
         audit = Audit(self._sink, "worker")
-        timing = self._timing
-        wiring = Wiring(app, self._topics, self._partitions, registry, reader, *states, timing.flush_s, self._breaker, audit, identities)
-        self._verbs = build(app, wiring, self._sink, self._ready.set)
+        wiring = Wiring(
+            app, self._topics, self._partitions, registry, reader, *states, self._timing.flush_s, self._breaker, audit, identities,
+            self._hot_rows,
+        )  # fmt: skip
+        self._verbs = build(app, wiring, self._sink, Cold(Waiting(self._store), registry), self._ready.set)
         await app.start()
         kernels.prepare()
         audit("worker.started", self._topics.prefix, f"driftline {version('driftline')}, breaker {'on' if self._breaker else 'off'}")

@@ -179,7 +179,7 @@ class LocalStack:
         timing = Timing(flush_s=FLUSH_S)
         sink = ends.enter_context(closing(Sinks(self.sink, *([Parquet(self._parquet)] if self._parquet else []))))
         worker = Worker(
-            self._client, sink, self._models, prefix=self.topics.prefix, partitions=self._partitions, timing=timing,
+            self._client, sink, self._models, store=self.sink, prefix=self.topics.prefix, partitions=self._partitions, timing=timing,
             breaker=False,  # what is fed has an end, and is summed up there
         )  # fmt: skip
         ends.callback(worker.stop)

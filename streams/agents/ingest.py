@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +19,9 @@ from faust.types import TP
 
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.progress import CODEC, Marker, Progress, decode_marker, encode, encode_marker, progress_key
+from driftline.schemas.results import Orphan, Results, encode_results
 from driftline.streams.agents.archive import Archive
+from driftline.streams.agents.cold import Cold, begin, bring_back, make_room, name_orphans
 from driftline.streams.agents.letters import bury
 from driftline.streams.agents.positions import refuse_recreated
 from driftline.streams.agents.wiring import Wiring
@@ -36,6 +39,7 @@ _NOTHING = encode_marker(Marker(CODEC, (0, 0), [], {}, {}))
 _NO_IDS = msgspec.msgpack.encode(("", ""))
 MARKER = b"marker"
 TOPICS = b"topics"  # ids of the two source topics that the marker speaks of
+ORPHANS = 5_000  # of one record
 REMIND_S = 30.0  # between two complaints about a topic that waits
 
 
@@ -47,8 +51,8 @@ def partition_of(model: str, partitions: int) -> int:
 class Ingest:
     """The source partitions of this worker."""
 
-    def __init__(self, wiring: Wiring, archive: Archive | None = None) -> None:
-        self._w, self._archive = wiring, archive
+    def __init__(self, wiring: Wiring, cold: Cold, archive: Archive | None = None) -> None:
+        self._w, self._cold, self._archive = wiring, cold, archive
         self._partitions: dict[int, Partition] = {}
         self._owned: dict[int, Owned] = {}
         self._ids: dict[int, tuple[str, str]] = {}  # of predictions and outcomes, when the marker was written
@@ -61,6 +65,7 @@ class Ingest:
         self._flushed_s = 0.0
         self._noted_s = -REMIND_S
         self._flushing = asyncio.Lock()
+        self._moving = asyncio.Lock()  # while ids go to the store or come back, nothing is taken in
 
     async def start(self, assigned: Iterable[TP]) -> None:
         """Begin anew with the partitions of an assignment, each from what its table says. Streams stand still meanwhile."""
@@ -90,7 +95,12 @@ class Ingest:
         await owned.write(sum(marker.positions), {MARKER: written})
         self._ids[number] = msgspec.msgpack.decode(state.pop(TOPICS, _NO_IDS), type=tuple[str, str])
         stored = {decode_key(key)[0]: value for key, value in state.items()}
-        return Partition(number, self._w.registry, stored, marker, owned.epoch, self._w.partitions)
+        partition = Partition(
+            number, self._w.registry, stored, marker, owned.epoch, self._w.partitions, hot_rows=self._w.hot_rows,
+            life=secrets.randbits(63),
+        )  # fmt: skip
+        await begin(partition, self._cold)
+        return partition
 
     def start_positions(self) -> dict[TP, int]:
         """Where the source partitions must be read from: the lane asks after every assignment."""
@@ -172,7 +182,9 @@ class Ingest:
                 break
             except Incomplete:
                 await self._w.models.catch_up(int(chunk.timestamp.max()))
-        letters = partition.apply(batch)
+        async with self._moving:
+            await bring_back(partition, batch, self._cold)
+            letters = partition.apply(batch)
         now = time.monotonic()
         self._met_s |= {(chunk.partition, model): now for model in partition.met}
         partition.met.clear()
@@ -182,6 +194,9 @@ class Ingest:
             new = chunk.since(getattr(partition.told, topic))
             skipped = len(chunk) - len(new)
             dead += self._archive.begin(new, topic, {letter.index - skipped for letter in letters})
+        if partition.tiers.crowded:
+            async with self._moving:
+                await make_room(partition, self._cold)
 
     def _waiting(self, number: int) -> list[TP]:
         """The topics of a partition that wait for a person: too many of their last records were dead letters."""
@@ -236,6 +251,8 @@ class Ingest:
 
     async def _flush(self, number: int, partition: Partition) -> None:
         owned = self._owned[number]
+        if partition.dirty or self._events[number]:
+            await name_orphans(partition, self._cold)
         events, self._events[number] = self._events[number], []
         dead, self._dead[number] = self._dead[number], []
         changed = partition.dirty or bool(events)
@@ -243,7 +260,7 @@ class Ingest:
         progress = self._progress(number, partition)
         positions = partition.positions
         if flush:
-            await asyncio.gather(self._write(number, owned, flush.snapshots, positions), *dead)
+            await asyncio.gather(self._write(number, owned, flush.snapshots, positions), self._tell(flush.orphans), *dead)
         if progress != self._told.get(number):
             value = encode(progress)
             sends = [await self._w.send(self._w.topics.panes, k, progress_key(number), value) for k in range(self._w.partitions)]
@@ -255,6 +272,16 @@ class Ingest:
             await self._w.forget(owned, [encode_key(key, number) for key in flush.removed])
         for event in events:
             event.ack()
+
+    async def _tell(self, orphans: list[Orphan]) -> None:
+        """To the store, by way of the results."""
+        sends = []
+        for model in sorted({orphan.model for orphan in orphans}):
+            rows = [orphan for orphan in orphans if orphan.model == model]
+            for first in range(0, len(rows), ORPHANS):
+                value = encode_results(Results(orphans=rows[first : first + ORPHANS]))
+                sends.append(await self._w.send(self._w.topics.results, partition_of(model, self._w.partitions), model.encode(), value))
+        await asyncio.gather(*sends)
 
     async def _write(self, number: int, owned: Owned, snapshots: list[tuple[PaneKey, bytes]], positions: Fence) -> None:
         """To the partition of `panes` where the model is evaluated, then to the table."""

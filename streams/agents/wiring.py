@@ -11,6 +11,7 @@ import faust
 
 from driftline.schemas.topics import Topics
 from driftline.streams.registry import Registry
+from driftline.streams.tiers import HOT_ROWS
 from driftline.streams.transport.consumer import LaneConsumer
 from driftline.streams.transport.models import ModelsReader
 from driftline.streams.transport.state import Owned, State
@@ -28,7 +29,8 @@ class Wiring:
 
     `partitions` is the partition count of every keyed topic; `flush_s` seconds of processing time between two flushes; `breaker` whether
     a topic of which too many records are dead letters waits for a person; `audit` is told an action, what it was done to, and more of it;
-    `identities` asks the broker for the topics' ids, by name, and leaves out what it does not tell.
+    `identities` asks the broker for the topics' ids, by name, and leaves out what it does not tell; `hot_rows` how many predictions and
+    outcomes of a source partition may wait for each other in memory.
     """
 
     app: faust.App
@@ -44,6 +46,7 @@ class Wiring:
     breaker: bool = True
     audit: Callable[[str, str, str], object] = _unheard
     identities: Callable[[], Mapping[str, str]] = dict
+    hot_rows: int = HOT_ROWS
 
     @property
     def consumer(self) -> LaneConsumer:

@@ -7,17 +7,24 @@ import math
 import random
 import re
 from collections import Counter
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recount import Key, Recount, recount
+from recount import Key, Recount, orphans, recount
+from shelf import Shelf, Store, begin, make_room, name_orphans, take_in
 
 from driftline.schemas.config import Model
 from driftline.schemas.progress import CODEC, Marker, decode_marker, encode_marker
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
+from driftline.schemas.results import Orphan
+from driftline.sinks.clickhouse import ClickHouse
+from driftline.sinks.waiting import Waiting
+from driftline.streams.agents.cold import Cold
 from driftline.streams.answers import BETWEEN
 from driftline.streams.evaluation import Evaluation
 from driftline.streams.exact import to_float
@@ -37,6 +44,8 @@ REFERENCE = Reference(
     },
     rows=4,
 )  # fmt: skip
+
+ROOM = st.sampled_from([0, 1, 3, 10, 30, 1_000])  # rows in memory: from none to all
 
 
 def registry(learned: bool) -> Registry:
@@ -88,8 +97,10 @@ def chunks(rng: random.Random, topic: str, values: list[bytes | None], start: in
     return out
 
 
-def feed(rng: random.Random, partition: Partition, predictions: list[bytes | None], outcomes: list[bytes | None], until: Fence) -> None:
-    """Read both topics up to `until`, interleaved at random."""
+def feed(
+    rng: random.Random, partition: Partition, predictions: list[bytes | None], outcomes: list[bytes | None], until: Fence, store: Store
+) -> None:
+    """Read both topics up to `until`, interleaved at random; ids leave for the store when there are too many, or by chance."""
     queues = [
         chunks(rng, "p", predictions, partition.positions.predictions, until.predictions),
         chunks(rng, "o", outcomes, partition.positions.outcomes, until.outcomes),
@@ -97,7 +108,9 @@ def feed(rng: random.Random, partition: Partition, predictions: list[bytes | Non
     while any(queues):
         queue = rng.choice([q for q in queues if q])
         chunk = queue.pop(0)
-        (partition.add_predictions if chunk.topic == "p" else partition.add_outcomes)(chunk)
+        take_in(partition, chunk, "predictions" if chunk.topic == "p" else "outcomes", store)
+        if partition.tiers.crowded or rng.random() < 0.1:
+            make_room(partition, store)
 
 
 def check(stored: dict[PaneKey, bytes], wanted: dict[Key, Recount], learned: bool) -> None:
@@ -143,15 +156,16 @@ def check_features(key: PaneKey, pane: Pane, want: Recount, learned: bool) -> No
 
 
 @settings(max_examples=150)
-@given(seed=st.integers(0, 10**9), n=st.integers(1, 60), learned=st.booleans())
-def test_any_order_and_chunking_gives_the_recount(seed: int, n: int, learned: bool) -> None:
+@given(seed=st.integers(0, 10**9), n=st.integers(1, 60), learned=st.booleans(), hot_rows=ROOM)
+def test_any_order_and_chunking_gives_the_recount(seed: int, n: int, learned: bool, hot_rows: int) -> None:
     rng = random.Random(seed)
     predictions, outcomes = random_topics(rng, n)
     stored: dict[PaneKey, bytes] = {}
-    partition = Partition(0, registry(learned), stored)
+    store = Shelf()
+    partition = Partition(0, registry(learned), stored, hot_rows=hot_rows, life=1)
     kept: dict[PaneKey, bytes] = {}
     for share in (0.3, 0.7, 1.0):
-        feed(rng, partition, predictions, outcomes, Fence(int(len(predictions) * share), int(len(outcomes) * share)))
+        feed(rng, partition, predictions, outcomes, Fence(int(len(predictions) * share), int(len(outcomes) * share)), store)
         kept |= dict(partition.flush().snapshots)  # readers keep a final pane; the partition itself forgets it
     check(kept, recount(MODEL, predictions, outcomes), learned)
     c = partition.counters
@@ -160,49 +174,104 @@ def test_any_order_and_chunking_gives_the_recount(seed: int, n: int, learned: bo
     assert c["consumed"] == sum(c[name] for name in told)
 
 
-@settings(max_examples=1500)
-@given(seed=st.integers(0, 10**9), n=st.integers(1, 60), learned=st.booleans())
-def test_crashes_and_flushes_that_are_cut_off_change_nothing(seed: int, n: int, learned: bool) -> None:
+@settings(max_examples=200)
+@given(seed=st.integers(0, 10**9), n=st.integers(1, 60), learned=st.booleans(), hot_rows=ROOM)
+def test_crashes_and_flushes_that_are_cut_off_change_nothing(seed: int, n: int, learned: bool, hot_rows: int) -> None:
+    check_lives(seed, n, learned, hot_rows, Shelf(), count(1))
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waiting]:
+    """The real table, in the engine inside this process."""
+    with ClickHouse.connect(f"chdb://{tmp_path_factory.mktemp('waiting')}/store") as store:
+        store.migrate()
+        yield Waiting(store)
+
+
+LIVES = count(1)
+
+
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10**9), n=st.integers(20, 60), hot_rows=st.sampled_from([0, 3, 10]))
+def test_the_same_holds_with_the_real_store(waiting: Waiting, seed: int, n: int, hot_rows: int) -> None:
+    check_lives(seed, n, False, hot_rows, Cold(waiting, registry(False)), LIVES)
+
+
+def check_lives(seed: int, n: int, learned: bool, hot_rows: int, store: Store, lives: Iterator[int]) -> None:
     """Several workers live and die, one after another; each starts from what the earlier ones left, in part or whole."""
     rng = random.Random(seed)
     predictions, outcomes = random_topics(rng, n)
     table: dict[PaneKey, bytes] = {}
     marker = b""
     evaluate: dict[PaneKey, bytes] = {}
+    named = set[Orphan]()
 
     def keep_highest(into: dict[PaneKey, bytes], key: PaneKey, snapshot: bytes) -> None:
         if key not in into or (epoch_of(snapshot), sum(fence_of(snapshot))) >= (epoch_of(into[key]), sum(fence_of(into[key]))):
             into[key] = snapshot
 
+    def start(into: dict[PaneKey, bytes], epoch: int) -> Partition:
+        known = decode_marker(marker) if marker else None
+        started = Partition(0, registry(learned), into, known, epoch, hot_rows=hot_rows, life=next(lives))
+        begin(started, store)
+        return started
+
     end = Fence(len(predictions), len(outcomes))
     for life in range(rng.randrange(1, 6) + 1):
-        mine = dict(table)
-        partition = Partition(0, registry(learned), mine, decode_marker(marker) if marker else None, life)
+        partition = start(dict(table), life)
         last = life == 5
         for _ in range(rng.randrange(0, 4)):
             p, o = partition.needed
             until = Fence(rng.randint(min(p, end.predictions), end.predictions), rng.randint(min(o, end.outcomes), end.outcomes))
-            feed(rng, partition, predictions, outcomes, Fence(*map(max, until, partition.positions)))
+            feed(rng, partition, predictions, outcomes, Fence(*map(max, until, partition.positions)), store)
             if not partition.recovered:
                 continue
             if rng.random() < 0.5:
                 for shard in partition._shards.values():
                     shard.join.evict(force=True)
+            name_orphans(partition, store)
             flush = partition.flush()
+            named.update(flush.orphans)
             told = flush.snapshots[: rng.randrange(len(flush.snapshots) + 1)] if rng.random() < 0.3 and not last else flush.snapshots
             for key, snapshot in told:
                 keep_highest(table, key, snapshot)
                 keep_highest(evaluate, key, snapshot)
             if len(told) < len(flush.snapshots):
+                store_without_leaving(partition, store)
                 break  # killed between two snapshots: no marker
             for key in flush.removed:
                 table.pop(key, None)
             marker = flush.marker
-    final = Partition(0, registry(learned), table, decode_marker(marker) if marker else None, 6)
-    feed(rng, final, predictions, outcomes, end)
-    for key, snapshot in final.flush().snapshots:
+            if rng.random() < 0.2 and table:
+                table.pop(rng.choice(sorted(table)))  # the table has lost it: its records are read again
+    final = start(table, 6)
+    feed(rng, final, predictions, outcomes, end, store)
+    for shard in final._shards.values():
+        shard.join.evict(force=True)
+    name_orphans(final, store)
+    flush = final.flush()
+    named.update(flush.orphans)
+    for key, snapshot in flush.snapshots:
         keep_highest(evaluate, key, snapshot)
     check(evaluate, recount(MODEL, predictions, outcomes), learned)
+    check_orphans(named, orphans(MODEL, predictions, outcomes), final)
+
+
+def store_without_leaving(partition: Partition, store: Store) -> None:
+    """Rows are written, and then the worker dies: nobody may count them."""
+    for departure in partition.tiers.leave():
+        store.insert(partition.number, departure)
+
+
+def check_orphans(named: set[Orphan], alone: dict[int, int], final: Partition) -> None:
+    """Each that was named is one, and each that is long past was named once."""
+    found = Counter(orphan.offset for orphan in named)
+    assert set(found.values()) <= {1} and found.keys() <= alone.keys()
+    assert all(orphan.label_ts == alone[orphan.offset] for orphan in named)
+    for shard in final._shards.values():
+        join = shard.join
+        past = min(join.newest_prediction, join.newest_outcome) - 4 * (join.horizon_ms + join.lateness_ms)
+        assert {offset for offset, ts in alone.items() if ts < past} <= found.keys()
 
 
 class Tables:
@@ -241,14 +310,16 @@ class Tables:
 class Owner:
     """One worker that has, or believes to have, the partition."""
 
-    def __init__(self, tables: Tables, epoch: int) -> None:
+    def __init__(self, tables: Tables, epoch: int, store: Store, hot_rows: int) -> None:
         found = tables.recovered()
         _, marker = found.pop(None, (0, encode_marker(Marker(CODEC, (0, 0), [], {}, {}))))
         self.epoch, self.tables = epoch, tables
         self.known = {(key, old) for key, old in tables.changelog if old < epoch}
         snapshots = {key: snapshot for key, (_, snapshot) in found.items() if key}
         self.final: list[PaneKey] = []
-        self.partition = Partition(0, registry(tables.learned), snapshots, decode_marker(marker), epoch)
+        self.store = store
+        self.partition = Partition(0, registry(tables.learned), snapshots, decode_marker(marker), epoch, hot_rows=hot_rows, life=epoch)
+        begin(self.partition, store)
         self.write(None, marker)  # the claim: whoever comes later begins after this owner
 
     def write(self, key: PaneKey | None, value: bytes | None) -> None:
@@ -264,7 +335,7 @@ class Owner:
         """Read some more and flush. Of the last flush of a worker that is killed, which is what is returned, only a part arrives."""
         at, needed, ends = self.partition.positions, self.partition.needed, Fence(*map(len, topics))
         until = Fence(*(end if whole else rng.randint(min(max(a, n), end), end) for a, n, end in zip(at, needed, ends, strict=True)))
-        feed(rng, self.partition, *topics, until)
+        feed(rng, self.partition, *topics, until, self.store)
         if rng.random() < 0.5:
             for shard in self.partition._shards.values():
                 shard.join.evict(force=True)
@@ -282,26 +353,26 @@ class Owner:
         return cut
 
 
-@settings(max_examples=1500)
-@given(seed=st.integers(0, 10**9), n=st.integers(1, 60), learned=st.booleans())
-def test_owners_that_go_on_after_their_successors_change_nothing(seed: int, n: int, learned: bool) -> None:
+@settings(max_examples=120)
+@given(seed=st.integers(0, 10**9), n=st.integers(1, 60), learned=st.booleans(), hot_rows=ROOM)
+def test_owners_that_go_on_after_their_successors_change_nothing(seed: int, n: int, learned: bool, hot_rows: int) -> None:
     """Paused workers wake up at any moment, read the two topics in an order of their own, and publish fences that cannot be compared."""
     rng = random.Random(seed)
     topics = random_topics(rng, n)
-    tables = Tables(learned)
-    owners, killed = [Owner(tables, 1)], list[Owner]()
+    tables, store = Tables(learned), Shelf()
+    owners, killed = [Owner(tables, 1, store, hot_rows)], list[Owner]()
     for _ in range(rng.randrange(1, 12)):
         if rng.random() < 0.4:
-            owners.append(Owner(tables, owners[-1].epoch + 1))
+            owners.append(Owner(tables, owners[-1].epoch + 1, store, hot_rows))
         alive = [owner for owner in owners if owner not in killed]
         owner = owners[-1] if owners[-1] in alive and rng.random() < 0.5 else rng.choice(alive)
         if owner.go_on(rng, topics, owner is owners[-1]):
             killed.append(owner)
             if len(alive) == 1:
-                owners.append(Owner(tables, owners[-1].epoch + 1))
+                owners.append(Owner(tables, owners[-1].epoch + 1, store, hot_rows))
         tables.evaluate(rng)
     zombies = [owner for owner in owners if owner not in killed]
-    Owner(tables, owners[-1].epoch + 1).go_on(rng, topics, newest=True, whole=True)
+    Owner(tables, owners[-1].epoch + 1, store, hot_rows).go_on(rng, topics, newest=True, whole=True)
     rng.choice(zombies).go_on(rng, topics, newest=False)  # late
     while tables.taken < len(tables.topic):
         tables.evaluate(rng)

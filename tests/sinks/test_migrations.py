@@ -13,7 +13,9 @@ from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.rows import TABLES
 from driftline.sinks.tables import migrations
 
-MIGRATED = {*TABLES, "models", "schema_migrations"}
+#: Columns that name or number something, and so have no unit.
+NUMBERS = {"version", "partition", "offset", "revision", "id_hash", "fingerprint", "life", "slice", "bin"}
+MIGRATED = {*TABLES, "models", "waiting", "schema_migrations"}
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +69,8 @@ def test_every_column_says_what_it_holds_and_times_and_counts_say_their_unit(sto
         assert len(column["comment"]) > 5, column
         if column["type"].startswith("DateTime"):
             assert "UTC" in column["comment"], column
-        if "Int" in column["type"] and column["name"] not in {"version", "partition", "offset", "revision"}:
-            assert re.search(r"rows|milliseconds|bytes", column["comment"]), column
+        if "Int" in column["type"] and column["name"] not in NUMBERS:
+            assert re.search(r"rows|milliseconds|seconds|bytes", column["comment"]), column
 
 
 @pytest.mark.parametrize("table", sorted(MIGRATED))
@@ -77,10 +79,10 @@ def test_every_table_replaces_by_revision_and_remembers_tokens(store: ClickHouse
         "SELECT engine_full, sorting_key, comment FROM system.tables WHERE database = currentDatabase() AND name = {table:String}",
         {"table": table},
     ).to_pylist()
-    revision = "applied_at" if table == "schema_migrations" else "revision"
-    assert found["engine_full"].startswith(f"ReplacingMergeTree({revision})")
+    revision = {"schema_migrations": "applied_at", "waiting": ""}.get(table, "revision")  # rows that wait never change
+    assert found["engine_full"].startswith(f"ReplacingMergeTree({revision})" if revision else "ReplacingMergeTree PARTITION BY")
     assert "non_replicated_deduplication_window" in found["engine_full"]
-    assert revision not in found["sorting_key"]
+    assert not revision or revision not in found["sorting_key"]
     assert found["comment"]
 
 

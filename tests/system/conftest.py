@@ -96,11 +96,11 @@ class Site:
         command = [sys.executable, "-m", "driftline", *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
-    def worker(self) -> Process:
+    def worker(self, *arguments: str) -> Process:
         """Start one more worker."""
         path = self.directory / f"worker-{len(self.processes)}.log"
         with path.open("wb") as log:
-            command = [sys.executable, "-m", "driftline", "worker", "--session", "6", "--flush", "0.2"]
+            command = [sys.executable, "-m", "driftline", "worker", "--session", "6", "--flush", "0.2", *arguments]
             process = Process(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log), path)
         self.processes.append(process)
         return process

@@ -39,7 +39,9 @@ def start(embedded_broker: EmbeddedBroker, store: ClickHouse) -> Iterator[Start]
     def begin(breaker: bool = True) -> Worker:
         client = {"bootstrap.servers": embedded_broker.bootstrap}
         model = Model("m", max_wait_ms=300)
-        worker = Worker(client, store, {"m": model}, prefix=TOPICS.prefix, partitions=PARTITIONS, timing=Timing(6, 1, 0.1), breaker=breaker)
+        worker = Worker(
+            client, store, {"m": model}, store=store, prefix=TOPICS.prefix, partitions=PARTITIONS, timing=Timing(6, 1, 0.1), breaker=breaker
+        )
         workers.append(worker)
         worker.start()
         return worker

@@ -170,7 +170,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ClickHouse,
             placed[case.topic, offsets[case.topic]] = name
             offsets[case.topic] += 1
         assert producer.flush(10) == 0
-        worker = Worker(client, store, MODELS, prefix=TOPICS.prefix, partitions=1, timing=Timing(6, 1, 0.1), breaker=False)
+        worker = Worker(client, store, MODELS, store=store, prefix=TOPICS.prefix, partitions=1, timing=Timing(6, 1, 0.1), breaker=False)
         worker.start()
         end = time.monotonic() + 60
         while not worker.idle():

@@ -17,6 +17,7 @@ from driftline.settings import Settings
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.parquet import Parquet
 from driftline.sinks.sink import Sinks
+from driftline.streams.tiers import HOT_ROWS
 from driftline.streams.transport import topics as administration
 from driftline.streams.worker import Timing, Worker
 
@@ -29,6 +30,9 @@ def run(
     breaker: Annotated[
         bool, typer.Option(help="Wait where more than 5 % of the last 1 000 records of a partition are dead letters.")
     ] = True,
+    hot_rows: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Predictions and labels of a partition that wait in memory; more wait in ClickHouse.")
+    ] = HOT_ROWS,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what Faust and the clients say too.")] = False,
 ) -> None:
     """Run one worker until SIGTERM or SIGINT; start as many as there are partitions and cores.
@@ -53,10 +57,12 @@ def run(
             kafka,
             sink,
             models,
+            store=store,
             prefix=settings.prefix,
             partitions=partitions,
             timing=Timing(session, min(3.0, session / 3), flush),
             breaker=breaker,
+            hot_rows=hot_rows,
         )
         _serve(worker)
 

@@ -1,0 +1,102 @@
+"""One model's part of a source partition: its join, and the codes its columns use. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from driftline.schemas.config import Model
+from driftline.streams.batch import Codes, Outcomes, Predictions
+from driftline.streams.cold import OUTCOME, ColdRows, NamedRows
+from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, OutcomeRows, PredictionRows
+from driftline.streams.panes import Fence, PaneKey
+
+FLOORS: Final = 8  # of the past, that are remembered
+RANKINGS: Final = 10_000  # more than are in use that are kept before they are looked through
+
+
+class Shard:
+    """One model's part of the partition: its join, and the codes its columns use."""
+
+    def __init__(self, model: Model, floor: Floor, history: Sequence[tuple[Fence, Floor]]) -> None:
+        self.model = model
+        self.floor = floor if model.labels else _without_outcomes(floor)  # records below it are not needed any more
+        self.history = [*history]  # from which positions on which floor held, earliest first
+        self.join = Join(model.horizon_ms, model.disorder_ms + model.grace_ms, self.floor)
+        self.versions, self.classes, self.segments = Codes(), Codes(), Codes()
+
+    def remember_floor(self, positions: Fence) -> None:
+        """The floor of now holds from `positions` on. Of many the first and the last stay; an earlier floor than needed does no harm."""
+        if self.join.floor != self.history[-1][1]:
+            self.history.append((positions, self.join.floor))
+        if len(self.history) > FLOORS:
+            del self.history[1:-1:2]
+
+    def predictions(self, batch: Predictions) -> PredictionRows:
+        """The rows of a batch in the codes of this shard."""
+        rows = batch.rows
+        return replace(
+            rows, version=self.versions.of(batch.versions)[rows.version], segments=self.segments.of(batch.segments)[rows.segments],
+            predicted=self._answers(rows.predicted, batch.classes),
+        )  # fmt: skip
+
+    def outcomes(self, batch: Outcomes) -> OutcomeRows:
+        """The rows of a batch in the codes of this shard."""
+        return replace(batch.rows, label=self._answers(batch.rows.label, batch.classes))
+
+    def _answers(self, codes: Float64, names: list[str]) -> Float64:
+        """Class codes of a batch as those of the shard; numbers of a regression, and NaN, as they are."""
+        if self.model.task == "regression" or not names:
+            return codes
+        told = ~np.isnan(codes)
+        out = codes.copy()
+        out[told] = self.classes.of(names)[codes[told].astype(np.int64)]
+        return out
+
+    def forget_rankings(self) -> None:
+        """Rankings are as many as the predictions; forget those that the join has forgotten. Classes are few and stay."""
+        if self.model.task == "ranking" and len(self.classes) > 2 * len(self.join) + RANKINGS:
+            self.classes.keep(np.unique(self.join.answers()).astype(np.int64).tolist())
+
+    def pane_starts(self, ts: Int64) -> Int64:
+        return ts // self.model.pane_ms * self.model.pane_ms
+
+    def slices(self, versions: Int64, starts: Int64, segments: Int64) -> Iterator[tuple[list[PaneKey], Int64]]:
+        """Rows by the panes they belong to: the whole, and one for each declared segment they name."""
+        if not len(starts):
+            return
+        varying = [column for column in (segments, starts, versions) if (column != column[0]).any()]
+        order = np.lexsort(varying) if varying else np.arange(len(starts))
+        table = np.stack([versions[order], starts[order], segments[order]])
+        cuts = np.flatnonzero((table[:, 1:] != table[:, :-1]).any(0)) + 1
+        for rows in np.split(order, cuts):
+            version, start = self.versions.names[int(versions[rows[0]])], int(starts[rows[0]])
+            names = ("", *self.segments.names[int(segments[rows[0]])])
+            yield [PaneKey(self.model.model, version, name, start) for name in names], rows
+
+    def named(self, rows: ColdRows) -> NamedRows:
+        """Rows of the join with the names behind their codes."""
+        classes = None if self.model.task == "regression" else self.classes.names
+        return NamedRows(self.model.model, rows, self.versions.names, self.segments.names, classes)
+
+    def coded(self, named: NamedRows) -> ColdRows:
+        """The inverse of `named`, whatever codes the rows come with."""
+        rows, out = named.rows, named.rows.version == OUTCOME
+        version, segments = np.full(len(rows), OUTCOME), np.zeros(len(rows), np.int64)
+        version[~out] = self.versions.of(named.versions)[rows.version[~out]]
+        segments[~out] = self.segments.of(named.segments)[rows.segments[~out]]
+        return replace(rows, version=version, segments=segments, value=self._answers(rows.value, [*(named.classes or ())]))
+
+
+def floor_for(fences: Sequence[Fence], history: Sequence[tuple[Fence, Floor]]) -> Floor:
+    """The last floor that held at every one of these fences; the first of all, where none did."""
+    held = [floor for since, floor in history if all(fence.covers(since) for fence in fences)]
+    return held[-1] if held else history[0][1]
+
+
+def _without_outcomes(floor: Floor) -> Floor:
+    """The floor of a model that has no labels: all outcomes there could be are behind it."""
+    return replace(floor, outcomes=-NEVER, outcomes_newest=-NEVER)
