@@ -24,15 +24,20 @@ class Delays:
 
     pane_ms: int
     panes: dict[int, tuple[int, Int64]] = field(default_factory=dict)
+    _kept: tuple[int, DelayCurve | None] | None = None  # the last curve and its moment; every window of a round asks for the same
 
     def put(self, start: int, rows: int, answers: Answers) -> None:
         """What is known of the pane now; replaces what was known before."""
-        self.panes[start] = (rows, answers.delays.copy())
+        known = self.panes.get(start)
+        if known is None or known[0] != rows or not np.array_equal(known[1], answers.delays):
+            self.panes[start], self._kept = (rows, answers.delays.copy()), None
 
     def drop(self, before: int) -> None:
         """Forget the panes that start before this."""
-        for start in [start for start in self.panes if start < before]:
+        gone = [start for start in self.panes if start < before]
+        for start in gone:
             del self.panes[start]
+        self._kept = None if gone else self._kept
 
     def curve(self, now: int) -> DelayCurve | None:
         """The share of predictions whose label has come, by age; None where too few labels have.
@@ -51,6 +56,11 @@ class Delays:
         >>> curve.maturity([1_000, 120_000]).tolist()
         [0.75, 1.0]
         """
+        if self._kept is None or self._kept[0] != now:
+            self._kept = (now, self._drawn(now))
+        return self._kept[1]
+
+    def _drawn(self, now: int) -> DelayCurve | None:
         if now == NEVER or not self.panes:
             return None
         starts = np.array(sorted(self.panes))

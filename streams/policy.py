@@ -321,7 +321,7 @@ def fold(base: Base, steps: Sequence[Step], model: Model, version: str) -> tuple
     state = Base(dict(base.streaks), list(base.asks))
     incidents = {streak.incident.id: streak.incident for streak in base.streaks.values() if streak.incident}
     for _, group in groupby(steps, key=lambda step: step.end):
-        judged = [(step, judge(step, state.streak("data drift", step.length).drifted > 0)) for step in group]
+        judged = [(step, judge(step, state.streak("data drift", step.length).drifted > 0, fault=state.fault_open())) for step in group]
         for cause in CAUSES:
             for step, verdict in judged:
                 findings, clean = verdict[cause]
@@ -338,17 +338,20 @@ def fold(base: Base, steps: Sequence[Step], model: Model, version: str) -> tuple
     return state, incidents
 
 
-def judge(step: Step, drifted_before: bool) -> dict[Cause, tuple[list[Finding], bool]]:
+def judge(step: Step, drifted_before: bool, *, fault: bool = False) -> dict[Cause, tuple[list[Finding], bool]]:
     """For every cause, the window's findings and whether it is clean of it; neither when too little is known.
 
     Worse performance speaks for the kind of change its window shows: concept drift, prior shift, or, where drift of the data or a fault
     of them explains it, "performance". Where the kind is not known, data drift in the same or the previous judged window decides. While it
-    lasts, the window is clean of none of these. A detector's signal is concept drift.
+    lasts, the window is clean of none of these. A detector's signal is concept drift, but while the data are faulty, in this window or in
+    an incident that is open (`fault`): then they explain it.
     """
     data, errors, worse = step.findings("data") + step.findings("lasting"), step.findings("error"), step.findings("performance")
     faults = step.findings("quality")
     explained = bool(data) or drifted_before
-    told: dict[Cause, list[Finding]] = {"concept drift": list(errors), "prior shift": [], "performance": []}
+    told: dict[Cause, list[Finding]] = {"concept drift": [], "prior shift": [], "performance": []}
+    alarmed: Cause = "performance" if fault or faults else "concept drift"
+    told[alarmed] += [replace(finding, cause=alarmed) for finding in errors]
     for finding in worse:
         unknown: Cause = "performance" if explained else "concept drift"
         cause: Cause = unknown if finding.cause == "performance" else "performance" if finding.cause == "data drift" else finding.cause
