@@ -288,6 +288,11 @@ class Step:
     def judged(self, *kinds: Kind) -> bool:
         return any(item.judged for item in self.evidence if item.kind in kinds)
 
+    @property
+    def waits(self) -> bool:
+        """Whether its performance is not judged yet and may still be: its labels are on their way."""
+        return not self.judged("performance") and any(item.kind == "performance" and not item.is_final for item in self.evidence)
+
 
 def step_of(model: Model, start: int, end: int) -> tuple[int, int]:
     """The fold's window for evidence of [start, end): itself, or, where no configured window is that long (a detector's signal over a
@@ -344,7 +349,7 @@ def judge(step: Step, drifted_before: bool, *, fault: bool = False) -> dict[Caus
     Worse performance speaks for the kind of change its window shows: concept drift, prior shift, or, where drift of the data or a fault
     of them explains it, "performance". Where the kind is not known, data drift in the same or the previous judged window decides. While it
     lasts, the window is clean of none of these. A detector's signal is concept drift, but while the data are faulty, in this window or in
-    an incident that is open (`fault`): then they explain it.
+    an incident that is open (`fault`): then they explain it. That it gives none is no all-clear while the window's labels are on their way.
     """
     data, errors, worse = step.findings("data") + step.findings("lasting"), step.findings("error"), step.findings("performance")
     faults = step.findings("quality")
@@ -361,7 +366,7 @@ def judge(step: Step, drifted_before: bool, *, fault: bool = False) -> dict[Caus
         "service health": (step.findings("service"), step.judged("service")),
         "data drift": (data, step.judged("data")),
         "prior shift": (told["prior shift"], step.judged("performance") and not worse),
-        "concept drift": (told["concept drift"], step.judged("error", "performance") and not worse),
+        "concept drift": (told["concept drift"], step.judged("error", "performance") and not worse and not step.waits),
         "performance": (told["performance"], step.judged("performance") and not worse),
     }
 
