@@ -43,7 +43,8 @@ SPOKEN = [
 #: What a view shows is described by its table.
 TABLE_OF = {
     "v_alerts": "alerts", "v_drift": "drift_results", "v_lineage": "drift_results", "v_performance": "performance_results",
-    "v_comparisons": "comparisons", "v_quality": "quality_results", "v_retrain": "retrain_cases",
+    "v_comparisons": "comparisons", "v_delays": "performance_panes", "v_reliability": "performance_panes",
+    "v_quality": "quality_results", "v_retrain": "retrain_cases",
 }  # fmt: skip
 
 #: Columns that views add to those of their tables. ClickHouse keeps no comments on the columns of a view.
@@ -56,6 +57,17 @@ VIEW_COLUMNS = {
     "kind": "Table the row comes from: drift, performance, quality",
     "incident_state": "State of the incident; empty where the row is no evidence of one",
     "retrain_case": "Id of the retrain case that the incident asked for; else empty",
+    "hour": "Hour of the predictions, its begin (UTC, seconds)",
+    "bin": "Number of the bin of delays, from 0",
+    "from_s": "Shortest delay of the bin (seconds)",
+    "to_s": "Longest delay of the bin, exclusive (seconds)",
+    "labels": "Labels that took so long (rows)",
+    "predictions": "Predictions of the hour (rows)",
+    "labelled": "Those that have a label so far (rows)",
+    "coverage": "Share of the predictions that have a label so far, in [0, 1]",
+    "tenth": "Tenth of the score, from 0 for [0, 0.1)",
+    "mean_score": "Mean of the scores, in [0, 1]",
+    "came_true": "Share that came true, in [0, 1]: of a model that is calibrated as large as mean_score",
     "retrain_state": "State of that case; else empty",
 }
 

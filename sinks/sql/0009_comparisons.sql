@@ -1,4 +1,4 @@
--- Versions that answer the same ids, compared: champion and challenger.
+-- Versions that answer the same ids, compared: champion and challenger. And how far scores come true.
 
 CREATE TABLE IF NOT EXISTS comparisons
 (
@@ -29,3 +29,20 @@ COMMENT 'Two versions that answer the same ids: how they stand after each window
 CREATE OR REPLACE VIEW v_comparisons AS
 SELECT * FROM comparisons FINAL
 COMMENT 'Champion and challenger: latest revision of each window of label time';
+
+CREATE OR REPLACE VIEW v_reliability AS
+SELECT
+    model,
+    version,
+    segment,
+    toStartOfHour(pane_start) AS hour,
+    intDiv(bin * 10, 256) AS tenth,
+    sum(p.scores_negative[bin + 1] + p.scores_positive[bin + 1]) AS labelled,
+    sum((p.scores_negative[bin + 1] + p.scores_positive[bin + 1]) * (bin + 0.5) / 256) / labelled AS mean_score,
+    sum(p.scores_positive[bin + 1]) / labelled AS came_true,
+    max(p.revision) AS revision
+FROM performance_panes AS p FINAL
+ARRAY JOIN range(256) AS bin
+GROUP BY model, version, segment, hour, tenth
+HAVING labelled > 0
+COMMENT 'Reliability: what was said and what came true, for each hour of predictions and tenth of the score';
