@@ -25,6 +25,7 @@ from driftline.schemas.results import DriftResult, References, Results
 from driftline.streams.answers import Losses
 from driftline.streams.appraisal import performance, treatment
 from driftline.streams.baselines import Earlier, baselines_of, kept_ms, versions_named
+from driftline.streams.carriers import carried
 from driftline.streams.contests import Contest, Tally, comparison_row, tally_of
 from driftline.streams.delays import Delays, maturities
 from driftline.streams.detection import Detection, watches
@@ -244,7 +245,8 @@ class Evaluation:
                 self._tell_reference(judged.layout, results[model.model])
                 checks = quality(judged)
                 results[model.model].quality_results.extend(checks)
-                rows = self._begun(judged, [row for each in against for row in drift(judged, faults_of(checks), each)])
+                rows = [row for each in against for row in drift(judged, faults_of(checks), each)]
+                rows = self._carried(judged, self._begun(judged, rows))
                 results[model.model].drift_results.extend(rows)
                 results[model.model].quality_results.extend(service(judged))
                 self._features[judged.key] = (any(row.verdict == "drift" for row in rows), any(row.verdict == "fault" for row in checks))
@@ -326,6 +328,18 @@ class Evaluation:
             msgspec.structs.replace(row, began=began.get(row.feature)) if row.verdict == "drift" and row.began is None else row
             for row in rows
         ]
+
+    def _carried(self, window: Judged, rows: list[DriftResult]) -> list[DriftResult]:
+        """Rows of drift with the segments that carry it."""
+        key, layout = window.key, window.layout
+        if key.segment or layout is None or not window.model.segments or all(row.verdict != "drift" for row in rows):
+            return rows
+        groups = {}
+        for series in sorted(self._parts):
+            if series[:2] == key[:2] and series.segment.partition("=")[0] in window.model.segments:
+                panes = [PaneKey(*series, start) for start in sorted(self._parts[series]) if key.start <= start < key.end]
+                groups[series.segment] = self._sum(panes, layout)
+        return carried(window, rows, groups)
 
     def _tell_across(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]], results: Results) -> None:
         """What several segments of one name say together: those with too few labels each put together, and how alike they are treated.

@@ -30,7 +30,7 @@ from driftline.streams.stats.cramers_v import cramers_v
 from driftline.streams.stats.cross_moments import CrossMoments, merge_all
 from driftline.streams.stats.cusum import Cusum, CusumState
 from driftline.streams.stats.ddm import Ddm, DdmState
-from driftline.streams.stats.decomposition import Share, mean_change, psi_by_bin
+from driftline.streams.stats.decomposition import Carried, Share, mean_change, psi_by_bin, psi_by_group
 from driftline.streams.stats.detector import Batch, Level, Signal
 from driftline.streams.stats.detectors import DETECTORS, Detector
 from driftline.streams.stats.dle import LossModel
@@ -86,6 +86,7 @@ __all__ = [
     "Bocpd",
     "BocpdState",
     "Brier",
+    "Carried",
     "ChangePoint",
     "ChiSquare",
     "Comparison",
@@ -207,6 +208,7 @@ __all__ = [
     "precision_of",
     "psi",
     "psi_by_bin",
+    "psi_by_group",
     "quantile_loss",
     "r2",
     "recall",

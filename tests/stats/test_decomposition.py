@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.streams.stats import fairness, mean_change, psi, psi_by_bin
+from driftline.streams.stats import fairness, mean_change, psi, psi_by_bin, psi_by_group
 
 groups = st.dictionaries(st.sampled_from("abcde"), st.tuples(st.integers(0, 100), st.floats(0, 50)), max_size=5).map(
     lambda drawn: {name: (n, total if n else 0.0) for name, (n, total) in drawn.items()}
@@ -68,3 +68,29 @@ def test_equalised_odds_is_the_worse_of_both_error_rates() -> None:
     result = fairness({"a": a, "b": b}, "1")
     assert result.equal_opportunity == 0
     assert result.equalised_odds == pytest.approx(0.4)
+
+
+histograms = st.lists(st.integers(0, 400), min_size=4, max_size=4)
+
+
+@given(histograms, st.dictionaries(st.sampled_from("abcde"), histograms, min_size=1))
+def test_the_parts_of_the_groups_sum_to_the_psi_of_all_rows(reference: list[int], groups: dict[str, list[int]]) -> None:
+    parts = psi_by_group(reference, groups)
+    whole = [sum(column) for column in zip(*groups.values(), strict=True)]
+    if not sum(reference) or not sum(whole):
+        assert parts == {}
+        return
+    assert math.fsum(part.psi for part in parts.values()) == pytest.approx(psi(reference, whole), abs=1e-9)
+    assert math.fsum(part.rows for part in parts.values()) == pytest.approx(1)
+
+
+def test_groups_that_drift_alike_are_no_cause_and_the_one_that_drifts_alone_is() -> None:
+    alike = psi_by_group([500, 500], {"a": [200, 600], "b": [100, 300]})
+    assert {part.p_value for part in alike.values()} == {0.5}
+    alone = psi_by_group([500, 500], {"a": [400, 400], "b": [40, 160]})
+    assert (next(iter(alone)), alone["b"].p_value < 1e-6, alone["a"].p_value > 0.5) == ("b", True, True)
+
+
+def test_rows_that_are_like_their_neighbours_prove_less() -> None:
+    groups = {"a": [400, 400], "b": [70, 130]}
+    assert psi_by_group([500, 500], groups, dispersion=20)["b"].p_value > psi_by_group([500, 500], groups)["b"].p_value

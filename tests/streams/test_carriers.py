@@ -1,0 +1,61 @@
+"""Which segments carry a drift, told with its row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from driftline.schemas.config import HOUR_MS, Model
+from driftline.schemas.results import DriftResult
+from driftline.streams.carriers import carried
+from driftline.streams.drift import drift
+from driftline.streams.judge import Judged, WindowKey
+from driftline.streams.layout import Layout
+from driftline.streams.panes import Pane, empty_pane
+from driftline.streams.profile import reference_from_frame
+
+MODEL = Model("m", features={"x": "numeric", "y": "numeric"}, segments=("region",), tests=("psi",))
+
+
+def rows(seed: int, n: int, moved: float = 0.0) -> pd.DataFrame:
+    z = np.random.default_rng(seed).standard_normal((n, 2))
+    z[:, 0] += moved
+    return pd.DataFrame(z, columns=["x", "y"])
+
+
+LAYOUT = Layout(reference_from_frame(rows(0, 8_000), MODEL, "1"))
+
+
+def pane_of(frame: pd.DataFrame) -> Pane:
+    pane = empty_pane(LAYOUT)
+    pane.add_encoded(LAYOUT, LAYOUT.encode({str(name): frame[name].tolist() for name in frame}, len(frame)), np.arange(len(frame)))
+    return pane
+
+
+def told(**frames: pd.DataFrame) -> dict[str, DriftResult]:
+    groups = {f"region={name}": pane_of(frame) for name, frame in frames.items()}
+    whole = pane_of(pd.concat(frames.values()))
+    window = Judged(WindowKey("m", "1", "", 0, HOUR_MS), MODEL, LAYOUT, whole, 1, True, (whole,))
+    return {row.feature: row for row in carried(window, drift(window), groups)}
+
+
+def test_the_segment_that_drifts_alone_is_named_with_its_share() -> None:
+    found = told(eu=rows(1, 2_000), us=rows(2, 1_000, 2.0), asia=rows(3, 1_000))
+    assert found["x"].verdict == "drift"
+    assert found["x"].reason.startswith("region=us carries ")
+    assert found["x"].reason.endswith(" of it with 25% of the rows")
+    assert found["y"].reason == ""
+
+
+def test_segments_that_drift_alike_are_not_named() -> None:
+    found = told(eu=rows(1, 2_000, 1.0), us=rows(2, 1_000, 1.0))
+    assert (found["x"].verdict, found["x"].reason) == ("drift", "")
+
+
+def test_segments_of_few_rows_are_not_named() -> None:
+    found = told(eu=rows(1, 2_000, 1.0), us=rows(2, 100, 5.0))
+    assert found["x"].reason == ""
+
+
+def test_without_drift_nothing_is_carried() -> None:
+    assert {row.reason for row in told(eu=rows(1, 2_000), us=rows(2, 2_000)).values()} == {""}
