@@ -1,9 +1,9 @@
-"""What one library says of every feature and window of the streams in `shifts`: run in the library's own environment.
+"""What one library says of every feature and window of one stream in `shifts`: run in the library's own environment.
 
-    python drift_alarms.py scipy|evidently|nannyml|whylogs SEED ALARMS.npz
+    python drift_alarms.py scipy|evidently|nannyml|whylogs SEED CELL ALARMS.npz
 
-Writes two arrays for each cell, `scores/CELL` and `flags/CELL`, shape (windows, features), and for each kind of change the same of its
-features alone, `scores/CELL/KIND` and `flags/CELL/KIND`: the library's default test, its figure (larger: more drift) and its verdict.
+Writes two arrays, `scores/` and `flags/`, shape (windows, features), and for each kind of change the same of its features alone,
+`scores/KIND` and `flags/KIND`: the library's default test, its figure (larger: more drift) and its verdict.
 """
 
 from __future__ import annotations
@@ -91,24 +91,23 @@ def whylogs(reference: pd.DataFrame, windows: Sequence[pd.DataFrame]) -> Said:
 LIBRARIES: dict[str, Judge] = {"scipy": scipy, "evidently": evidently, "nannyml": nannyml, "whylogs": whylogs}
 
 
-def main(library: str, seed: int, target: str) -> None:
+def main(library: str, seed: int, stream: str, target: str) -> None:
     warnings.simplefilter("ignore")
-    judge, everything = LIBRARIES[library], range(shifts.FEATURES)
+    judge, looked_at = LIBRARIES[library], range(shifts.LOOKED_AT.get(library, shifts.FEATURES))
+    cell = next(cell for cell in shifts.CELLS if cell.name == stream)
+    first, *rest = shifts.latent(cell, seed)
+    reference = shifts.frame(shifts.values(first[:, : len(looked_at)], looked_at), looked_at)
+    quiet = [shifts.frame(shifts.values(z[:, : len(looked_at)], looked_at), looked_at) for z in rest[: shifts.WINDOWS]]
+    told = {"": judge(reference, quiet)}
+    for name, kind in shifts.KINDS.items() if cell in shifts.CHANGED_CELLS else ():
+        part = reference.iloc[:, list(kind.features)]
+        told[name] = judge(part, [shifts.frame(shifts.changed(z, kind), kind.features) for z in rest[: shifts.windows_of(name)]])
     said: dict[str, Any] = {}
-    for cell in shifts.CELLS:
-        first, *rest = shifts.latent(cell, seed)
-        reference = shifts.frame(shifts.values(first, everything), everything)
-        quiet = [shifts.frame(shifts.values(z, everything), everything) for z in rest[: shifts.WINDOWS]]
-        told = {cell.name: judge(reference, quiet)}
-        for name, kind in shifts.KINDS.items() if cell in shifts.CHANGED_CELLS else ():
-            part = reference.iloc[:, list(kind.features)]
-            after = [shifts.frame(shifts.changed(z, kind), kind.features) for z in rest[: shifts.windows_of(name)]]
-            told[f"{cell.name}/{name}"] = judge(part, after)
-        for name, (scores, flags) in told.items():
-            said[f"scores/{name}"], said[f"flags/{name}"] = scores, flags
-        print(f"· {library} {cell.name}", file=sys.stderr, flush=True)
+    for name, (scores, flags) in told.items():
+        said[f"scores/{name}"], said[f"flags/{name}"] = scores, flags
     np.savez_compressed(target, **said)
+    print(f"· {library} {cell.name}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4])

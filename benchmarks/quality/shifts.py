@@ -17,6 +17,7 @@ from scipy.special import ndtr
 Floats = NDArray[np.float64]
 
 FEATURES = 1_000
+LOOKED_AT = {"evidently": 250, "nannyml": 250, "whylogs": 250}  # of the features, by libraries that take long; all by the others
 REFERENCE_ROWS = 10_000
 CHANGED = 10  # features of each kind
 WINDOWS, LONG = 10, 30  # of each stream; and of a change that takes long to show

@@ -33,7 +33,7 @@ from driftline.streams.judge import Judged, WindowKey, feature_rows
 from driftline.streams.layout import PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane, PaneKey, empty_pane
 from driftline.streams.profile import class_names, feature_types, fold_answers, plain, reference_from_frame
-from driftline.streams.quality import faults_of, quality
+from driftline.streams.quality import ROWS, faults_of, quality
 
 Source = pd.DataFrame | pa.Table | str | Path
 
@@ -88,6 +88,7 @@ def compare(
     score: str | None = None,
     label: str | None = None,
     exclude: Collection[str] = (),
+    time: str | None = None,
 ) -> Comparison:
     """Compare two tables as the stream compares a window with its reference.
 
@@ -107,6 +108,9 @@ def compare(
         prediction and label the performance is compared too.
     exclude
         Columns that are no features (ids, times, embeddings).
+    time
+        A column of the reference that puts its rows in order of time; without it they come in the order of the table. Rows that are like
+        their neighbours count for less, as in the stream; a table that is sorted by one of its own features should be shuffled first.
 
     Raises
     ------
@@ -117,7 +121,7 @@ def compare(
     -----
     The rows count as one closed window that has all its labels. A column of the reference that `current` lacks is missing in every
     row, which is a fault; as everywhere, a verdict of drift needs both a p-value that survives the false-discovery control and a PSI
-    above the limit. Rows are taken as independent of each other.
+    above the limit.
 
     Examples
     --------
@@ -138,11 +142,12 @@ def compare(
     if label is not None and prediction is None:
         raise DriftlineError("comparison_input", "a label without a prediction tells no performance", 'add prediction="…", its column')
     own = [name for name in (prediction, score, label) if name is not None]
+    _require(before, "reference", [time] if time else [])
     for side, table in (("reference", before), ("current", after)):
         _require(table, side, [*own, *(features or ())])
     _require(before, "reference", exclude)
     model = model or _model_of(before, prediction)
-    types = _types(before, model, features, {*own, *exclude})
+    types = _types(before, model, features, {*own, *exclude, *([time] if time else [])})
     if not types and not own:
         raise DriftlineError("comparison_column", "there is no feature to compare", "name some: features=[…]")
     if not any(name in after.columns for name in [*types, *own]):
@@ -152,7 +157,13 @@ def compare(
         _check_answers(table, side, model, prediction)
     model = msgspec.structs.replace(model, features=types)
     made = reference_from_frame(
-        before[[*dict.fromkeys([*types, *own])]], model, "reference", prediction=prediction, score=score, label=label
+        before[[*dict.fromkeys([*types, *own, *([time] if time else [])])]],
+        model,
+        "reference",
+        prediction=prediction,
+        score=score,
+        label=label,
+        time=time,
     )
     layout = Layout(made)
     pane = _fold(layout, after, {**{name: name for name in types}, PREDICTION: prediction, SCORE: score})
@@ -161,7 +172,7 @@ def compare(
     judged = Judged(WindowKey(model.model, made.version, "", 0, 1), model, layout, pane, revision=pane.n, is_final=True)
     absent = tuple(name for name in types if name not in after.columns)
     added = tuple(name for name in after.columns if name not in before.columns and name not in exclude)
-    checks = quality(judged)
+    checks = [row for row in quality(judged) if row.feature != ROWS]  # a table has no traffic
     return Comparison(judged, made, drift(judged, faults_of(checks)), checks, performance(judged) if label else [], absent, added)
 
 
@@ -337,6 +348,8 @@ class Comparison:
     def _fault(self, row: QualityResult) -> str:
         if row.feature in self.absent:
             return f"{_shown(row.feature)}: {_ABSENT}"
+        if row.check == "fingerprint":
+            return f"{_shown(row.feature)}: {row.reason}"
         name = row.check.replace("_", " ")
         return f"{_shown(row.feature)}: {name} {_number(row.reference_value)} → {_number(row.value)}, limit {_number(row.threshold)}"
 

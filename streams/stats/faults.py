@@ -107,8 +107,8 @@ def _misfit(reference: Moments, current: Moments, scale: float, offset: float, k
 
 def _told_apart(reference: Moments, current: Moments, scale: float, offset: float) -> bool:
     """Whether a conversion is large, or the window's mean so exactly known that a change would hardly meet it."""
-    if scale < 0 or not 1 / PLAIN_FACTOR < scale < PLAIN_FACTOR:
-        return True
+    if not 1 / PLAIN_FACTOR < abs(scale) < PLAIN_FACTOR:
+        return True  # of a sign that was turned as well: a mean near 0 may cross it by itself
     error = math.sqrt(current.variance / current.n + scale**2 * reference.variance / reference.n)
     return error <= EXACT_FIT * abs(scale * reference.mean + offset - reference.mean)
 

@@ -99,8 +99,8 @@ def streamed(model: Model, before: pd.DataFrame, after: pd.DataFrame, partitions
 
 
 def is_of_the_window(row: Any) -> bool:
-    """Not what only a stream has: evidence that lasts over windows, and the state of the service."""
-    only = getattr(row, "test", "") == "lasting" or getattr(row, "feature", "") == "(service)"
+    """Not what only a stream has: evidence that lasts over windows, traffic, and the state of the service."""
+    only = getattr(row, "test", "") == "lasting" or getattr(row, "feature", "") in {"(rows)", "(service)"}
     return row.window_start == T0 // 3_600_000 * 3_600_000 and not only
 
 
@@ -426,3 +426,24 @@ def test_without_pandas_compare_names_the_extra() -> None:
     code = "import sys; sys.modules['pandas'] = None\nimport driftline\ntry: driftline.compare\nexcept ImportError as e: print(e)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "pip install 'driftline[worker]'" in said
+
+
+def test_a_fault_is_told_with_its_parameter_as_the_cause() -> None:
+    rng = np.random.default_rng(4)
+    before, after = (pd.DataFrame({"weight": rng.normal(70, 15, n)}) for n in (3_000, 800))
+    found = compare(before, after / 0.45359237)
+    assert found.drifted == []
+    assert set(found.table["verdict"]) == {"fault"}
+    assert found.table["cause"][0] == "weight: × 2.205 fits: pounds for kilograms?"
+    assert "fault: weight: × 2.205 fits: pounds for kilograms?" in repr(found)
+
+
+def test_a_column_of_times_brings_the_reference_in_order() -> None:
+    rng = np.random.default_rng(5)
+    walk = np.repeat(rng.normal(0, 1, 100), 40) + rng.normal(0, 0.3, 4_000)  # forty rows of a kind follow one another
+    before = pd.DataFrame({"x": walk, "at": np.arange(4_000)}).sample(frac=1, random_state=0)
+    after = pd.DataFrame({"x": rng.normal(0.3, 1.04, 400)})
+    stirred, ordered = compare(before[["x"]], after), compare(before, after, time="at")
+    assert (stirred.drift[0].significance or 1) < 1e-3
+    assert (ordered.drift[0].significance or 0) > 0.01
+    assert [row.value for row in stirred.drift] == [row.value for row in ordered.drift]

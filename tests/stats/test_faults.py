@@ -68,3 +68,10 @@ def test_a_category_that_vanished_without_an_heir_or_by_chance_is_not_renamed() 
     assert category_rename({"a": 500, "b": 500}, {"a": 350, "c": 50}) == []
     assert category_rename({"a": 970, "b": 30}, {"a": 29, "c": 1}) == []
     assert category_rename({}, {"a": 1}) == []
+
+
+def test_a_mean_that_crosses_zero_is_no_turned_sign() -> None:
+    assert unit_change(Moments(4000, -0.1, 4000.0), Moments(400, 0.25, 400.0)) is None
+    turned = unit_change(Moments(4000, 5.0, 4000.0), Moments(400, -5.02, 400.0))
+    assert turned is not None
+    assert turned.kind == "sign_flip"
