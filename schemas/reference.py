@@ -88,7 +88,7 @@ class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
     features: dict[str, Profile]
     rows: int
     performance: PerformanceProfile = PerformanceProfile()
-    origin: Literal["training", "learned"] = "training"
+    origin: Literal["training", "learned", "stored"] = "training"
     effective_from: int = 0  # milliseconds since the epoch, event time
     calibration: Calibration = Calibration()
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pandas as pd
 import pytest
 
 from driftline import cli, registry
+from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.reference import Lifecycle, Reference, decode_entry
+from driftline.schemas.reference import CategoricalProfile, Lifecycle, NumericProfile, Reference, decode_entry
+from driftline.schemas.results import References
+from driftline.sinks.clickhouse import ClickHouse
+from driftline.streams.judge import feature_rows
+from driftline.streams.layout import Layout
+from driftline.streams.panes import PaneKey, empty_pane
+from driftline.streams.profile import reference_from_frame
 from driftline.streams.transport.embedded import EmbeddedBroker
 
 ROWS = pd.DataFrame({"id": [1, 2, 3], "age": [31, 45, 27], "plan": ["pro", "[bold]", "pro"], "says": [1, 0, 1], "truth": [1, 0, 0]})
@@ -98,3 +107,60 @@ def test_of_entries_with_one_key_the_last_is_read(embedded_broker: EmbeddedBroke
 def test_a_topic_that_is_missing_names_the_command_that_makes_it(embedded_broker: EmbeddedBroker) -> None:
     with pytest.raises(DriftlineError, match="driftline topics"):
         registry.read({"bootstrap.servers": embedded_broker.bootstrap}, "absent")
+
+
+def test_a_reference_can_be_put_in_force_for_another_version(data: Path, topic: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*BUILD, data) == 0
+    assert call("promote", "--model", "churn", "--version", "8", "--from-version", "7", "--effective-from", "2026-01-05T00:00:00Z") == 0
+    capsys.readouterr()
+    assert call("show", "--model", "churn", "--json") == 0
+    seven, eight = json.loads(capsys.readouterr().out)
+    assert (eight["version"], eight["effective_from"]) == ("8", 1_767_571_200_000)
+    assert eight["features"] == seven["features"]
+
+
+def test_promoting_what_was_never_published_names_what_there_is(data: Path, topic: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*BUILD, data, "--effective-from", "2026-01-05T00:00:00Z") == 0
+    assert call("promote", "--model", "churn", "--version", "7", "--reference", "zzz") == 2
+    assert "no reference of churn 7 that begins with zzz" in capsys.readouterr().err
+
+
+def test_a_table_and_the_store_at_once_are_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*BUILD, data, "--from-store") == 2
+    assert call(*BUILD) == 2
+    assert "--from-store --from" in capsys.readouterr().err
+
+
+def test_what_a_version_did_in_a_range_of_time_becomes_its_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"age": rng.normal(40, 9, 1_000), "plan": rng.choice(["free", "pro"], 1_000)})
+    model = Model("churn", features={"age": "numeric", "plan": "categorical"})
+    known = reference_from_frame(table, model, "7")
+    layout = Layout(known)
+    minutes = [pd.DataFrame({"age": rng.normal(50, 5, 80), "plan": rng.choice(["free", "gold"], 80)}) for _ in range(6)]
+    dsn = f"chdb://{tmp_path}/store"
+    with ClickHouse.connect(dsn) as store:
+        store.migrate()
+        content = msgspec.json.encode(known).decode()
+        store.insert("references", [References("churn", "7", known.hash, "training", 0, known.rows, content, 0)], "r")
+        for minute, rows in enumerate(minutes):
+            pane, key = empty_pane(layout), PaneKey("churn", "7", "", 1_767_571_200_000 + minute * 60_000)
+            pane.add_encoded(layout, layout.encode({str(name): rows[name].tolist() for name in rows}, len(rows)), np.arange(len(rows)))
+            store.insert("feature_panes", feature_rows(key, model, layout, pane, 1), f"p{minute}")
+    monkeypatch.setenv("DRIFTLINE_CLICKHOUSE", dsn)
+    arguments = ("--model", "churn", "--version", "7", "--from-store", "--from", "2026-01-05T00:01:00Z", "--to", "2026-01-05T00:06:00Z")
+    assert call("build", *arguments, "--dry-run") == 0
+    made = decode_entry(capsys.readouterr().out.encode())
+    assert isinstance(made, Reference)
+    seen = pd.concat(minutes[1:])
+    age, plan = made.features["age"], made.features["plan"]
+    assert isinstance(age, NumericProfile)
+    assert isinstance(plan, CategoricalProfile)
+    assert (made.origin, made.rows, age.edges) == ("stored", 400, known.features["age"].edges)  # type: ignore[union-attr]
+    assert age.n == 400
+    assert [age.mean, age.minimum] == pytest.approx([seen["age"].mean(), seen["age"].min()])
+    assert age.m2 == pytest.approx(seen["age"].var(ddof=0) * 400)
+    assert dict(zip(plan.categories, plan.counts, strict=True)) == seen["plan"].value_counts().to_dict()
+    assert made.calibration.blocks > 0

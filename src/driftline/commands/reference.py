@@ -13,7 +13,7 @@ import typer
 from driftline.schemas.config import Model, Task
 from driftline.schemas.errors import DriftlineError, Rejected
 from driftline.schemas.events import parse_time
-from driftline.schemas.reference import NumericProfile, Profile, Reference, encode_entry
+from driftline.schemas.reference import NumericProfile, Profile, Reference, decode_entry, encode_entry
 from driftline.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,13 +24,19 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def build(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet: the rows the model was trained on or, better, validated on.")],
     model: Annotated[str, typer.Option(help="The model's name.")],
     version: Annotated[str, typer.Option(help="The model's version.")],
+    file: Annotated[Path | None, typer.Argument(help="CSV or Parquet: the rows the model was trained on or, better, validated on.")] = None,
     prediction: Annotated[str | None, typer.Option(help="Column of the model's answers.")] = None,
     score: Annotated[str | None, typer.Option(help="Column of the probability of the positive class.")] = None,
     label: Annotated[str | None, typer.Option(help="Column of the truth; gives the performance to compare with.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A column that is no feature; may be repeated.")] = None,
+    time: Annotated[str | None, typer.Option(help="A column that puts the rows in order of time; without it, as they come.")] = None,
+    from_store: Annotated[
+        bool, typer.Option("--from-store", help="Instead of FILE: what this version did from --from to --to, by the store.")
+    ] = False,
+    begin: Annotated[str | None, typer.Option("--from", help="RFC 3339; with --from-store.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="RFC 3339, exclusive; with --from-store.")] = None,
     task: Annotated[Task, typer.Option(help="For a model without a file in DRIFTLINE_MODELS.")] = "binary",
     effective_from: Annotated[
         str | None, typer.Option(help="RFC 3339 or `now`: event time from which it is in force. Left out: for all of time.")
@@ -38,25 +44,57 @@ def build(
     out: Annotated[Path | None, typer.Option(help="Write the profile as JSON to this file and publish nothing.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the profile as JSON to standard output and publish nothing.")] = False,
 ) -> None:
-    """Profile a table and publish it as the reference of a model version."""
-    from driftline.registry import publish
-    from driftline.replay import read_table
-    from driftline.streams.profile import reference_from_frame
-
+    """Profile a table, or what a version did in a range of time, and publish it as the reference of a model version."""
     settings = Settings.from_environment()
-    made = reference_from_frame(
-        read_table(file), _model(settings, model, task), version, prediction=prediction, score=score, label=label,
-        exclude=exclude or (), effective_from=_moment(effective_from),
-    )  # fmt: skip
+    configured, since = _model(settings, model, task), _moment(effective_from)
+    if from_store == (file is not None):
+        fix = "give FILE, or --from-store --from … --to …"
+        raise DriftlineError("reference_input", "a reference is made of a table or of the store", fix)
+    if file is None:
+        made = _from_store(settings, configured, version, _moment(begin, "--from"), _moment(end, "--to") if end else 2**62, since)
+    else:
+        from driftline.replay import read_table
+        from driftline.streams.profile import reference_from_frame
+
+        made = reference_from_frame(
+            read_table(file), configured, version, prediction=prediction, score=score, label=label, exclude=exclude or (),
+            effective_from=since, time=time,
+        )  # fmt: skip
     text = msgspec.json.format(encode_entry(made), indent=2)
     if dry_run:
         sys.stdout.write(text.decode() + "\n")
     elif out:
         out.write_bytes(text + b"\n")
     else:
+        from driftline.registry import publish
+
         publish(settings.kafka_client(), settings.topics().models, [made])
     where = "" if dry_run else f" in {out}" if out else f" on {settings.topics().models}"
     print(f"reference {made.hash} of {model} {version}: {len(made.features)} features, {made.rows} rows{where}", file=sys.stderr)
+
+
+@app.command()
+def promote(
+    model: Annotated[str, typer.Option(help="The model's name.")],
+    version: Annotated[str, typer.Option(help="The version that is to be compared with it.")],
+    from_version: Annotated[str | None, typer.Option(help="The version it was made for; the same when left out.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Its hash, or the begin of it; the newest in force when left out.")] = None,
+    effective_from: Annotated[str, typer.Option(help="RFC 3339 or `now`: event time from which it is in force.")] = "now",
+) -> None:
+    """Put a reference that was published before in force for a version: an older one, a learned one, or another version's."""
+    from driftline.registry import publish, read
+
+    settings, source = Settings.from_environment(), from_version or version
+    entries = read(settings.kafka_client(), settings.topics().models)
+    found = [e for e in entries if isinstance(e, Reference) and (e.model, e.version) == (model, source)]
+    chosen = sorted((e for e in found if e.hash.startswith(reference or "")), key=lambda e: e.effective_from)
+    if not chosen:
+        have = ", ".join(sorted({e.hash for e in found})) or "none"
+        named = f" that begins with {reference}" if reference else ""
+        raise DriftlineError("no_reference", f"no reference of {model} {source}{named} was published", f"one of: {have}")
+    made = msgspec.structs.replace(chosen[-1], version=version, effective_from=_moment(effective_from))
+    publish(settings.kafka_client(), settings.topics().models, [made])
+    print(f"reference {made.hash} of {model} {version}, from {source}'s {chosen[-1].hash}: in force from {_since(made)}", file=sys.stderr)
 
 
 @app.command()
@@ -94,15 +132,57 @@ def _model(settings: Settings, name: str, task: Task) -> Model:
     return configured.get(name) or Model(name, task=task)
 
 
-def _moment(text: str | None) -> int:
+def _from_store(settings: Settings, model: Model, version: str, begin: int, end: int, effective_from: int) -> Reference:
+    """What the panes of a range say, as far as the reference counted them that counted the last of them."""
+    from driftline.sinks.clickhouse import ClickHouse
+    from driftline.streams.stored import reference_from_panes
+
+    about = {"model": model.model, "version": version, "begin": begin, "end": min(end, 2**42)}
+    with ClickHouse.connect(settings.store()) as store:
+        last = store.query(_LAST, about).to_pylist()
+        if not last:
+            fix = "give a range in which the version had events, with --from and --to"
+            raise DriftlineError("reference_empty", f"the store has no panes of {model.model} {version} in that time", fix)
+        known = decode_entry(last[0]["content"].encode())
+        assert isinstance(known, Reference)
+        panes = store.query(_PANES, {**about, "reference": last[0]["reference"]}).to_pylist()
+    return reference_from_panes(known, panes, model, effective_from)
+
+
+_WHERE = """
+    model = {model:String} AND version = {version:String} AND segment = ''
+    AND pane_start >= fromUnixTimestamp64Milli({begin:Int64}) AND pane_start < fromUnixTimestamp64Milli({end:Int64})
+"""
+_LAST = f"""
+SELECT reference, content
+FROM `references` FINAL
+WHERE model = {{model:String}} AND version = {{version:String}} AND reference =
+(
+    SELECT argMax(reference, pane_start) FROM feature_panes FINAL WHERE {_WHERE} AND reference != ''
+)
+LIMIT 1
+"""
+_PANES = f"""
+SELECT toUnixTimestamp64Milli(pane_start) AS start, feature, n, missing, mean, variance, minimum, maximum, bins, categories
+FROM feature_panes FINAL
+WHERE {_WHERE} AND reference = {{reference:String}}
+ORDER BY pane_start, feature
+"""
+
+
+def _moment(text: str | None, option: str = "--effective-from") -> int:
     if text is None:
         return 0
     if text == "now":
         return int(datetime.now(UTC).timestamp() * 1000)
     moment = parse_time(text)
     if isinstance(moment, Rejected):
-        raise DriftlineError("bad_time", f"--effective-from: {moment.message}", "write for instance 2026-01-05T00:00:00Z, or now")
+        raise DriftlineError("bad_time", f"{option}: {moment.message}", "write for instance 2026-01-05T00:00:00Z, or now")
     return moment
+
+
+def _since(entry: Reference) -> str:
+    return datetime.fromtimestamp(entry.effective_from / 1000, UTC).isoformat() if entry.effective_from else "always"
 
 
 def _overview(found: list[Reference]) -> Table:
@@ -110,9 +190,8 @@ def _overview(found: list[Reference]) -> Table:
 
     table = Table("version", "reference", "in force from", "rows", "features", "origin", "performance")
     for entry in found:
-        since = datetime.fromtimestamp(entry.effective_from / 1000, UTC).isoformat() if entry.effective_from else "always"
         performance = ", ".join(f"{name} {value:.4g}" for name, value in entry.performance.metrics.items())
-        table.add_row(entry.version, entry.hash, since, str(entry.rows), str(len(entry.features)), entry.origin, performance)
+        table.add_row(entry.version, entry.hash, _since(entry), str(entry.rows), str(len(entry.features)), entry.origin, performance)
     return table
 
 
