@@ -76,6 +76,10 @@ def test_the_example_of_a_comparison_is_true() -> None:
     assert run_python("compare.md")["found"].drifted == ["age"]
 
 
+def test_the_figures_of_the_drift_page_are_true() -> None:
+    run_python("drift.md")
+
+
 def test_the_examples_of_parquet_files_run(store: ClickHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = PerformanceResult(
         "churn", "7", "", 0, 3_600_000, "auc", "realised", 0.6, None, None, 0.8, 4, 3, 0.75, None, 0.7, "worse", "", "ref", "pol", True, 1
