@@ -22,15 +22,16 @@ import shifts
 from numpy.typing import NDArray
 
 from driftline.schemas.config import HOUR_MS, Model, Policy
+from driftline.schemas.reference import NumericProfile
 from driftline.schemas.results import DriftResult
 from driftline.streams.drift import drift
 from driftline.streams.judge import Judged, WindowKey
 from driftline.streams.lasting import Lasting
 from driftline.streams.layout import Layout
-from driftline.streams.panes import empty_pane
+from driftline.streams.panes import Pane, empty_pane
 from driftline.streams.profile import reference_from_frame
 from driftline.streams.quality import faults_of, quality
-from driftline.streams.stats import benjamini_hochberg
+from driftline.streams.stats import benjamini_hochberg, bin_counts
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from environments import PEERS, python_of
@@ -39,6 +40,13 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[2]
+#: What each library does when it comes as it is.
+WHAT = {
+    "SciPy": "SciPy: the Kolmogorov-Smirnov test for numbers and the chi-square test for categories, in three ways.",
+    "Evidently": "Evidently: the test and the limit that it chooses by itself.",
+    "NannyML": "NannyML: the Jensen-Shannon distance outside three standard deviations of the reference's chunks.",
+    "whylogs": "whylogs: its category DRIFT.",
+}
 WANTED = 0.05  # share of windows with a false alarm
 LIBRARIES = ("scipy", "evidently", "nannyml", "whylogs")
 Flags = NDArray[np.bool_]  # (windows, features)
@@ -85,16 +93,31 @@ class Stream:
 
     def judge(self, x: NDArray[np.float64]) -> tuple[list[DriftResult], list[DriftResult]]:
         """The rows of a window with these values, and those of lasting drift after it."""
-        table = shifts.frame(x, range(shifts.FEATURES))
-        pane = empty_pane(self._layout)
-        columns = {str(name): table[name].tolist() for name in table}
-        pane.add_encoded(self._layout, self._layout.encode(columns, len(table)), np.arange(len(table)))
+        pane = counted(self._layout, x)
         start = self._at * HOUR_MS
         self._at += 1
         window = Judged(WindowKey("bench", "1", "", start, start + HOUR_MS), self._model, self._layout, pane, self._at, True, (pane,))
         rows = drift(window, faults_of(quality(window)))
         self._lasting.take(window, limited(rows))
         return rows, self._lasting.rows(self._model, start)
+
+
+def counted(layout: Layout, x: NDArray[np.float64]) -> Pane:
+    """The pane of these rows, by whole columns at once; `Layout.encode` gives the same (the stream's events come as Python's values)."""
+    pane, z = empty_pane(layout), (x - layout.centre) / layout.scale
+    pane.n = len(x)
+    for f, profile in enumerate(layout.profiles):
+        column = x[:, f]
+        stretch = pane.counts[layout.starts[f] : layout.starts[f] + layout.bins[f]]
+        if isinstance(profile, NumericProfile):
+            stretch[:] = bin_counts(column, profile.edges)
+            pane.sums[f] = z[:, f].sum(), np.square(z[:, f]).sum()
+            pane.extremes[f] = column.min(), column.max()
+        else:
+            place = {name: i for i, name in enumerate(profile.categories)}
+            for name, rows in zip(shifts.CATEGORIES, np.bincount(column.astype(int), minlength=len(shifts.CATEGORIES)), strict=True):
+                stretch[place.get(str(name), len(place))] += rows
+    return pane
 
 
 def limited(rows: list[DriftResult]) -> list[DriftResult]:
@@ -129,7 +152,7 @@ def judged(cell: shifts.Cell, seed: int) -> dict[tuple[str, str], Flags]:
     for name in ("", *shifts.KINDS) if cell in shifts.CHANGED_CELLS else ("",):
         kind, stream = shifts.KINDS.get(name), Stream(model, layout)
         among = [f"f{feature}" for feature in (kind.features if kind else everything)]
-        for z in rest[: shifts.windows_of(name) if kind else shifts.LONG]:
+        for z in rest[: shifts.windows_of(name)]:
             x = shifts.values(z, everything)
             if kind:
                 x[:, list(kind.features)] = shifts.changed(z, kind)
@@ -144,14 +167,22 @@ def judged(cell: shifts.Cell, seed: int) -> dict[tuple[str, str], Flags]:
 def as_they_come(said: Mapping[str, dict[tuple[str, str], Said]]) -> dict[str, Found]:
     """The libraries' own verdicts, and SciPy's p-values corrected in two ways."""
     found = {library: {about: each.flags for about, each in told.items()} for library, told in said.items()}
-    found["SciPy, p < 0.05"] = found.pop("scipy")
-    p_values = {about: -each.scores for about, each in said["scipy"].items() if not about[1]}
+    if "scipy" in found:
+        found |= _corrected(said["scipy"])
+        del found["scipy"]
+    names = {"evidently": "Evidently", "nannyml": "NannyML", "whylogs": "whylogs"}
+    return {names.get(name, name): each for name, each in found.items()}
+
+
+def _corrected(told: Mapping[tuple[str, str], Said]) -> dict[str, Found]:
+    """SciPy's p-values by themselves, and corrected for how many there are."""
+    found = {"SciPy, p < 0.05": {about: each.flags for about, each in told.items()}}
+    p_values = {about: -each.scores for about, each in told.items() if not about[1]}
     found["SciPy, Bonferroni"] = {about: p < WANTED / p.shape[1] for about, p in p_values.items()}
     found["SciPy, Benjamini-Hochberg"] = {
         about: np.array([benjamini_hochberg(window, WANTED) for window in p]) for about, p in p_values.items()
     }
-    names = {"evidently": "Evidently", "nannyml": "NannyML", "whylogs": "whylogs"}
-    return {names.get(name, name): each for name, each in found.items()}
+    return found
 
 
 def by_hindsight(told: dict[tuple[str, str], Said]) -> Found:
@@ -212,16 +243,16 @@ def plot_alarms(found: Mapping[str, Found], target: Path) -> None:
 
 
 def plot_power(found: Mapping[str, Found], target: Path) -> None:
-    figure, panels = plt.subplots(len(shifts.CHANGED_CELLS), 1, figsize=(9, 6), layout="constrained", sharex=True)
+    figure, panels = plt.subplots(len(shifts.CHANGED_CELLS), 1, figsize=(9, 4), layout="constrained", sharex=True, squeeze=False)
     width = 0.8 / len(found)
-    for axes, cell in zip(panels, shifts.CHANGED_CELLS, strict=True):
+    for axes, cell in zip(panels.flat, shifts.CHANGED_CELLS, strict=True):
         for i, (name, told) in enumerate(found.items()):
             shares = [100 * told[cell.name, kind].mean() for kind in shifts.KINDS]
             axes.bar(np.arange(len(shares)) + i * width, np.maximum(shares, 0.6), width, label=name)
         axes.set_title(f"windows of {cell.rows} rows, memory {cell.memory:g}", fontsize=9)
         axes.set_ylabel("found in a window, %")
         axes.set_xticks(np.arange(len(shifts.KINDS)) + 0.4, list(shifts.KINDS))
-    panels[0].legend(fontsize=7, ncols=2)
+    panels.flat[0].legend(fontsize=7, ncols=2)
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)
 
@@ -231,12 +262,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "quality")
     parser.add_argument("--keep", type=Path, default=ROOT / ".cache" / "quality", help="where the libraries' answers are kept")
+    parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     options = parser.parse_args()
     options.keep.mkdir(parents=True, exist_ok=True)
     options.output.mkdir(parents=True, exist_ok=True)
     ours = driftline(options.seed, options.keep)
     faults = float(np.mean([flags.mean() for (_, kind), flags in ours.pop(FAULT).items() if kind == "unit"]))
-    said = {library: said_by(library, options.seed, options.keep) for library in LIBRARIES}
+    said = {library: said_by(library, options.seed, options.keep) for library in options.libraries}
     quiet = {**ours, **as_they_come(said)}
     names = {"scipy": "SciPy", "evidently": "Evidently", "nannyml": "NannyML", "whylogs": "whylogs"}
     changed = {**ours, **{names[library]: by_hindsight(told) for library, told in said.items()}}
@@ -250,28 +282,27 @@ def main() -> None:
 def document(quiet: Mapping[str, Found], changed: Mapping[str, Found], faults: float) -> str:
     kinds = "\n".join(f"- *{name}*: {kind.what}." for name, kind in shifts.KINDS.items())
     tables = "\n\n".join(f"Windows of {c.rows} rows, memory {c.memory:g}:\n\n{power_table(changed, c)}" for c in shifts.CHANGED_CELLS)
+    others = " ".join(text for library, text in WHAT.items() if any(name.startswith(library) for name in quiet))
+    peers = [needs[0] for name, needs in PEERS.items() if any(library.lower() == name for library in quiet)]
+    environments = f", each library in an environment of its own ({', '.join(peers)})" if peers else ""
     return f"""# Verdicts of drift, beside other libraries
 
-Written by `make bench-quality`: figures of our own runs on seeded streams (`benchmarks/quality/shifts.py`), each library in an environment
-of its own ({", ".join(version for needs in PEERS.values() for version in needs[:1])}). {shifts.FEATURES} features: normal, lognormal, whole
-numbers, categories. {shifts.REFERENCE_ROWS} rows of reference. *Memory* is how much of a row's value is in the next row (AR(1)); 0:
-rows are independent of each other, which those of a service seldom are.
+Written by `make bench-quality`: figures of our own runs on seeded streams (`benchmarks/quality/shifts.py`){environments}.
+{shifts.FEATURES} features: normal, lognormal, whole numbers, categories. {shifts.REFERENCE_ROWS} rows of reference. *Memory* is how much of
+a row's value is in the next row (AR(1)); 0: rows are independent of each other, which those of a service seldom are.
 
 ## False alarms where nothing changes
 
 Share of windows in which any feature is flagged, and in brackets the share of the features that are, on average; by rows in a window and
-memory. {shifts.LONG} windows of {shifts.FEATURES} features for driftline, {shifts.WINDOWS} for SciPy; {shifts.WINDOWS} windows of the first
-{shifts.LOOKED_AT["evidently"]} features for the others, which take long. driftline's budget is set to {WANTED:.0%} of the
-windows; the others come as they are, at their own limits.
+memory. {shifts.WINDOWS} windows; all features for driftline and SciPy, the first {shifts.LOOKED_AT["evidently"]} for libraries that take
+long. driftline's budget is set to {WANTED:.0%} of the windows; the others come as they are, at their own limits.
 
 {alarms_table(quiet)}
 
 ![false alarms](drift-alarms.svg)
 
-*driftline* asks for an effect too (PSI above 0.2); *of any size* does not; *lasting* gathers evidence over windows. Others: SciPy's
-Kolmogorov-Smirnov test for numbers and chi-square test for categories, in three ways; the test and the limit that Evidently chooses by
-itself; NannyML's Jensen-Shannon distance outside three standard deviations of the reference's chunks; whylogs' category DRIFT. *always*
-fires for everything.
+*driftline* asks for an effect too (PSI above 0.2); *of any size* does not; *lasting* gathers evidence over windows. {others} *always* fires
+for everything.
 
 ## Changes found at an equal budget
 

@@ -20,7 +20,7 @@ FEATURES = 1_000
 LOOKED_AT = {"evidently": 250, "nannyml": 250, "whylogs": 250}  # of the features, by libraries that take long; all by the others
 REFERENCE_ROWS = 10_000
 CHANGED = 10  # features of each kind
-WINDOWS, LONG = 10, 30  # of each stream; and of a change that takes long to show
+WINDOWS, LONG = 10, 20  # of each stream; and of a change that takes long to show
 LASTING = "small, lasting"
 SHARES = np.cumsum([0.4, 0.3, 0.15, 0.1, 0.04])  # of six categories
 CATEGORIES = np.array(["a", "b", "c", "d", "e", "f"], dtype=object)
@@ -38,8 +38,8 @@ class Cell(NamedTuple):
 
 
 #: Where false alarms are counted; and where changes are looked for.
-CELLS = (Cell(200, 0.0), Cell(500, 0.0), Cell(2_000, 0.0), Cell(500, 0.5), Cell(2_000, 0.5), Cell(2_000, 0.8))
-CHANGED_CELLS = (Cell(500, 0.0), Cell(2_000, 0.5))
+CELLS = (Cell(500, 0.0), Cell(500, 0.5), Cell(2_000, 0.5))
+CHANGED_CELLS = (Cell(500, 0.0),)
 
 
 class Kind(NamedTuple):

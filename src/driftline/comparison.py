@@ -28,12 +28,13 @@ from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import NumericProfile, Profile, Reference
 from driftline.schemas.results import DriftResult, FeaturePane, PerformanceResult, QualityResult
 from driftline.streams.appraisal import performance
-from driftline.streams.drift import drift
+from driftline.streams.drift import drift, level
 from driftline.streams.judge import Judged, WindowKey, feature_rows
 from driftline.streams.layout import PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane, PaneKey, empty_pane
 from driftline.streams.profile import class_names, feature_types, fold_answers, plain, reference_from_frame
 from driftline.streams.quality import ROWS, faults_of, quality
+from driftline.together import together
 
 Source = pd.DataFrame | pa.Table | str | Path
 
@@ -173,7 +174,11 @@ def compare(
     absent = tuple(name for name in types if name not in after.columns)
     added = tuple(name for name in after.columns if name not in before.columns and name not in exclude)
     checks = [row for row in quality(judged) if row.feature != ROWS]  # a table has no traffic
-    return Comparison(judged, made, drift(judged, faults_of(checks)), checks, performance(judged) if label else [], absent, added)
+    numeric = [name for name, kind in types.items() if kind == "numeric" and name in after.columns]
+    ordered = before.sort_values(time, kind="stable") if time else before
+    told = performance(judged) if label else []
+    joint = together(ordered, after, numeric, level(model, ""))
+    return Comparison(judged, made, drift(judged, faults_of(checks)), checks, told, absent, added, joint)
 
 
 @dataclass(frozen=True, repr=False)
@@ -190,6 +195,8 @@ class Comparison:
         Rows as the store would hold them.
     absent, added
         Features that the current table lacks, and columns that only it has.
+    together
+        What the numeric features do together, a row a test: correlations, directions, joint distribution, a classifier.
     """
 
     window: Judged
@@ -199,6 +206,7 @@ class Comparison:
     performance: list[PerformanceResult]
     absent: tuple[str, ...]
     added: tuple[str, ...]
+    together: pd.DataFrame
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -297,13 +305,15 @@ class Comparison:
         }  # fmt: skip
         rows = {name: [{field: getattr(row, field) for field in wanted} for row in getattr(self, name)] for name, wanted in fields.items()}
         counts = {"rows": {"reference": self.reference.rows, "current": self.window.pane.n}, "drifted": self.drifted, "clean": self.clean}
-        return {**counts, "absent": list(self.absent), "added": list(self.added), "table": self._records, **rows}
+        lists = {"absent": list(self.absent), "added": list(self.added), "table": self._records, "together": _records_of(self.together)}
+        return {**counts, **lists, **rows}
 
     def __repr__(self) -> str:
         parts = [self.headline, *_lines(self._text_rows)]
         left_out = len(self.ranking) - MAX_LINES
         parts += [f"… and {left_out} features more: see .table"] if left_out > 0 else []
         parts += [f"fault: {self._fault(row)}" for row in self.faults]
+        parts += [f"together: {_joint(row)}" for row in _records_of(self.together) if row["verdict"] == "drift"]
         parts += [f"worse: {_change(row)}" for row in self.worse]
         parts += [f"only in current, not compared: {', '.join(map(_shown, self.added))}"] if self.added else []
         return "\n".join(parts)
@@ -559,6 +569,19 @@ def _shown(name: str) -> str:
     """
     short = name if len(name) <= 40 else name[:39] + "…"
     return short if short.isprintable() else repr(short)
+
+
+def _records_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Its rows as JSON can hold them."""
+    return [
+        {str(name): None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _joint(row: Mapping[str, Any]) -> str:
+    most = f", most {_shown(row['most'])}" if row["most"] else ""
+    return f"{row['test'].replace('_', ' ')} {_number(row['value'])}, p {_number(row['p_value'])}{most}"
 
 
 def _change(row: PerformanceResult) -> str:

@@ -337,7 +337,7 @@ def test_a_notebook_gets_a_fragment_and_a_terminal_lines(found: Comparison) -> N
     lines = repr(found).splitlines()
     assert lines[0] == "2,000 rows against 4,000 of the reference: 2 of 6 features drifted, 6 worse metrics"
     assert lines[1].split()[:3] == ["feature", "PSI", "limit"]
-    assert len(lines) == 2 + 6 + 6
+    assert len(lines) == 2 + 6 + 6 + sum(found.together["verdict"] == "drift")
 
 
 def test_names_are_escaped_wherever_they_are_shown() -> None:
@@ -447,3 +447,22 @@ def test_a_column_of_times_brings_the_reference_in_order() -> None:
     assert (stirred.drift[0].significance or 1) < 1e-3
     assert (ordered.drift[0].significance or 0) > 0.01
     assert [row.value for row in stirred.drift] == [row.value for row in ordered.drift]
+
+
+def test_features_that_no_longer_go_together_are_told_though_each_is_as_it_was() -> None:
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=3_000)
+    before = pd.DataFrame({"a": x, "b": x + rng.normal(0, 0.5, 3_000), "c": rng.normal(size=3_000)})
+    after = before[:1_000].assign(b=rng.permutation(before["b"][:1_000]))
+    found = compare(before, after)
+    assert found.drifted == []
+    told = found.together.set_index("test")
+    assert (told.loc["correlation_change", "verdict"], told.loc["correlation_change", "most"]) == ("drift", "a, b")
+    assert "together: correlation change" in repr(found)
+    assert set(compare(before, before[1_000:2_000]).together["verdict"]) == {"ok"}
+
+
+def test_one_numeric_feature_or_few_rows_tell_nothing_of_the_whole() -> None:
+    found = compare(pd.DataFrame({"a": range(900)}), pd.DataFrame({"a": range(900)}))
+    assert set(found.together["verdict"]) == {"insufficient"}
+    assert found.to_dict()["together"][0]["value"] is None
