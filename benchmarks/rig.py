@@ -34,6 +34,7 @@ from driftline import registry
 from driftline.schemas.reference import Reference
 from driftline.schemas.topics import Topics
 from driftline.sinks.clickhouse import ClickHouse
+from driftline.streams import kernels
 from driftline.streams.profile import reference_from_frame
 from driftline.streams.transport import topics as administration
 from driftline.streams.transport.embedded import EmbeddedBroker
@@ -100,6 +101,7 @@ class Embedded:
 def brokers(embedded: bool = False) -> Iterator[Any]:
     """A broker beside the worker's core, for as long as the block lasts; a polite end of this process ends it too, and the workers."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    kernels.load()  # what is compiled once for a machine is there before anything is measured
     os.sched_setaffinity(0, OTHER_CORES)
     if embedded:
         with EmbeddedBroker() as broker:

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import results
 import stages
@@ -18,6 +19,8 @@ from workload import Shape, Source
 
 from driftline.schemas.errors import Rejected
 from driftline.schemas.events import decode_outcome, decode_prediction
+from driftline.streams.arrow import Rows, read
+from driftline.streams.columns import partitions_of
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -45,6 +48,15 @@ def test_every_event_of_the_workload_is_one_that_driftline_takes() -> None:
     records = [*(source := Source(Shape(labelled=0.9, late=0.5))).records(10_000), *source.last_labels()]
     judge = {"predictions": decode_prediction, "outcomes": decode_outcome}
     assert not [record for record in records if isinstance(judge[record.topic](record.value), Rejected)]
+
+
+def test_every_batch_of_the_workload_is_one_that_driftline_takes_where_it_is_sent() -> None:
+    shape = Shape(models=2)
+    for record in (*(source := Source(shape, "arrow")).records(10_000), *source.last_labels()):
+        rows = read(record.value, record.topic)
+        assert isinstance(rows, Rows) and rows.verdict() is None
+        ids = list(map(str, pa.ipc.open_stream(record.value).read_all()["id"].to_pylist()))
+        assert set((partitions_of(ids) % shape.partitions).tolist()) == {record.partition}
 
 
 @pytest.mark.parametrize("form", ["json", "arrow"])
