@@ -38,17 +38,20 @@ class Stage(NamedTuple):
     frames: str  # regular expression for `function (file:line)`
 
 
-#: In order: the first whose expression matches a frame has it. What matches nothing belongs to the frame around it.
+#: In order: the first whose expression matches a frame has it. What matches nothing, such as compiled code, belongs to the frame around it.
 STAGES = (
     Stage("flush", 0.1, "snapshots and marker made, compressed, sent", r"(encode_pane|encode_marker|_write|_flush|flush|_marker) \("),
     Stage("commit", 0.02, "offsets committed", r"(_?commit\w*|_new_offset\w*) \(|aiokafka/consumer/group_coordinator"),
     Stage("evaluate", 0.1, "snapshots decoded and merged", r"decode_pane|agents/evaluate|streams/(evaluation|watermark|windows|learning)"),
-    Stage("judge", 0.1, "tests, metrics, verdicts", r"streams/(judge|drift|quality|performance|answers|calibration|detection|stats/)"),
+    Stage("judge", 0.1, "tests, metrics, verdicts",
+          r"streams/(judge|drift|quality|performance|appraisal|estimates|delays|service|onset|causes|lasting|baselines|contests)"
+          r"|streams/(answers|calibration|detection|stats/)"),
     Stage("decide", 0.02, "incidents, alerts", r"streams/(policy|ledger)|agents/decide"),
     Stage("store", 0.1, "rows made and inserted", r"agents/store|sinks/|clickhouse_connect|urllib3"),
-    Stage("join", 0.3, "labels to predictions", r"streams/(join|columns|cold)\.py"),
-    Stage("fold", 0.3, "bins, counts, moments into panes", r"streams/(panes|layout|sketch|partition)\.py"),
-    Stage("decode", 1.7, "JSON or Arrow to columns, checks", r"streams/(intake|kernels|registry|breaker)|schemas/|msgspec|pyarrow|numba"),
+    Stage("join", 0.3, "labels to predictions", r"streams/(join|columns|cold|tiers|shard)\.py|agents/cold"),
+    Stage("fold", 0.3, "bins, counts, moments into panes", r"streams/(panes|layout|sketch|partition|values)\.py"),
+    Stage("decode", 1.7, "JSON or Arrow to columns, checks",
+          r"streams/(intake|batch|columnar|arrow|registry|breaker)|schemas/|msgspec|pyarrow|numba"),
     Stage("fetch", 0.6, "sockets, record batches, chunks", r"transport/|aiokafka/|kafka/|cramjam|selectors|asyncio/selector"),
     Stage("state", 0.05, "Faust's tables and changelogs", r"faust/(tables|stores|livecheck)|streams/state"),
     Stage("loop", 0.1, "event loop, streams, timers, locks", r"faust/|mode/|asyncio/"),
