@@ -26,6 +26,7 @@ from driftline.sinks.clickhouse import ClickHouse
 
 DISORDER_MS = 1_000
 LOOK_S = 0.01
+BEHIND_S = 5.0  # a worker that is further behind is measured in what waits, not in how fast it answers
 
 
 class _About(msgspec.Struct):
@@ -51,6 +52,8 @@ def latency(site: Site, source: Source, windows: int, rate: int) -> dict[str, fl
     with _watching(site) as seen:
         first = source.made
         closed = paced(site, source, windows * shape.window, rate)
+        if (behind := site.unread()) > BEHIND_S * rate * (1 + shape.labelled):
+            raise Failed(f"the worker cannot keep up with {rate:,} predictions a second on this machine: {behind:,} records wait")
         ours = {end: at for end, at in closed.items() if end > START_MS + STEP_MS * first}
         site.wait(lambda: ours.keys() <= seen.rows.keys(), "not every window came to the store", 300)
     rows = np.array([seen.rows[end] - at for end, at in ours.items()])

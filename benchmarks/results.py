@@ -46,7 +46,7 @@ ROWS = (
     Row("restart until all waiting predictions are back", "recovery.seconds", "s", "60 s", "20 s"),
     Row("cold labels looked up", "cold.lookups_per_second", "/s"),
     Row("one call of the SDK, JSON: processor time", "sdk.microseconds_per_call", "µs", "50 µs", "10 µs"),
-    Row("the same, by the clock", "sdk.wall_microseconds_per_call", "µs"),
+    Row("one call of the SDK, JSON: by the clock", "sdk.wall_microseconds_per_call", "µs"),
     Row("one call of the SDK, Arrow: processor time", "sdk.arrow_microseconds_per_call", "µs", "50 µs", "10 µs"),
     Row("p99 a service gains by publishing", "service.added_p99_ms", "ms"),
     Row("largest difference of a KS distance to SciPy's on raw values", "agreement.ks.largest_difference", ""),
@@ -56,12 +56,12 @@ ROWS = (
 
 #: What the figures stand on: a sentence, and the keys of what it names.
 SENTENCES = (
-    ("Throughput: {} runs of {} predictions, the median.", "json.runs", "json.predictions"),
-    ("Peers: {} runs of {} predictions in turn with driftline, the median.", "peers.runs", "peers.predictions"),
+    ("Throughput: the median of {}, of {} predictions each.", "json.runs", "json.predictions"),
+    ("Peers: the median of {}, of {} predictions each, in turn with driftline.", "peers.runs", "peers.predictions"),
     ("Waiting: {} predictions.", "recovery.waiting"),
     ("Latency: {} windows at {} predictions a second.", "latency.windows", "latency.predictions_per_second"),
-    ("Service: {} rounds of {} requests; neighbouring rounds without the SDK lie {} ms apart.", "service.rounds", "service.requests",
-     "service.noise_p99_ms"),
+    ("Service: {} rounds of {} requests.", "service.rounds", "service.requests"),
+    ("Neighbouring rounds without the SDK lie {} ms apart.", "service.noise_p99_ms"),
 )  # fmt: skip
 
 
@@ -118,7 +118,8 @@ def where(found: Found) -> str:
     m = found["machine"]
     load = max((part.get("load", 0.0) for part in found.values() if isinstance(part, dict)), default=0.0)
     busy = f" Other work kept up to {load:.0f} threads of it busy meanwhile." if load >= BUSY else ""
-    return f"Measured on {m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['system']}, Python {m['python']}.{busy}"
+    on = f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['system']}, Python {m['python']}"
+    return f"Measured on {on}, of driftline {m['driftline']}.{busy}"
 
 
 def about(found: Found) -> str:
@@ -133,7 +134,9 @@ def _of(value: float) -> str:
 
 def parts(found: Found) -> dict[str, str]:
     """What stands between the markers of a document."""
-    return {"speed": f"{table(found)}\n\n{about(found)}"}
+    missing = ", ".join(found.get("skipped", {}))
+    why = f" Not measured this time: {missing} ([why](benchmarks/results/monitor-25.md))." if missing else ""
+    return {"speed": f"{table(found)}\n\n{about(found)}{why}"}
 
 
 def directory(quick: bool) -> Path:
@@ -151,7 +154,7 @@ def save(found: Found, name: str, directory: Path) -> Path:
     """Write NAME.json and NAME.md."""
     write_json(found, name, directory)
     path = directory / f"{name}.md"
-    packages = f"Packages: {found['machine']['packages']}. driftline {found['machine']['driftline']}."
+    packages = f"Packages: {found['machine']['packages']}."
     skipped = "".join(f"\n- {what}: {why}" for what, why in found.get("skipped", {}).items())
     path.write_text(
         f"# {name}\n\nWritten by `make bench` and `make bench-peers`; every figure is in [{name}.json]({name}.json).\n\n"

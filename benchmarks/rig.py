@@ -218,7 +218,7 @@ class Site:
             process = Process(subprocess.Popen(command, env=self.environment, stdout=out, stderr=out), log)
         os.sched_setaffinity(process.popen.pid, {CORES[len(self.workers) % len(CORES)]})
         self.workers.append(process)
-        self.wait(lambda: "ready:" in process.said, "the worker did not become ready", 300)
+        self.wait(lambda: "ready:" in process.said, "the worker did not become ready", 900)
         return process
 
     def stop_workers(self) -> None:
