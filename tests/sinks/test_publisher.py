@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,21 @@ from uuid import UUID, uuid4
 
 import confluent_kafka
 import numpy as np
+import pyarrow as pa
 import pytest
+from aiokafka.partitioner import murmur2
 
 from driftline import Publisher
+from driftline.schemas.config import Model
 from driftline.schemas.errors import DEAD_LETTER_CODES
 from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction
 from driftline.schemas.topics import Topics
+from driftline.sinks import batches
+from driftline.streams.arrow import CONTENT_TYPE
+from driftline.streams.panes import decode_pane
+from driftline.streams.partition import Partition
+from driftline.streams.registry import Registry
+from driftline.streams.transport.chunk import chunk_of
 
 TOPICS = Topics()
 DEAD = "127.0.0.1:1"
@@ -281,3 +291,73 @@ def test_plain_json_from_the_console_producer_lands_where_the_sdk_puts_it(kafka:
     by_java = read(kafka.bootstrap, topics.predictions, len(lines))
     assert {message.key(): message.partition() for message in by_java} == partitions(kafka.bootstrap, topics.outcomes, len(lines))
     assert all(isinstance(decode_prediction(message.value()), Prediction) for message in by_java)
+
+
+# -- batches
+
+
+def batched(bootstrap: str, topic: str, n: int) -> list[tuple[int | None, Any]]:
+    """Partition and table of the first `n` messages of a topic."""
+    found = read(bootstrap, topic, n)
+    assert all([*(message.headers() or ())] == [("content-type", CONTENT_TYPE)] for message in found)
+    return [(message.partition(), pa.ipc.open_stream(message.value() or b"").read_all()) for message in found]
+
+
+def test_batches_hold_the_events_of_one_partition_each_and_all_of_them(bootstrap: str) -> None:
+    with Publisher(bootstrap, model="churn", version="7", batch="arrow") as publisher:
+        ids = [publisher.predicted({"tenure": i, "plan": "pro" if i % 2 else None}, i % 2, score=0.5) for i in range(100)]
+        for id in ids:
+            publisher.outcome(id, 1)
+    assert (publisher.published, publisher.dropped, publisher.errors) == (200, 0, 0)
+    for topic in (TOPICS.predictions, TOPICS.outcomes):
+        tables = batched(bootstrap, topic, 4)
+        assert sorted(id for _, table in tables for id in table["id"].to_pylist()) == sorted(ids)
+        for partition, table in tables:
+            assert {(murmur2(id.encode()) & 0x7FFFFFFF) % 4 for id in table["id"].to_pylist()} == {partition}
+
+
+def test_a_worker_reads_from_a_batch_what_was_published(bootstrap: str) -> None:
+    ids = [f"id{i}" for i in range(40) if murmur2(f"id{i}".encode()) % 4 == 1][:2]
+    features = {"x": 1.5, "c": "a", "v": [1, 2], "b": True, "n": None}
+    with Publisher(bootstrap, model="m", version="7", batch="arrow") as publisher:
+        publisher.predicted(features, "yes", scores={"yes": 0.75, "no": 0.25}, id=ids[0], latency_ms=2, segments={"region": "eu"})
+        publisher.predicted({"x": float("nan")}, "no", id=ids[1], ts=datetime.now(UTC), role="shadow")
+    [message] = read(bootstrap, TOPICS.predictions, 1)
+    partition = Partition(1, Registry({"m": Model("m", segments=("region",), positive="yes")}), {})
+    row = (0, int(time.time() * 1000), None, message.value(), (("content-type", CONTENT_TYPE),))
+    assert partition.add_predictions(chunk_of("p", 1, 0, 1, [row])) == []
+    panes = {key.segment: decode_pane(snapshot)[0] for key, snapshot in partition.flush().snapshots}
+    assert partition.counters["accepted"] == 2
+    assert sum(pane.n for segment, pane in panes.items() if segment) == 1
+    assert panes["region=eu"].sketches["c"].texts == {"a": 1}
+    assert panes["region=eu"].answers.said["yes"][192] == 1
+
+
+def test_values_that_one_column_cannot_hold_are_sent_as_single_events(bootstrap: str) -> None:
+    with Publisher(bootstrap, model="churn", version="7", batch="arrow") as publisher:
+        ids = [publisher.predicted({"x": value}, 1, id=f"id{i}") for i, value in enumerate([1.5, "text"] * 10)]
+    found = [decode_prediction(message.value()) for message in read(bootstrap, TOPICS.predictions, 20)]
+    assert sorted(event.id for event in found if isinstance(event, Prediction)) == sorted(ids)
+
+
+def test_outcomes_of_one_id_come_in_batches_one_after_another(bootstrap: str) -> None:
+    with Publisher(bootstrap, model="churn", version="7", batch="arrow") as publisher:
+        for label in range(3):
+            publisher.outcome("a", label)
+    assert [table["label"].to_pylist() for _, table in batched(bootstrap, TOPICS.outcomes, 3)] == [[0.0], [1.0], [2.0]]
+
+
+def test_with_a_dead_broker_batches_are_bounded_too_and_the_rest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftline.sinks.publisher.LIMIT_EVENTS", 50)
+    codes: list[str] = []
+    publisher = Publisher(DEAD, model="churn", version="7", batch="arrow", on_error=lambda code, _: codes.append(code), exit_flush_s=0)
+    for _ in range(60):
+        publisher.predicted({"x": 1}, 1)
+    assert (publisher.dropped, codes.count("queue_full")) == (10, 10)
+    assert publisher.close(0.1) == 50
+    assert publisher.published == 0
+
+
+@pytest.mark.parametrize("key", JAVA_MURMUR2)
+def test_batches_go_where_java_sends_their_keys(key: str) -> None:
+    assert batches.murmur2(key.encode()) == JAVA_MURMUR2[key] & 0x7FFFFFFF

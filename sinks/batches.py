@@ -1,0 +1,230 @@
+"""The SDK's batches: events wait a moment and go out as one Arrow stream a partition. Needs pyarrow, so only those who ask load it.
+
+add ──► waiting rows (bounded) ──► by partition, a thousand at most ──► producer ──► acknowledged, or lost
+          any thread                 a thread of its own, or `send`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import confluent_kafka
+import pyarrow as pa
+
+from driftline.schemas.errors import Rejected
+from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction, parse_time
+
+ROWS = 1_000  # a message
+LINGER_S = 0.1  # how long an event waits for others
+KEEP_S = 120.0  # how long events wait for a broker that does not say how many partitions there are
+COUNT_S = 300.0  # how long the number of partitions is believed
+HEADERS: list[tuple[str, bytes]] = [("content-type", b"application/vnd.apache.arrow.stream")]
+
+Row = tuple[bytes, bytes]  # key, the event in JSON
+Drop = Callable[[str, str, int], None]  # code, message, how many events
+
+
+class Batches:
+    """Events on their way into batches.
+
+    Parameters
+    ----------
+    producer : gives the producer.
+    drop : told of events that are lost.
+    limit_rows, limit_bytes : how much may wait, in events and in bytes of their JSON.
+    """
+
+    def __init__(self, producer: Callable[[], confluent_kafka.Producer], drop: Drop, limit_rows: int, limit_bytes: int) -> None:
+        self._producer, self._drop, self._limits = producer, drop, (limit_rows, limit_bytes)
+        self._lock, self._sending = threading.RLock(), threading.RLock()
+        self._rows: dict[str, list[Row]] = defaultdict(list)
+        self._size = self._n = self._in_flight = 0
+        self._counts: dict[str, tuple[int, float]] = {}
+        self._silent_since: float | None = None
+        self._wake, self._closed = threading.Event(), False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Events that the broker has not acknowledged."""
+        return self._n + self._in_flight
+
+    def add(self, topic: str, key: bytes, value: bytes) -> bool:
+        """Take in one event that was judged to be good; False if too many wait."""
+        with self._lock:
+            if self._n + self._in_flight >= self._limits[0] or self._size + len(value) > self._limits[1]:
+                return False
+            self._rows[topic].append((key, value))
+            self._n += 1
+            self._size += len(value)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="driftline-batches", daemon=True)
+                self._thread.start()
+        if len(self._rows[topic]) >= ROWS:
+            self._wake.set()
+        return True
+
+    def close(self) -> None:
+        """No thread sends any more."""
+        self._closed = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wake.wait(LINGER_S)
+            self._wake.clear()
+            self.send(1.0)
+
+    def send(self, timeout_s: float) -> None:
+        """Hand everything that waits to the producer; at most `timeout_s` is spent on asking for the number of partitions."""
+        with self._sending:
+            producer = self._producer()
+            producer.poll(0)
+            for topic in [topic for topic, rows in self._rows.items() if rows]:
+                count = self._partitions(producer, topic, timeout_s)
+                if count:
+                    self._send(producer, topic, self._take(topic), count)
+                elif self._silent_since is not None and time.monotonic() - self._silent_since > KEEP_S:
+                    self._drop("_MSG_TIMED_OUT", f"{topic}: no broker told the number of partitions", len(self._take(topic)))
+
+    def _take(self, topic: str) -> list[Row]:
+        with self._lock:
+            rows, self._rows[topic] = self._rows[topic], []
+            self._n -= len(rows)
+            self._size -= sum(len(value) for _, value in rows)
+            return rows
+
+    def _partitions(self, producer: confluent_kafka.Producer, topic: str, timeout_s: float) -> int:
+        """How many there are; 0 if nobody says."""
+        count, until_s = self._counts.get(topic, (0, 0.0))
+        if time.monotonic() < until_s:
+            return count
+        with contextlib.suppress(confluent_kafka.KafkaException, KeyError):  # then what was known before holds, mostly
+            count = len(producer.list_topics(topic, timeout=timeout_s).topics[topic].partitions)
+        if count:
+            self._counts[topic] = (count, time.monotonic() + COUNT_S)
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = time.monotonic()
+        return count
+
+    def _send(self, producer: confluent_kafka.Producer, topic: str, rows: Sequence[Row], count: int) -> None:
+        for partition, own in _by_partition(rows, count).items():
+            for batch in _once_each(own):
+                for begin in range(0, len(batch), ROWS):
+                    self._send_batch(producer, topic, partition, batch[begin : begin + ROWS])
+
+    def _send_batch(self, producer: confluent_kafka.Producer, topic: str, partition: int, rows: Sequence[Row]) -> None:
+        try:
+            for about, value in messages([value for _, value in rows]):
+                self._produce(producer, topic, partition, value, about, HEADERS)
+        except (pa.ArrowException, TypeError, ValueError):  # values of one column that Arrow cannot hold together: as single events
+            for key, value in rows:
+                self._produce(producer, topic, partition, value, 1, [], key)
+
+    def _produce(
+        self, producer: confluent_kafka.Producer, topic: str, partition: int, value: bytes, n: int, headers: Any, key: bytes | None = None
+    ) -> None:
+        def delivered(error: confluent_kafka.KafkaError | None, _: confluent_kafka.Message) -> None:
+            with self._lock:
+                self._in_flight -= n
+            if error is not None:
+                self._drop(error.name(), f"{topic}: {error.str()}", n)
+
+        with self._lock:
+            self._in_flight += n
+        try:
+            producer.produce(topic, value, key, partition, headers=headers, on_delivery=delivered)
+        except (BufferError, confluent_kafka.KafkaException) as error:
+            with self._lock:
+                self._in_flight -= n
+            code = "queue_full" if isinstance(error, BufferError) else error.args[0].name()
+            self._drop(code, f"{topic}: {error}", n)
+
+
+def _by_partition(rows: Sequence[Row], count: int) -> dict[int, list[Row]]:
+    out: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        out[murmur2(row[0]) % count].append(row)
+    return out
+
+
+def _once_each(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows in batches in which no key comes twice; those of one key in their order."""
+    out: list[list[Row]] = []
+    seen: dict[bytes, int] = defaultdict(int)
+    for row in rows:
+        at = seen[row[0]]
+        seen[row[0]] += 1
+        if at == len(out):
+            out.append([])
+        out[at].append(row)
+    return out
+
+
+def murmur2(key: bytes) -> int:
+    """Kafka's own hash of a key, positive.
+
+    >>> murmur2(b"abc") % 4
+    3
+    """
+    mask, m = 0xFFFFFFFF, 0x5BD1E995
+    h = 0x9747B28C ^ len(key)
+    whole = len(key) & ~3
+    for i in range(0, whole, 4):
+        k = int.from_bytes(key[i : i + 4], "little") * m & mask
+        h = h * m & mask ^ (k ^ k >> 24) * m & mask
+    if whole < len(key):
+        h = (h ^ int.from_bytes(key[whole:], "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return (h ^ h >> 15) & 0x7FFFFFFF
+
+
+def messages(values: Sequence[bytes]) -> list[tuple[int, bytes]]:
+    """Good events in JSON as Arrow streams, one for each model and version, each with the number of its rows.
+
+    Raises `pyarrow.ArrowException` where values of one column do not fit together, for instance texts and numbers.
+    """
+    own: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for value in values:
+        event = _event(value)
+        own[event.model, getattr(event, "version", "")].append(event)
+    return [(len(events), _stream(model, version, events)) for (model, version), events in own.items()]
+
+
+def _event(value: bytes) -> Prediction | Outcome:
+    event = decode_prediction(value)
+    if isinstance(event, Rejected):
+        event = decode_outcome(value)  # type: ignore[assignment]
+    assert not isinstance(event, Rejected), "events were judged before"
+    return event
+
+
+_PLAIN = ("id", "prediction", "label", "score", "role", "latency_ms", "failed", "trace", "kind")
+_NESTED = {"features": "feature.", "segments": "segment.", "scores": "score."}
+
+
+def _stream(model: str, version: str, events: Sequence[Any]) -> bytes:
+    columns: dict[str, Any] = {"ts": pa.array([parse_time(event.ts) for event in events], pa.int64())}
+    for name in _PLAIN:
+        if name in events[0].__struct_fields__:
+            columns[name] = _array([getattr(event, name) for event in events])
+    for name, prefix in _NESTED.items():
+        rows = [getattr(event, name, None) or {} for event in events]
+        for key in dict.fromkeys(key for row in rows for key in row):
+            columns[prefix + key] = _array([row.get(key) for row in rows])
+    batch = pa.record_batch(columns).replace_schema_metadata({"model": model} | ({"version": version} if version else {}))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def _array(values: list[Any]) -> Any:
+    array = pa.array(values, from_pandas=False)
+    return array.dictionary_encode() if pa.types.is_string(array.type) and len(set(values)) * 4 < len(values) else array
