@@ -188,7 +188,7 @@ def murmur2(key: bytes) -> int:
 def messages(values: Sequence[bytes]) -> list[tuple[int, bytes]]:
     """Good events in JSON as Arrow streams, one for each model and version, each with the number of its rows.
 
-    Raises `pyarrow.ArrowException` where values of one column do not fit together, for instance texts and numbers.
+    Raises `TypeError` where one column would hold values of several types, and for rankings.
     """
     own: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for value in values:
@@ -202,6 +202,9 @@ def _event(value: bytes) -> Prediction | Outcome:
     if isinstance(event, Rejected):
         event = decode_outcome(value)  # type: ignore[assignment]
     assert not isinstance(event, Rejected), "events were judged before"
+    answer = event.prediction if isinstance(event, Prediction) else event.label
+    if isinstance(answer, list | dict):
+        raise TypeError("a ranking is no column")
     return event
 
 
@@ -226,5 +229,7 @@ def _stream(model: str, version: str, events: Sequence[Any]) -> bytes:
 
 
 def _array(values: list[Any]) -> Any:
+    if len(set(map(type, values)) - {type(None)}) > 1:  # pyarrow takes True for 1.0 beside numbers
+        raise TypeError("values of several types")
     array = pa.array(values, from_pandas=False)
     return array.dictionary_encode() if pa.types.is_string(array.type) and len(set(values)) * 4 < len(values) else array

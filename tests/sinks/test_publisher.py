@@ -334,10 +334,20 @@ def test_a_worker_reads_from_a_batch_what_was_published(bootstrap: str) -> None:
 
 
 def test_values_that_one_column_cannot_hold_are_sent_as_single_events(bootstrap: str) -> None:
+    ids = [f"id{i}" for i in range(100) if murmur2(f"id{i}".encode()) % 4 == 1][:4]
     with Publisher(bootstrap, model="churn", version="7", batch="arrow") as publisher:
-        ids = [publisher.predicted({"x": value}, 1, id=f"id{i}") for i, value in enumerate([1.5, "text"] * 10)]
-    found = [decode_prediction(message.value()) for message in read(bootstrap, TOPICS.predictions, 20)]
-    assert sorted(event.id for event in found if isinstance(event, Prediction)) == sorted(ids)
+        for id, value in zip(ids, [1.5, "text", True, None], strict=True):
+            publisher.predicted({"x": value}, 1, id=id)
+    found = [decode_prediction(message.value()) for message in read(bootstrap, TOPICS.predictions, 4)]
+    assert [event.features["x"] for event in found if isinstance(event, Prediction)] == [1.5, "text", True, None]
+
+
+def test_rankings_are_sent_as_single_events(bootstrap: str) -> None:
+    with Publisher(bootstrap, model="churn", version="7", batch="arrow") as publisher:
+        publisher.predicted({"x": 1}, ["b", "a"], id="a")
+    (message,) = read(bootstrap, TOPICS.predictions, 1)
+    assert message.key() == b"a"
+    assert isinstance(decode_prediction(message.value()), Prediction)
 
 
 def test_outcomes_of_one_id_come_in_batches_one_after_another(bootstrap: str) -> None:

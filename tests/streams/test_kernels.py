@@ -41,6 +41,7 @@ MODELS = {
     "kind": Model("kind", task="multiclass", classes=("cat", "dog", "3", "true")),
     "free": Model("free", task="multiclass", features={"x": "numeric", "c": "categorical"}),
     "mute": Model("mute", labels=False),
+    "rank": Model("rank", task="ranking"),
 }
 REFERENCE: dict[str, Profile] = {
     "x": NumericProfile([-1.0, 0.0, 0.1, 1.0, 1e6], [1] * 6, 6, 0, 0.5, 1.0),
@@ -162,7 +163,7 @@ COMMON = {
     "ts": st.integers(T0, T0 + 300_000) | st.sampled_from([T0 // 1000, "2026-01-05T00:00:00Z", T0 + 1e3, 2 * T0, -1]),
 }
 PREDICTIONS = st.fixed_dictionaries(
-    {**COMMON, "prediction": TEXTS | NUMBERS | st.booleans()},
+    {**COMMON, "prediction": TEXTS | NUMBERS | st.booleans() | st.lists(TEXTS, max_size=3)},
     optional={
         "features": st.dictionaries(st.sampled_from(["x", "c", "z", "(score)", "(prediction)"]) | TEXTS, VALUES, max_size=5),
         "score": st.floats(0, 1) | st.none() | NUMBERS,
@@ -179,7 +180,7 @@ PREDICTIONS = st.fixed_dictionaries(
 OUTCOMES = st.fixed_dictionaries(
     COMMON,
     optional={
-        "label": TEXTS | NUMBERS | st.booleans() | st.none(),
+        "label": TEXTS | NUMBERS | st.booleans() | st.none() | st.lists(TEXTS, max_size=3) | st.dictionaries(TEXTS, NUMBERS, max_size=2),
         "kind": st.sampled_from(["final", "provisional", "correction", "retraction", "maybe"]),
         "source": VALUES,
     },
