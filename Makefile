@@ -14,7 +14,7 @@ help:
 	@echo "make bench   how fast it is on this machine; bench-peers: beside four other libraries, bench-profile, bench-scale"
 	@echo "make bench-quality  how well it judges, beside other libraries: writes docs/quality (an hour)"
 	@echo "make parity  our detectors at the alarms of river's and frouros', on new streams: SEED=1"
-	@echo "make soak    kill workers on real Kafka, then count everything again: ROUNDS=20 SEED=1"
+	@echo "make soak    simulate all that can go wrong, then kill workers on real Kafka: STEPS=100000 ROUNDS=20 SEED=1"
 	@echo "make fuzz    look for input that the decoders mishandle: SECONDS=60"
 	@echo "make kafka   a real Kafka on localhost:9092, in the foreground"
 	@echo "make clean   remove everything that these commands made"
@@ -58,8 +58,9 @@ bench-quality: .venv/.dev
 parity: .venv/.dev
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/parity/live.py $(if $(SEED),--seed $(SEED))
 
-# ROUNDS= and SEED= as you like; the seed is printed.
+# STEPS= of the simulation, ROUNDS= on Kafka, and SEED= as you like; the seed is printed.
 soak: .venv/.dev
+	$(BIN)/python scripts/simulate.py --steps $(or $(STEPS),100000) $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python scripts/kafka_node.py fetch
 	$(BIN)/python scripts/soak.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 

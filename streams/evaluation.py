@@ -40,6 +40,7 @@ from driftline.streams.panes import Pane, PaneKey, decode_key, decode_pane, empt
 from driftline.streams.quality import faults_of, quality
 from driftline.streams.registry import Registry
 from driftline.streams.service import service
+from driftline.streams.sketch import Sketch
 from driftline.streams.watermark import Watermark, watermark
 from driftline.streams.windows import panes_of, windows_of
 
@@ -107,6 +108,10 @@ class Evaluation:
         self._told_windows: dict[WindowKey, tuple[object, ...]] = {}
         self._features: dict[WindowKey, tuple[bool, bool]] = {}  # told of each window: whether features drifted, whether data were faulty
         self._told_references: set[tuple[str, str, str]] = set()
+        self._forgotten: dict[tuple[str, str], tuple[int, int]] = {}  # of a version: before when panes are, and their revisions' sum
+        self._left_over: list[bytes] = []  # of the table, to be removed
+        self._changes_seen = registry.changes
+        self._in_force: dict[tuple[str, str], dict[int, str]] = {}  # references of a version that its rows were told under
         self._changed: dict[bytes, bytes] = {}
         self._recover()
 
@@ -115,8 +120,14 @@ class Evaluation:
         for key, value in self._stored.items():
             if key.startswith(b"progress/"):
                 self._progress[int(key[9:])] = decode_progress(value)
+        for key in [k for k in self._stored if k.startswith(b"forgotten/")]:
+            self._forgotten[_names(key)] = msgspec.msgpack.decode(self._stored[key], type=tuple[int, int])
         for key in [k for k in self._stored if k.startswith(b"[")]:
-            self._index(key)
+            pane, _ = decode_key(key)
+            if pane.start >= self._kept_since(pane.model, pane.version):
+                self._index(key)
+            else:  # it was not removed any more
+                self._left_over += [kept for kept in (key, RAISED + key) if self._stored.pop(kept, None) is not None]
         for key in [k for k in self._stored if k.startswith(b"detector/")]:
             model, version, *rest = msgspec.json.decode(key.partition(b"/")[2], type=list[str])
             name = rest[0] if rest else "adwin"  # which was the only one once, and not named
@@ -135,11 +146,21 @@ class Evaluation:
     def _index(self, key: bytes) -> None:
         pane, partition = decode_key(key)
         self._parts[Series(*pane[:3])][pane.start][partition] = key
+        self._due(pane)
+
+    def _kept_since(self, model: str, version: str) -> int:
+        """Panes that start before this are forgotten."""
+        return self._forgotten.get((model, version), (NEVER, 0))[0]
+
+    def _due(self, pane: PaneKey) -> None:
+        """Everything that a pane is part of is to be told."""
         self._merged.pop(pane, None)
         state, model = self._models[pane.model], self._registry.model(pane.model)
         state.panes.add(pane)
+        kept_since = self._kept_since(pane.model, pane.version)
         for window in model.windows:
-            state.windows.update((Series(*pane[:3]), window, start) for start in windows_of(window, pane.start))
+            starts = [start for start in windows_of(window, pane.start) if start >= kept_since]
+            state.windows.update((Series(*pane[:3]), window, start) for start in starts)
         if not pane.segment:
             state.changed_losses[pane.version] = min(pane.start, state.changed_losses.get(pane.version, pane.start))
 
@@ -153,6 +174,9 @@ class Evaluation:
                 self._progress[told.partition] = told
                 self._stored[key] = self._changed[key] = value
             return
+        pane, _ = decode_key(key)
+        if pane.start < self._kept_since(pane.model, pane.version):
+            return  # told and forgotten; its other partitions' snapshots are gone
         known_snapshot = self._stored.get(key)
         if known_snapshot is None or _rank(value) >= _rank(known_snapshot):
             if known_snapshot is not None and _rank(value) > _rank(known_snapshot):
@@ -170,13 +194,21 @@ class Evaluation:
         """Of one snapshot: the records it knows, or more (see `_raise`)."""
         return max(sum(fence_of(self._stored[key])), int.from_bytes(self._stored.get(RAISED + key, b"")))
 
+    @property
+    def outdated(self) -> bool:
+        """Whether a reference has come since the last evaluation."""
+        return self._changes_seen != self._registry.changes
+
     def evaluate(self) -> Evaluated:
         """Judge what is due: windows that the watermark has passed and that are new or changed."""
-        out = Evaluated()
+        out = Evaluated(removed=self._left_over)
+        self._left_over = []
+        self._changes_seen = self._registry.changes
         for name, state in self._models.items():
             model = self._registry.model(name)
             state.watermark = watermark(model, self._progress, self._partitions)
             self._learn(model, state, out)
+            self._revise(model)
             self._tell_panes(model, state, out.results)
             self._tell_windows(model, state, out.results)
             self._detect(model, state, out.results)
@@ -208,8 +240,23 @@ class Evaluation:
                 parts = [self._pane(key)[0] for key in panes]
                 reference = learn(model, series.version, whole, end, parts)
                 self._registry.add(reference, 0)
-                self._merged = {key: kept for key, kept in self._merged.items() if key.model != model.model}
                 out.learned.append(reference)
+
+    def _revise(self, model: Model) -> None:
+        """A reference may come to be in force for a time that was told without it: what is kept of that time is due once more."""
+        for version in {series.version for series in self._parts if series.model == model.model}:
+            now = self._registry.in_force(model.model, version)
+            before = self._in_force.get((model.model, version))
+            self._in_force[model.model, version] = now
+            changed = () if before is None else before.items() ^ now.items()
+            if not changed:
+                continue
+            since = min(at for at, _ in changed)
+            self._told_panes = {k: n for k, n in self._told_panes.items() if k[:2] != (model.model, version)}
+            self._told_windows = {k: told for k, told in self._told_windows.items() if k[:2] != (model.model, version)}
+            for series, starts in self._parts.items():
+                for start in [start for start in starts if series[:2] == (model.model, version) and start >= since]:
+                    self._due(PaneKey(*series, start))
 
     def _tell_panes(self, model: Model, state: _ModelState, results: dict[str, Results]) -> None:
         closed = sorted(key for key in state.panes if self._closed(state, key.start + model.pane_ms))
@@ -387,10 +434,19 @@ class Evaluation:
         mature = maturities(delays.curve(at.outcomes) if delays else None, [key.start for key in keys], model.pane_ms, at.outcomes)
         newest = max((key.start + model.pane_ms for key, pane in zip(keys, panes, strict=True) if pane.n), default=None)
         usual = None if series.segment else self._earlier[series.model, series.version].usual(start)
+        pane = _sum(panes, layout)
+        if layout is None:
+            self._name_features(pane, panes)
         return Judged(
-            key, model, layout, _sum(panes, layout), revision, is_final, panes, provisional, self._timed_out(model, key.end), mature,
+            key, model, layout, pane, revision, is_final, panes, provisional, self._timed_out(model, key.end), mature,
             newest=newest, usual=usual,
         )  # fmt: skip
+
+    def _name_features(self, pane: Pane, parts: Iterable[Pane]) -> None:
+        """A window from before the reference names the features of all its panes, also of those that have come under it since."""
+        for reference in {part.reference for part in parts}:
+            for name in layout.names if (layout := self._registry.by_hash(reference)) else ():
+                pane.sketches.setdefault(name, Sketch())
 
     def _tell_reference(self, layout: Layout | None, results: Results) -> None:
         if layout is None:
@@ -415,7 +471,8 @@ class Evaluation:
             panes = [(s, p) for s, p in self._losses(model, version) if s + model.pane_ms <= until]
             for detection, begin in self._watched(model, version, changed_from):
                 read = detection.read(panes, begin)
-                state.signals.update((version, step.start // window.length_ms * window.length_ms) for step in read)
+                starts = {step.start // window.length_ms * window.length_ms for step in read}
+                state.signals.update((version, start) for start in starts if start >= self._kept_since(model.model, version))
             unread = [s for s in self._parts[Series(model.model, version, "")] if s + model.pane_ms > until]
             if unread:
                 state.changed_losses[version] = min(unread)
@@ -470,9 +527,7 @@ class Evaluation:
     def _losses(self, model: Model, version: str) -> Iterator[tuple[int, Losses]]:
         series = Series(model.model, version, "")
         for start in sorted(self._parts[series]):
-            losses = self._pane(PaneKey(*series, start))[0].answers.losses
-            if losses.n:
-                yield start, losses
+            yield start, self._pane(PaneKey(*series, start))[0].answers.losses
 
     def _watched(self, model: Model, version: str, changed_from: int) -> Iterator[tuple[Detection, int]]:
         """The detectors of a version, and from where each has to read: from the beginning where it is to know something else."""
@@ -489,28 +544,30 @@ class Evaluation:
         return layout.reference.performance if layout else PerformanceProfile()
 
     def _signal_rows(self, model: Model, version: str, start: int, end: int, is_final: bool) -> Iterator[DriftResult]:
-        """Each detector's first alarm in one window of label time, or that there was none."""
-        layout = self._registry.layout(model.model, version, start)
-        # Of all panes of the window: one whose losses are taken back has no step any more, and the revision must not fall.
-        keys = [PaneKey(model.model, version, "", s) for s in self._parts[Series(model.model, version, "")] if start <= s < end]
-        revision = sum(self._pane(key)[1] for key in keys)
+        """Each detector's first alarm in one window of label time, or that there was none.
+
+        A window without labels has its rows too: labels may have been taken back. All panes before its end are in their revision, since
+        a label that changes one of them can bring an alarm here, or take it away.
+        """
+        layout, series = self._registry.layout(model.model, version, start), Series(model.model, version, "")
+        revision = self._forgotten.get((model.model, version), (0, 0))[1]
+        revision += sum(self._pane(PaneKey(*series, at))[1] for at in self._parts[series] if at < end)
         for name, detection in sorted(self._detections[model.model, version].items()):
             steps = [step for step in detection.steps if start <= step.start < end]
             level = detection.watch.level
             seen = [detection.watch.batch(step.losses) for step in steps]
             n = sum(batch.n for batch in seen)
-            if not n:
-                continue
+            mean = level(sum(batch.total for batch in seen) / n) if n else None
             alarm = detection.alarm(start, end)
             signal, began = alarm or (None, None)
             moved = "the residual moved" if detection.watch.residual else "the loss rose"
             yield DriftResult(
                 model=model.model, version=version, segment="", window_start=start, window_end=end, feature=ERROR, test=name,
-                value=signal.mean_after if signal else level(sum(batch.total for batch in seen) / n), p_value=None, null_quantile=None,
+                value=signal.mean_after if signal else mean, p_value=None, null_quantile=None,
                 effect=signal.mean_after - signal.mean_before if signal else None, threshold=None,
-                n_reference=signal.n_before if signal else 0, n=n, verdict="drift" if signal else "ok",
+                n_reference=signal.n_before if signal else 0, n=n, verdict="drift" if signal else "ok" if n else "insufficient",
                 reason=f"{moved} from {signal.mean_before:.4g} to {signal.mean_after:.4g} about {signal.n_after} labels before the alarm"
-                if signal else "",
+                if signal else "" if n else "no labels came in this window",
                 reference=layout.hash if layout else "", policy=policy_hash(model), is_final=is_final, coverage=1.0,
                 revision=revision, began=began,
             )  # fmt: skip
@@ -521,8 +578,11 @@ class Evaluation:
         before = (state.watermark.final(model) - model.horizon_ms - longest - model.pane_ms) // model.pane_ms * model.pane_ms
         for series in [s for s in self._parts if s.model == model.model]:
             old = sorted(start for start in self._parts[series] if start < before)
+            revisions = self._forgotten.get((model.model, series.version), (0, 0))[1]
             for start in old:
                 key = PaneKey(*series, start)
+                if not series.segment:
+                    revisions += self._pane(key)[1]
                 for record_key in self._parts[series].pop(start).values():
                     for kept in (record_key, RAISED + record_key):
                         self._changed.pop(kept, None)
@@ -533,6 +593,8 @@ class Evaluation:
             if series.version in state.delays:
                 state.delays[series.version].drop(before)
             if old and not series.segment:
+                self._forgotten[model.model, series.version] = (before, revisions)
+                out.state[_key("forgotten", model.model, series.version)] = msgspec.msgpack.encode((before, revisions))
                 for name, detection in self._detections[model.model, series.version].items():
                     detection.settle(before)
                     out.state[_key("detector", model.model, series.version, name)] = detection.to_bytes()

@@ -44,6 +44,7 @@ from driftline.streams.policy import (
     Step,
     fold,
     join,
+    settle,
     step_of,
     steps_of,
     strength,
@@ -213,7 +214,7 @@ def _settle(ledger: Ledger, steps: Sequence[Step], model: Model) -> Ledger:
     floor = max([ledger.floor, _final(steps, model), _beyond_limits(steps)])
     if floor == ledger.floor:
         return ledger
-    base, _ = fold(ledger.base, [step for step in steps if step.end <= floor], model, ledger.version)
+    base = settle(ledger.base, [step for step in steps if step.end <= floor], model, ledger.version)
     evidence = {item.key: item for step in steps if step.end > floor for item in step.evidence}
     # What this very evidence said may have to be said again after a crash, however old it is.
     published = {name: item for name, item in ledger.published.items() if item.told_end > floor or not _is_over(item, floor)}

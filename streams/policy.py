@@ -24,6 +24,8 @@ from driftline.schemas.alerts import Cause, Finding, deterministic_id
 from driftline.schemas.config import Model, Policy
 from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult, Results
 
+COUNTED = 2_000  # settled windows whose rows are remembered
+FOREVER = 2**62
 FINDINGS_KEPT = 16  # strongest findings kept of one table, segment and window, and listed in one event
 
 Kind = Literal["data", "lasting", "error", "performance", "quality", "service"]
@@ -244,11 +246,24 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
     end: int
 
 
+class Counted(NamedTuple):
+    """A window and how many rows it had."""
+
+    start: int
+    end: int
+    rows: int
+    labelled_rows: int
+
+
 class Base(msgspec.Struct):
-    """The fold's state after some window. Streaks are by cause and window length, written "data drift/3600000"."""
+    """The fold's state after some window. Streaks are by cause and window length, written "data drift/3600000".
+
+    `counted` are the settled windows that a retrain of an open incident would still be asked for with.
+    """
 
     streaks: dict[str, Streak] = {}
     asks: list[Ask] = []
+    counted: list[Counted] = []
 
     def streak(self, cause: Cause, length: int) -> Streak:
         return self.streaks.get(f"{cause}/{length}", Streak())
@@ -323,7 +338,7 @@ def fold(base: Base, steps: Sequence[Step], model: Model, version: str) -> tuple
 
     Windows of several lengths go through side by side: each length has its own streaks and incidents, all share the retrains.
     """
-    state = Base(dict(base.streaks), list(base.asks))
+    state = Base(dict(base.streaks), list(base.asks), base.counted)
     incidents = {streak.incident.id: streak.incident for streak in base.streaks.values() if streak.incident}
     for _, group in groupby(steps, key=lambda step: step.end):
         judged = [(step, judge(step, state.streak("data drift", step.length).drifted > 0, fault=state.fault_open())) for step in group]
@@ -403,20 +418,30 @@ def _ask(state: Base, steps: Sequence[Step], step: Step, findings: list[Finding]
         return None
     # Rows of a faulty window teach nothing: the training range begins after the last of them.
     start = max(change, state.streak("data fault", step.length).last)
-    rows, labelled = _rows(steps, step, start)
+    rows, labelled = _rows([*state.counted, *map(_counted, steps)], step, start)
     state.asks = [ask for ask in state.asks if step.end < ask.end + policy.cooldown_ms] + [Ask(answers, step.end)]
     request = Request(step.start, step.end, start, rows, labelled, step.end + policy.cooldown_ms, strongest(findings))
     return replace(incident, request=request)
 
 
-def _rows(steps: Sequence[Step], last: Step, start: int) -> tuple[int, int]:
-    """Rows and labelled rows of the windows of `last`'s length that reach into [start, last.end), none counted twice.
-
-    Only windows that are still kept count, which are all that can be revised.
-    """
+def _rows(windows: Sequence[Counted], last: Step, start: int) -> tuple[int, int]:
+    """Rows and labelled rows of the windows of `last`'s length that reach into [start, last.end), none counted twice."""
     rows = labelled = 0
     free = last.end
-    for step in reversed(steps):
-        if step.length == last.length and step.end <= free and step.end > start:
-            rows, labelled, free = rows + step.rows, labelled + step.labelled_rows, step.start
+    for window in reversed(windows):
+        if window.end - window.start == last.length and window.end <= free and window.end > start:
+            rows, labelled, free = rows + window.rows, labelled + window.labelled_rows, window.start
     return rows, labelled
+
+
+def _counted(step: Step) -> Counted:
+    return Counted(step.start, step.end, step.rows, step.labelled_rows)
+
+
+def settle(base: Base, steps: Sequence[Step], model: Model, version: str) -> Base:
+    """The state after `steps`, which can change no more. Of their rows it keeps the number where an incident may still ask for them."""
+    after, _ = fold(base, steps, model, version)
+    incidents = [streak.incident for streak in after.streaks.values() if streak.incident and not streak.incident.request]
+    since = min((at for i in incidents for at in (i.window_start, *(finding.window_start for finding in i.findings))), default=FOREVER)
+    after.counted = [window for window in [*base.counted, *map(_counted, steps)] if window.end > since][-COUNTED:]
+    return after

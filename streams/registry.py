@@ -27,6 +27,7 @@ class Registry:
     def __init__(self, models: Mapping[str, Model]) -> None:
         self.configured = dict(models)
         self.complete_until = 2**62
+        self.changes = 0  # grows with every reference
         self._layouts: dict[tuple[str, str], list[tuple[int, Layout]]] = {}
         self._by_hash: dict[str, Layout] = {}
         self._first_seen: dict[str, int] = {}
@@ -36,6 +37,7 @@ class Registry:
         self._first_seen[entry.model] = min(timestamp, self._first_seen.get(entry.model, timestamp))
         if not isinstance(entry, Reference):
             return
+        self.changes += 1
         layout = self._by_hash.setdefault(entry.hash, Layout(entry))
         versions = self._layouts.setdefault((entry.model, entry.version), [])
         versions[:] = [known for known in versions if known[0] != entry.effective_from]
@@ -58,6 +60,10 @@ class Registry:
         versions = self._layouts.get((model, version), [])
         at = bisect_right(versions, start, key=lambda item: item[0])
         return versions[at - 1][1] if at else None
+
+    def in_force(self, model: str, version: str) -> dict[int, str]:
+        """The hashes of a version's references, each by the event time from which on it is in force."""
+        return {at: layout.hash for at, layout in self._layouts.get((model, version), [])}
 
     def by_hash(self, reference: str) -> Layout | None:
         """The reference of this hash, in force or not."""

@@ -16,16 +16,19 @@ class Watermark(NamedTuple):
     """Event times below which nothing more is expected, but for late events within the grace.
 
     `predictions`, `outcomes` are milliseconds. `everything` says that every partition has been quiet for the model's `max_wait_ms`
-    with no lag: what was seen may then be judged, provisionally.
+    with no lag: what was seen may then be judged, provisionally. `slowest` are the same two times over idle partitions too: one that
+    comes back may bring events that are old for the others, and on time for itself.
     """
 
     predictions: int = NEVER
     outcomes: int = NEVER
     everything: bool = False
+    slowest: tuple[int, int] = (NEVER, NEVER)
 
     def final(self, model: Model) -> int:
         """Windows that end at or before this can change no more."""
-        return min(self.predictions - model.grace_ms, self.outcomes - model.grace_ms - model.horizon_ms)
+        predictions, outcomes = self.slowest
+        return min(predictions - model.grace_ms, outcomes - model.grace_ms - model.horizon_ms)
 
 
 def watermark(model: Model, progress: Mapping[int, Progress], partitions: int) -> Watermark:
@@ -55,11 +58,10 @@ def watermark(model: Model, progress: Mapping[int, Progress], partitions: int) -
             idle += 1
         else:
             newest.append(seen)
+    met = [seen for k in range(partitions) if (seen := progress[k].newest.get(model.model))]
     if idle == partitions:
-        told_all = [seen for told in progress.values() if (seen := told.newest.get(model.model))]
-        newest = [(max(p for p, _ in told_all), max(o for _, o in told_all))] if told_all else []
-        return Watermark(*_least(newest, model), everything=bool(told_all))
-    return Watermark(*_least(newest, model))
+        newest = [(max(p for p, _ in met), max(o for _, o in met))] if met else []
+    return Watermark(*_least(newest, model), everything=idle == partitions and bool(met), slowest=_least(met, model))
 
 
 def _least(newest: list[tuple[int, int]], model: Model) -> tuple[int, int]:

@@ -294,6 +294,15 @@ def test_windows_beyond_the_limit_are_settled_and_their_incident_goes_on(monkeyp
     assert story.tell(hour(20, "."), hour(21, ".")) == [f"{RESOLVED} data drift 0-22"]
 
 
+def test_a_retrain_counts_the_rows_of_settled_windows_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "WINDOWS_KEPT", 3)
+    story = Story(replace(MODEL, policy=replace(MODEL.policy, retrain_after=7)))
+    story.picture(".." + "D" * 4)
+    story.ledger = Ledger.from_bytes(story.ledger.to_bytes())
+    story.tell(*[hour(i, "D") for i in range(6, 9)])
+    assert (request_of(story).rows, request_of(story).labelled_rows) == (7 * 800, 7 * 700)
+
+
 def test_windows_whose_labels_are_still_to_come_are_not_settled_however_old() -> None:
     quick = replace(MODEL, horizon_ms=HOUR_MS, grace_ms=0, disorder_ms=0)
     final, waiting = Story(quick), Story(quick)

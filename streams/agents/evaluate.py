@@ -41,12 +41,13 @@ class Evaluate:
     async def start(self, assigned: Iterable[TP]) -> None:
         """Begin anew with the partitions of an assignment."""
         async with self._evaluating:
+            await self._w.models.catch_up(0)  # what the owner before published last, it may have judged by already
             self._owned = await self.positions.start(assigned)
             self._evaluations = {
                 k: Evaluation(self._w.registry, self._w.partitions, dict(state_items(owned))) for k, owned in self._owned.items()
             }
             self._events = {k: [] for k in self._owned}
-            self._ends = {}
+            self._ends = {tp.partition: at for tp, at in self.positions.starts.items()}
 
     async def run(self, stream: Any) -> None:
         """Take in chunks; evaluate at most every `flush_s` seconds, however many come."""
@@ -69,7 +70,7 @@ class Evaluate:
             return
         async with self._evaluating:
             for number, evaluation in list(self._evaluations.items()):
-                if self._events[number]:
+                if self._events[number] or evaluation.outdated:
                     await self._evaluate(number, evaluation)
             self._evaluated_s = time.monotonic()
 

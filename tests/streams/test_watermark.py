@@ -20,7 +20,7 @@ def told(partition: int, predictions: int | None, outcomes: int = NEVER, *, quie
 
 
 def of(*progress: Progress, partitions: int | None = None) -> Watermark:
-    return watermark(MODEL, {p.partition: p for p in progress}, partitions or len(progress))
+    return watermark(MODEL, {p.partition: p for p in progress}, partitions or len(progress))._replace(slowest=(NEVER, NEVER))
 
 
 def test_it_stays_the_allowed_disorder_behind_the_newest_event() -> None:
@@ -69,7 +69,13 @@ def test_a_window_is_final_a_grace_behind_predictions_and_a_horizon_more_behind_
     # event time   ───────────┬──────────┬─────────► 5 000 predictions, 5 000 outcomes
     #                       3 900      4 900
     #              outcomes − grace − horizon   predictions − grace
-    assert Watermark(5_000, 5_000).final(MODEL) == 3_900
+    assert Watermark(slowest=(5_000, 5_000)).final(MODEL) == 3_900
+
+
+def test_a_quiet_partition_keeps_windows_from_being_final_since_it_may_bring_older_events() -> None:
+    quiet = {0: told(0, 500, 300), 1: told(1, 200, 100, quiet=True), 2: told(2, None)}
+    assert watermark(MODEL, quiet, 3).slowest == (190, 90)
+    assert watermark(MODEL, quiet, 1).slowest == (490, 290)
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=1, max_size=5), st.data())

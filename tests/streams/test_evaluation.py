@@ -1,0 +1,157 @@
+"""What is told when something about windows changes that were told before. What is judged in them is tested with the judges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from driftline.schemas.config import Model, Policy, Window
+from driftline.schemas.progress import Progress, encode, progress_key
+from driftline.schemas.reference import Entry, NumericProfile, Reference
+from driftline.schemas.results import DriftResult, Results
+from driftline.streams.answers import LabelRows
+from driftline.streams.evaluation import Evaluation
+from driftline.streams.join import NEVER
+from driftline.streams.panes import Fence, PaneKey, empty_pane, encode_key, encode_pane
+from driftline.streams.registry import Registry
+
+MODEL = Model("m", pane_ms=10, windows=(Window(20, 20),), horizon_ms=50, disorder_ms=0, grace_ms=0, policy=Policy(min_samples=1))
+REFERENCE = Reference("m", "1", {"x": NumericProfile([0.0, 0.5], [0, 10, 10], 20, 0, 0.5, 1.0)}, rows=20, effective_from=20)
+
+
+class Story:
+    """An evaluation, its table, and the source partitions it hears of."""
+
+    def __init__(self, partitions: int = 1, model: Model = MODEL) -> None:
+        self.registry = Registry({"m": model})
+        self.partitions = partitions
+        self.disk: dict[bytes, bytes] = {}
+        self.evaluation = Evaluation(self.registry, partitions, {})
+        self.told: list[Results] = []
+
+    def crash(self) -> None:
+        self.evaluation = Evaluation(self.registry, self.partitions, dict(self.disk))
+
+    def knows(self, *entries: Entry) -> None:
+        for entry in entries:
+            self.registry.add(entry, 0)
+
+    def pane(self, start: int, fence: int, n: int = 2, losses: int = 0, partition: int = 0) -> None:
+        """A snapshot with `n` predictions of x = 0.25, of which `losses` are labelled, wrongly."""
+        layout = self.registry.layout("m", "1", start)
+        pane = empty_pane(layout)
+        columns = {"x": [0.25] * n}
+        if layout:
+            pane.add_encoded(layout, layout.encode(columns, n), np.arange(n))
+        else:
+            pane.add_raw(columns, np.arange(n), {"x": "numeric"})
+        ones = np.ones(losses)
+        rows = LabelRows(ones.astype(np.int64), 0 * ones, ones, np.full(losses, -1), 0 * ones.astype(np.int64))
+        pane.answers.losses.add_labels(rows, ["0", "1"], MODEL)
+        snapshot = encode_pane(pane, Fence(fence, 0))
+        self.evaluation.take(encode_key(PaneKey("m", "1", "", start), partition), snapshot)
+
+    def passed(self, *newest: int) -> Results:
+        """The source partitions tell their newest event time; what is told then."""
+        for k, at in enumerate(newest):
+            self.evaluation.take(progress_key(k), encode(Progress(k, (at + 9, at + 9), {"m": (at, at)}, [], True, {})))
+        out = self.evaluation.evaluate()
+        self.disk |= out.state
+        for key in out.removed:
+            self.disk.pop(key, None)
+        return out.results.get("m", Results())
+
+
+def signal(results: Results, start: int) -> DriftResult:
+    [row] = [row for row in results.drift_results if row.feature == "(error)" and row.window_start == start]
+    return row
+
+
+def features(results: Results, start: int) -> list[tuple[str, str]]:
+    rows = [row for row in results.drift_results if row.feature != "(error)" and row.window_start == start]
+    return sorted((row.feature, row.reference) for row in rows if row.test == "psi")
+
+
+def test_a_reference_that_comes_late_revises_the_windows_of_its_time() -> None:
+    story = Story()
+    for start in (0, 20, 40):
+        story.pane(start, 5)
+    before = story.passed(60)
+    assert [features(before, start) for start in (0, 20, 40)] == [[("x", "")]] * 3
+    story.knows(REFERENCE)
+    assert story.evaluation.outdated
+    after = story.passed(60)
+    assert [features(after, start) for start in (0, 20, 40)] == [[], [("x", REFERENCE.hash)], [("x", REFERENCE.hash)]]
+    assert {row.reference for row in after.feature_panes} == {REFERENCE.hash}
+    assert not story.evaluation.outdated
+    assert story.passed(60) == Results()
+
+
+def test_a_window_from_before_the_reference_names_its_features_though_some_panes_have_come_under_it() -> None:
+    hopping = Model("m", pane_ms=10, windows=(Window(20, 10),), horizon_ms=50, disorder_ms=0, grace_ms=0, policy=Policy(min_samples=1))
+    story = Story(model=hopping)
+    story.pane(20, 5)
+    assert features(story.passed(60), 10) == [("x", "")]
+    story.knows(REFERENCE)
+    assert features(story.passed(60), 10) == [("x", "")]
+
+
+def test_labels_that_are_taken_back_leave_a_row_that_says_so() -> None:
+    story = Story()
+    story.pane(0, 5, losses=2)
+    first = signal(story.passed(60), 0)
+    story.pane(0, 6)
+    second = signal(story.passed(60), 0)
+    assert (first.n, first.value, first.verdict) == (2, 1.0, "ok")
+    assert (second.n, second.value, second.verdict) == (0, None, "insufficient")
+    assert second.revision > first.revision
+
+
+def test_a_detector_s_row_has_a_higher_revision_when_an_earlier_pane_changed() -> None:
+    story = Story()
+    story.pane(0, 5, losses=2)
+    story.pane(20, 5, losses=2)
+    first = signal(story.passed(60), 20)
+    story.pane(0, 6, losses=1)
+    second = signal(story.passed(60), 20)
+    assert second.revision > first.revision
+
+
+def test_a_detector_s_rows_have_no_lower_revision_after_panes_were_forgotten_and_a_crash() -> None:
+    story = Story()
+    for start in range(0, 400, 20):
+        story.pane(start, 5, losses=1)
+    before = signal(story.passed(400), 380)
+    assert min(PaneKey(*_key).start for _key in _panes(story)) > 0
+    story.crash()
+    assert signal(story.passed(400), 380).revision == before.revision
+
+
+def _panes(story: Story) -> list[Any]:
+    return [(*series, start) for series, starts in story.evaluation._parts.items() for start in starts]
+
+
+def test_a_snapshot_of_a_forgotten_pane_is_not_told_without_the_other_partitions() -> None:
+    story = Story(partitions=2)
+    for start in range(0, 400, 20):
+        story.pane(start, 5, partition=0)
+        story.pane(start, 5, partition=1)
+    story.passed(400, 400)
+    for _ in range(2):
+        story.pane(0, 500, partition=1)
+        told = story.passed(401, 401)
+        assert [row.pane_start for row in told.performance_panes if row.pane_start == 0] == []
+        story.crash()
+
+
+def test_a_quiet_partition_keeps_what_it_may_still_change() -> None:
+    story = Story(partitions=2)
+    for start in range(0, 400, 20):
+        story.pane(start, 5, partition=0)
+    story.pane(0, 5, partition=1)
+    story.evaluation.take(progress_key(1), encode(Progress(1, (9, 9), {"m": (0, NEVER)}, ["m"], True, {})))
+    story.passed(400)
+    story.pane(0, 6, n=4, partition=1)
+    [row] = [row for row in story.passed(401).performance_panes if row.pane_start == 0]
+    assert row.n == 6
