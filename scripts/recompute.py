@@ -18,13 +18,16 @@ from recount import Key, Recount, add, recount
 
 from driftline.schemas.config import Model
 from driftline.schemas.progress import encode, progress_key
-from driftline.schemas.reference import Entry, Reference
+from driftline.schemas.reference import Entry, Reference, encode_entry
 from driftline.schemas.results import encode_results
 from driftline.schemas.topics import Topics
-from driftline.sinks.rows import KEPT_BYTES, DeadLetterRow, event_rows, result_rows
+from driftline.sinks.rows import KEPT_BYTES, DeadLetterRow, event_rows, model_rows, result_rows
+from driftline.sinks.tables import tables as declared
 from driftline.streams.agents.decide import Ledgers
 from driftline.streams.agents.evaluate import pieces
+from driftline.streams.archive import archived
 from driftline.streams.evaluation import GROUPS, POOLED, Evaluation
+from driftline.streams.intake import Topic
 from driftline.streams.panes import PaneKey, encode_key
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Registry
@@ -35,17 +38,8 @@ CHUNK = 2_000
 #: What says how much was known, or when, and not what is true.
 PASSING = frozenset({"revision", "id", "time", "maturity"})
 VIEWS = {"alerts": ("model", "version", "incident"), "retrain_cases": ("model", "version", "id")}  # one row each in its last state
-#: The columns that make a row, by table.
-ROW_OF: Mapping[str, tuple[str, ...]] = {
-    "drift_results": ("model", "version", "window_start", "window_end", "segment", "feature", "test"),
-    "performance_results": ("model", "version", "window_start", "window_end", "segment", "metric", "basis"),
-    "quality_results": ("model", "version", "window_start", "window_end", "segment", "feature", "check"),
-    "feature_panes": ("model", "version", "segment", "feature", "pane_start"),
-    "performance_panes": ("model", "version", "segment", "pane_start"),
-    "references": ("model", "version", "effective_from", "reference"),
-    "dead_letters": ("topic", "partition", "offset"),
-    **VIEWS,
-}
+#: The columns that make a row, by table. What operators and workers did is no function of the events.
+ROW_OF: Mapping[str, tuple[str, ...]] = {**{name: t.key for name, t in declared().items() if name != "audit_log"}, **VIEWS}
 Table = dict[tuple[Any, ...], dict[str, Any]]
 
 
@@ -68,12 +62,13 @@ def recompute(
     registry = Registry(models)
     for timestamp, entry in entries:
         registry.add(entry, timestamp)
+        put(out.tables, model_rows(encode_entry(entry), 0, timestamp))
     evaluation = Evaluation(registry, len(sources), {})
     for number, (predictions, outcomes) in sources.items():
         partition = Partition(number, registry, {})
         dead = {
-            "predictions": _fed(partition, "predictions", predictions, topics, out),
-            "outcomes": _fed(partition, "outcomes", outcomes, topics, out),
+            "predictions": _fed(partition, "predictions", predictions, topics, models, out),
+            "outcomes": _fed(partition, "outcomes", outcomes, topics, models, out),
         }
         for key, snapshot in partition.flush().snapshots:
             evaluation.take(encode_key(key, number), snapshot)
@@ -97,7 +92,7 @@ def recompute(
     return out
 
 
-def _fed(partition: Partition, name: str, raw: Raw, topics: Topics, out: Recomputed) -> set[int]:
+def _fed(partition: Partition, name: Topic, raw: Raw, topics: Topics, models: Mapping[str, Model], out: Recomputed) -> set[int]:
     """Feed one topic; returns the offsets of its dead letters, without those that lost against an earlier prediction of their id."""
     add_chunk = partition.add_predictions if name == "predictions" else partition.add_outcomes
     topic = getattr(topics, name)
@@ -105,20 +100,23 @@ def _fed(partition: Partition, name: str, raw: Raw, topics: Topics, out: Recompu
     for at in range(0, len(raw), CHUNK):
         part = raw[at : at + CHUNK]
         first = 0 if not at else part[0][0]
-        for letter in add_chunk(chunk_of(topic, partition.number, first, part[-1][0] + 1, part)):
+        chunk = chunk_of(topic, partition.number, first, part[-1][0] + 1, part)
+        found = add_chunk(chunk)
+        for letter in found:
             offset, _, key, value, _ = part[letter.index]
             row = {"code": letter.why.code, "key": (key or b"")[:KEPT_BYTES], "value": (value or b"")[:KEPT_BYTES]}
             out.tables["dead_letters"][topic, partition.number, offset] = row
             if letter.why.code != "duplicate_conflict":
                 dead.add(offset)
+        letters = {letter.index for letter in found}
+        put(out.tables, {name: [row for _, row in archived(chunk, name, letters, models.__getitem__)]})
     return dead
 
 
 def put(tables: dict[str, Table], rows: Mapping[str, Iterable[Any]]) -> None:
     """Rows into tables, each as its key and what is true of it. Of an incident or a request the last event counts."""
-    for table, of_table in rows.items():
-        names = ROW_OF[table]
-        for row in of_table:
+    for table, names in ROW_OF.items():
+        for row in rows.get(table, ()):
             tables[table][tuple(getattr(row, name) for name in names)] = _content(row)
 
 

@@ -70,7 +70,7 @@ def _model(name: str, **settings: Any) -> Model:
 MODELS = {
     model.model: model
     for model in (
-        _model("known"),
+        _model("known", archive="all"),
         _model("learning", segments=()),
         _model("number", task="regression", segments=()),
         _model("unlabelled", labels=False, segments=(), windows=(Window(4_000, 4_000),)),

@@ -11,22 +11,21 @@ import asyncio
 import contextlib
 import contextvars
 import importlib
-import re
 import selectors
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from faust.types import TP
 
-import driftline.sinks.sql
 from driftline.schemas.config import Model
 from driftline.schemas.topics import Topics
+from driftline.sinks.tables import tables
+from driftline.streams.agents.archive import Archive
 from driftline.streams.agents.decide import Decide
 from driftline.streams.agents.evaluate import Evaluate
 from driftline.streams.agents.ingest import Ingest
@@ -179,24 +178,12 @@ class Replacing:
         self.put(table, rows)
 
     def put(self, table: str, rows: Iterable[Any]) -> None:
-        columns = SORTED_BY[table]
+        columns = tables()[table].key
         for row in rows:
             key = tuple(getattr(row, name) for name in columns)
             known = self.rows[table].get(key)
             if known is None or row.revision >= known.revision:
                 self.rows[table][key] = row
-
-
-def _sorting_keys() -> dict[str, tuple[str, ...]]:
-    found = {}
-    statement = re.compile(r"CREATE TABLE IF NOT EXISTS `?(\w+)`?.*?ENGINE = ReplacingMergeTree\(revision\)\s*ORDER BY \((.*?)\)", re.S)
-    for file in sorted(Path(driftline.sinks.sql.__path__[0]).glob("*.sql")):
-        for table, columns in statement.findall(file.read_text()):
-            found[table] = tuple(name.strip(" `") for name in columns.split(","))
-    return found
-
-
-SORTED_BY = _sorting_keys()
 
 
 # ── a worker ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -370,13 +357,13 @@ class SimWorker:
             evaluate_state=evaluate_state, decide_state=decide_state, breaker=False,
         )  # fmt: skip
         self.ingest, self.evaluate, self.decide, self.store = (
-            Ingest(wiring), Evaluate(wiring), Decide(wiring), Store(wiring, self.store_model),  # type: ignore[arg-type]
+            Ingest(wiring, Archive(wiring, self.store_model)), Evaluate(wiring), Decide(wiring), Store(wiring, self.store_model),  # type: ignore[arg-type]
         )  # fmt: skip
         t, self.streams = self.topics, tuple(Stream() for _ in range(4))
         ingest, evaluate, decide, store = self.streams
         self.readers = {
             t.predictions: (ingest,), t.outcomes: (ingest,), t.panes: (evaluate,), t.results: (decide, store),
-            t.alerts: (store,), t.retrain: (store,), t.dead_letters: (store,),
+            t.alerts: (store,), t.retrain: (store,), t.dead_letters: (store,), t.models: (store,),
         }  # fmt: skip
         self.verbs = (self.ingest, self.evaluate, self.decide, self.store)
         self.agents = [
@@ -481,7 +468,7 @@ class SimWorker:
         """Recover the tables of the partitions, then begin. `afresh` empties the memory first; else it is a standby's."""
         t, numbers = self.topics, sorted(numbers)
         names = (t.predictions, t.outcomes, t.panes, t.results, t.alerts, t.retrain, t.dead_letters)
-        self.assigned = {TP(name, k) for name in names for k in numbers}
+        self.assigned = {TP(name, k) for name in names for k in numbers} | {TP(t.models, 0) for k in numbers if k == 0}
         self.generation = generation
         for state in self.states:
             table = state._table

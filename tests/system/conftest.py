@@ -19,7 +19,7 @@ from uuid import uuid4
 import pytest
 from clickhouse_gateway import Gateway
 from confluent_kafka import Producer
-from soak import CONFIGURATION, PARTITIONS, REFERENCE, differences, wanted
+from counted import CONFIGURATION, PARTITIONS, REFERENCE, differences, wanted
 
 from driftline.schemas.reference import encode_entry, entry_key
 from driftline.schemas.topics import Topics

@@ -11,8 +11,8 @@ from soak import soak
 
 @pytest.mark.kafka
 def test_nothing_is_lost_and_nothing_counted_twice_whatever_happens_to_the_workers(kafka: Any, tmp_path: Path) -> None:
-    # Seed 2: one worker is killed, one paused, one more joins.
-    found = soak(kafka.bootstrap, rounds=3, seed=2, directory=tmp_path, rate=600, pause_s=2.0)
+    # Seed 13: one worker is paused beyond its session, the store fails, one worker is killed.
+    found = soak(kafka.bootstrap, rounds=3, seed=13, directory=tmp_path, rate=600, pause_s=2.0)
     assert found["events"] > 1_000
     assert found["kills"] == 1
     assert (found["lost"], found["twice"], found["different"], found["doubled"]) == (0, 0, 0, 0)

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from counted import raw
 from recount import Key, Recount, add, recount, text
-from soak import raw
 
 from driftline.local import LocalStack, Record
 from driftline.schemas.config import Model, Policy, Window

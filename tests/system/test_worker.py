@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from counted import MODEL, PARTITIONS, differences, raw
 from recount import Key, Recount, add, recount
-from soak import MODEL, PARTITIONS, differences, raw
 
 from driftline.schemas.progress import CODEC
 from driftline.sinks.clickhouse import ClickHouse
