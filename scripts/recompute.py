@@ -26,8 +26,8 @@ from driftline.sinks.tables import tables as declared
 from driftline.streams.agents.decide import Ledgers
 from driftline.streams.agents.evaluate import pieces
 from driftline.streams.archive import archived
+from driftline.streams.batch import Topic
 from driftline.streams.evaluation import GROUPS, POOLED, Evaluation
-from driftline.streams.intake import Topic
 from driftline.streams.panes import PaneKey, encode_key
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Registry
@@ -37,6 +37,7 @@ Raw = Sequence[tuple[int, int, bytes | None, bytes | None, tuple[tuple[str, byte
 CHUNK = 2_000
 #: What says how much was known, or when, and not what is true.
 PASSING = frozenset({"revision", "id", "time", "maturity"})
+RIPENING = "of the labels to come are expected by now"
 VIEWS = {"alerts": ("model", "version", "incident"), "retrain_cases": ("model", "version", "id")}  # one row each in its last state
 #: The columns that make a row, by table. What operators and workers did is no function of the events.
 ROW_OF: Mapping[str, tuple[str, ...]] = {**{name: t.key for name, t in declared().items() if name != "audit_log"}, **VIEWS}
@@ -150,7 +151,7 @@ def differences(got: Mapping[str, Table], want: Recomputed) -> list[str]:
                 continue
             if have is None or must is None:
                 told.append(f"{table} {key}: {'missing' if have is None else f'should not be there: {have}'}")
-            elif wrong := [name for name in must if not same(have[name], must[name]) and not _early(table, name, must)]:
+            elif wrong := [name for name in must if not same(have[name], must[name]) and not _early(table, name, have, must)]:
                 told.append(f"{table} {key}: {', '.join(f'{name} {have[name]!r} instead of {must[name]!r}' for name in wrong)}")
     return told
 
@@ -162,9 +163,11 @@ def _nothing(table: str, row: Mapping[str, Any]) -> bool:
     return table in VIEWS and str(row["type"]).split(".")[2] in {"retracted", "withdrawn"}
 
 
-def _early(table: str, name: str, row: Mapping[str, Any]) -> bool:
-    """Whether a figure is told only when it is final: labels alone do not make the rows about features be told again."""
-    return name == "coverage" and table in {"drift_results", "quality_results"} and not row["is_final"]
+def _early(table: str, name: str, have: Mapping[str, Any], must: Mapping[str, Any]) -> bool:
+    """Whether a figure says how much was known when it was told: labels alone do not make the rows about features be told again."""
+    if name == "reason":
+        return any(RIPENING in str(row[name]) for row in (have, must))
+    return name == "coverage" and table in {"drift_results", "quality_results"} and not must["is_final"]
 
 
 def same(a: Any, b: Any) -> bool:

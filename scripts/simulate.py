@@ -112,7 +112,7 @@ class Watch:
         elif tp.topic in (self.topics.alerts, self.topics.retrain):
             self._event(record)
         elif tp.topic == self.topics.changelog("ingest"):
-            key, value = (record.key or b"").partition(b"|")[2], record.value[8:]
+            key, value = (record.key or b"").split(b"|", 2)[2], record.value[8:]  # partition, epoch, key
             if key == MARKER:
                 self._marker(tp.partition, value)
             elif key.startswith(b"["):
@@ -426,13 +426,12 @@ class World:
         return f"compaction takes {gone} records of {tp.topic}-{tp.partition}"
 
     def _operator(self) -> str:
-        """With all workers down, somebody sets offsets: those of the source topics anywhere, the others back."""
+        """With all workers down, somebody sets offsets, back or forward."""
         for w in self.workers:
             w.die()
-        for tp, committed in list(self.broker.committed.items()):
+        for tp in list(self.broker.committed):
             if self.rng.random() < 0.5:
-                source = tp.topic in (self.topics.predictions, self.topics.outcomes)
-                self.broker.committed[tp] = self.rng.randint(0, self.broker.logs[tp].end if source else committed)
+                self.broker.committed[tp] = self.rng.randint(0, self.broker.logs[tp].end)
         return "all workers stop, and somebody sets offsets"
 
     # ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -488,7 +487,7 @@ class World:
         if not live:
             await self._do(self._join)
             return False
-        if all(_idle(w.beginning) for w in live) and self._rebalance_due() and any(_ready(w) for w in live):
+        if all(_idle(w.beginning) or not w.member for w in live) and self._rebalance_due() and any(_ready(w) for w in live):
             await self._do(self._rebalance)
             return False
         busy = False
@@ -517,7 +516,7 @@ class World:
     def _at_rest(self, w: SimWorker) -> bool:
         ends = {tp: self.broker.logs[tp].end for tp in w.assigned}
         waits = w.calls or w.unconfirmed or any(w.sends.values()) or not w.flowing or not _idle(w.ticking)
-        return not waits and w.ask(lambda: w.ingest.settled(ends)) and all(w.positions[tp] >= end for tp, end in ends.items())
+        return not waits and w.ask(lambda: w.verbs.ingest.settled(ends)) and all(w.positions[tp] >= end for tp, end in ends.items())
 
     # ── what is compared ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

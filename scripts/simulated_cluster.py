@@ -2,7 +2,7 @@
 
 Nothing happens by itself. Every effect (a record lands, an acknowledgement comes back, a block is inserted, a chunk is fetched, an
 offset committed) waits until the simulation lets it happen, so a worker can die between any two of them. The workers are the real
-ones: `Ingest`, `Evaluate`, `Decide`, `Store`, their tables and the reader of `models`; only what lies behind them is made up here.
+ones: what `topology.build` builds, its tables and the reader of `models`; only what lies behind them is made up here.
 """
 
 from __future__ import annotations
@@ -25,13 +25,9 @@ from faust.types import TP
 from driftline.schemas.config import Model
 from driftline.schemas.topics import Topics
 from driftline.sinks.tables import tables
-from driftline.streams.agents.archive import Archive
-from driftline.streams.agents.decide import Decide
-from driftline.streams.agents.evaluate import Evaluate
-from driftline.streams.agents.ingest import Ingest
-from driftline.streams.agents.store import Store
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.registry import Registry
+from driftline.streams.topology import build
 from driftline.streams.transport import models as models_module
 from driftline.streams.transport.chunk import Chunk, chunk_of
 from driftline.streams.transport.consumer import WAITING_CHUNKS, LaneConsumer
@@ -40,7 +36,7 @@ from driftline.streams.worker import Timing, application
 
 CURRENT: contextvars.ContextVar[SimWorker] = contextvars.ContextVar("worker")  # whose code is running
 CLOCKED = ("agents.ingest", "agents.evaluate", "agents.decide", "agents.store", "transport.models")  # modules that ask a clock
-VERB_STATES = ("ingest", "evaluate", "decide")
+VERB_STATES = ("ingest", "evaluate", "decide", "store")
 BLOCKS = 1_000  # insert tokens that a table remembers
 
 
@@ -271,6 +267,11 @@ class SimConsumer(LaneConsumer):
     def assignment(self) -> set[TP]:
         return self._of.assigned
 
+    async def is_member(self, generation: int) -> bool:
+        of = self._of
+        known: bool = await of.later(lambda: of.member and of.generation == generation == of.broker.generation)
+        return known
+
     def pause_partitions(self, tps: Iterable[TP]) -> None:
         self._of.paused.update(tps)
 
@@ -351,25 +352,22 @@ class SimWorker:
         await reader.start()
         app = application({"bootstrap.servers": "127.0.0.1:1"}, self.topics.prefix, self.partitions, Timing())
         app.producer, app.consumer = self, SimConsumer(self)  # type: ignore[assignment]
-        ingest_state, evaluate_state, decide_state = self.states = [State(app, name, self.partitions) for name in VERB_STATES]
+        self._app, self.states = app, [State(app, name, self.partitions) for name in VERB_STATES]
+        topics = {topic: topic for topic in (self.topics.predictions, self.topics.outcomes, self.topics.panes, self.topics.results)}
+        ingest_state, evaluate_state, decide_state, store_state = self.states
         wiring = Wiring(
-            app=app, topics=self.topics, partitions=self.partitions, registry=self.registry, models=reader, ingest_state=ingest_state,
-            evaluate_state=evaluate_state, decide_state=decide_state, breaker=False,
+            app, self.topics, self.partitions, self.registry, reader, ingest_state, evaluate_state, decide_state, store_state,
+            breaker=False, identities=lambda: topics,
         )  # fmt: skip
-        self.ingest, self.evaluate, self.decide, self.store = (
-            Ingest(wiring, Archive(wiring, self.store_model)), Evaluate(wiring), Decide(wiring), Store(wiring, self.store_model),  # type: ignore[arg-type]
-        )  # fmt: skip
+        self.verbs = build(app, wiring, self.store_model, lambda: None)  # type: ignore[arg-type]
         t, self.streams = self.topics, tuple(Stream() for _ in range(4))
         ingest, evaluate, decide, store = self.streams
         self.readers = {
             t.predictions: (ingest,), t.outcomes: (ingest,), t.panes: (evaluate,), t.results: (decide, store),
             t.alerts: (store,), t.retrain: (store,), t.dead_letters: (store,), t.models: (store,),
         }  # fmt: skip
-        self.verbs = (self.ingest, self.evaluate, self.decide, self.store)
-        self.agents = [
-            self.run(self.ingest.run(ingest)), self.run(self.evaluate.run(evaluate)), self.run(self.decide.run(decide)),
-            self.run(self.store.run(store)),
-        ]  # fmt: skip
+        verbs: tuple[Any, ...] = (self.verbs.ingest, self.verbs.evaluate, self.verbs.decide, self.verbs.store)
+        self.agents = [self.run(verb.run(stream)) for verb, stream in zip(verbs, self.streams, strict=True)]
 
     # -- effects
 
@@ -469,7 +467,7 @@ class SimWorker:
         t, numbers = self.topics, sorted(numbers)
         names = (t.predictions, t.outcomes, t.panes, t.results, t.alerts, t.retrain, t.dead_letters)
         self.assigned = {TP(name, k) for name in names for k in numbers} | {TP(t.models, 0) for k in numbers if k == 0}
-        self.generation = generation
+        self.generation = self._app.consumer_generation_id = generation
         for state in self.states:
             table = state._table
             if afresh:
@@ -478,20 +476,23 @@ class SimWorker:
                 log = self.broker.logs[TP(table.changelog_topic.get_topic_name(), k)]
                 messages = [SimpleNamespace(key=r.key, value=r.value, partition=k) for r in log.records]
                 table.apply_changelog_batch([SimpleNamespace(message=message) for message in messages])
-        self.beginning = self.run(self._begin())
+        self.beginning = self.run(self._begin(self.beginning))
 
-    async def _begin(self) -> None:
-        """`topology.build`'s `begin`, then `LaneConsumer.perform_seek`."""
-        for verb in self.verbs:
-            await verb.start(self.assigned)
-        self.positions = {tp: self.broker.committed.get(tp, 0) for tp in sorted(self.assigned)}
-        self.positions |= {TP(*tp): at for tp, at in self.ingest.start_positions().items() if TP(*tp) in self.assigned}
-        self.flowing = True
+    async def _begin(self, before: asyncio.Task[None] | None) -> None:
+        """What is connected to the end of a rebalance, once that of the rebalance before has ended; then `LaneConsumer.perform_seek`."""
+        if before and not before.done():
+            await asyncio.wait({before})
+        generation = self.generation
+        await self._app.on_rebalance_complete.send()
+        if generation == self.generation:
+            self.positions = {tp: self.broker.committed.get(tp, 0) for tp in sorted(self.assigned)}
+            self.positions |= {TP(*tp): at for tp, at in self.verbs.start_positions().items() if TP(*tp) in self.assigned}
+            self.flowing = True
 
     async def tick(self) -> None:
         """`topology.build`'s timer."""
-        await self.ingest.tick()
-        await self.evaluate.tick()
+        await self.verbs.ingest.tick()
+        await self.verbs.evaluate.tick()
 
     def die(self) -> None:
         """SIGKILL: what has not reached the broker never will."""

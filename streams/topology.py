@@ -40,8 +40,11 @@ class Pipeline:
     store: Store
 
     def start_positions(self) -> dict[TP, int]:
-        """Where every partition of this worker must be read from: each verb knows it from its own table."""
-        return self.ingest.start_positions() | self.evaluate.positions.starts | self.decide.positions.starts | self.store.positions.starts
+        """Where every partition of this worker must be read from: each verb knows its own table's, and the one behind counts."""
+        starts = self.ingest.start_positions()
+        for verb in (self.evaluate, self.decide, self.store):
+            starts |= {tp: min(at, starts.get(tp, at)) for tp, at in verb.positions.starts.items()}
+        return starts
 
 
 def build(app: faust.App, wiring: Wiring, sink: Sink, cold: Cold, ready: Callable[[], object]) -> Pipeline:
