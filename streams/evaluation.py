@@ -593,8 +593,6 @@ class Evaluation:
             if series.version in state.delays:
                 state.delays[series.version].drop(before)
             if old and not series.segment:
-                self._forgotten[model.model, series.version] = (before, revisions)
-                out.state[_key("forgotten", model.model, series.version)] = msgspec.msgpack.encode((before, revisions))
                 for name, detection in self._detections[model.model, series.version].items():
                     detection.settle(before)
                     out.state[_key("detector", model.model, series.version, name)] = detection.to_bytes()
@@ -608,6 +606,9 @@ class Evaluation:
                 earlier, names = self._earlier[model.model, series.version], (model.model, series.version)
                 out.state |= {_key("earlier", *names, str(at)): record for at, record in earlier.settle(before).items()}
                 out.removed += [_key("earlier", *names, str(at)) for at in earlier.forget(before - kept_ms(model))]
+                # Written last: who finds it finds the bases too, and until then the panes make them once more.
+                self._forgotten[names] = (before, revisions)
+                out.state[_key("forgotten", *names)] = msgspec.msgpack.encode(self._forgotten[names])
 
     def _pane(self, key: PaneKey) -> tuple[Pane, int]:
         """A pane merged over its source partitions, in the terms of the reference in force, and its revision."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from driftline.schemas.config import Model, Policy, Window
 from driftline.schemas.progress import Progress, encode, progress_key
@@ -28,7 +29,7 @@ class Story:
         self.partitions = partitions
         self.disk: dict[bytes, bytes] = {}
         self.evaluation = Evaluation(self.registry, partitions, {})
-        self.told: list[Results] = []
+        self.written: list[tuple[bytes, bytes]] = []  # last, in order
 
     def crash(self) -> None:
         self.evaluation = Evaluation(self.registry, self.partitions, dict(self.disk))
@@ -57,6 +58,7 @@ class Story:
         for k, at in enumerate(newest):
             self.evaluation.take(progress_key(k), encode(Progress(k, (at + 9, at + 9), {"m": (at, at)}, [], True, {})))
         out = self.evaluation.evaluate()
+        self.written = list(out.state.items())
         self.disk |= out.state
         for key in out.removed:
             self.disk.pop(key, None)
@@ -126,6 +128,25 @@ def test_a_detector_s_rows_have_no_lower_revision_after_panes_were_forgotten_and
     assert min(PaneKey(*_key).start for _key in _panes(story)) > 0
     story.crash()
     assert signal(story.passed(400), 380).revision == before.revision
+
+
+def test_state_that_a_crash_cut_off_forgets_nothing() -> None:
+    story = Story()
+    story.knows(structs.replace(REFERENCE, effective_from=0))
+    for start in range(0, 400, 20):
+        story.pane(start, 5, losses=1)
+    story.passed(60)
+    before = dict(story.disk)
+    wanted = lasting(story.passed(400), 360)
+    assert any(key.startswith(b"forgotten/") for key, _ in story.written)
+    for cut in range(len(story.written) + 1):
+        story.disk = before | dict(story.written[:cut])
+        story.crash()
+        assert lasting(story.passed(400), 360) == wanted
+
+
+def lasting(results: Results, start: int) -> list[DriftResult]:
+    return [row for row in results.drift_results if row.window_start == start and row.test in {"lasting", "adwin"}]
 
 
 def _panes(story: Story) -> list[Any]:
