@@ -35,8 +35,8 @@ from driftline.streams.transport.chunk import chunk_of
 
 Raw = Sequence[tuple[int, int, bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]  # offset, Kafka time stamp, key, value, headers
 CHUNK = 2_000
-#: What says how much was known, or when, and not what is true.
-PASSING = frozenset({"revision", "id", "time", "maturity"})
+#: What says how much was known, or when, and not what is true; `began` is looked for in the panes that are still kept then.
+PASSING = frozenset({"revision", "id", "time", "maturity", "began"})
 RIPENING = "of the labels to come are expected by now"
 VIEWS = {"alerts": ("model", "version", "incident"), "retrain_cases": ("model", "version", "id")}  # one row each in its last state
 #: The columns that make a row, by table. What operators and workers did is no function of the events.

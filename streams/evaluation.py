@@ -472,7 +472,8 @@ class Evaluation:
             for detection, begin in self._watched(model, version, changed_from):
                 read = detection.read(panes, begin)
                 starts = {step.start // window.length_ms * window.length_ms for step in read}
-                state.signals.update((version, start) for start in starts if start >= self._kept_since(model.model, version))
+                since = max(self._kept_since(model.model, version), detection.since)  # what lies before was told, and is not whole any more
+                state.signals.update((version, start) for start in starts if start >= since)
             unread = [s for s in self._parts[Series(model.model, version, "")] if s + model.pane_ms > until]
             if unread:
                 state.changed_losses[version] = min(unread)
