@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from faust.types import TP
+from shelf import Shelf
 
 from driftline.schemas.config import Model
 from driftline.schemas.topics import Topics
@@ -166,6 +167,7 @@ class Replacing:
     def __init__(self) -> None:
         self.rows: defaultdict[str, dict[tuple[Any, ...], Any]] = defaultdict(dict)
         self._tokens: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=BLOCKS))
+        self.shelf = Shelf()  # for the ids that memory has no room for
 
     def insert(self, table: str, rows: Iterable[Any], token: str, *_: Any) -> None:
         if token in self._tokens[table]:
@@ -359,7 +361,7 @@ class SimWorker:
             app, self.topics, self.partitions, self.registry, reader, ingest_state, evaluate_state, decide_state, store_state,
             breaker=False, identities=lambda: topics,
         )  # fmt: skip
-        self.verbs = build(app, wiring, self.store_model, lambda: None)  # type: ignore[arg-type]
+        self.verbs = build(app, wiring, self.store_model, self.store_model.shelf, lambda: None)  # type: ignore[arg-type]
         t, self.streams = self.topics, tuple(Stream() for _ in range(4))
         ingest, evaluate, decide, store = self.streams
         self.readers = {

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from clickhouse_gateway import Gateway
 from confluent_kafka import Producer
+from counted import MODEL, PARTITIONS, REFERENCE, raw
 from recount import orphans
-from soak import MODEL, PARTITIONS, REFERENCE, raw
 
 from driftline.schemas.reference import encode_entry, entry_key
 
