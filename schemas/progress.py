@@ -15,7 +15,7 @@ class Marker(msgspec.Struct, array_like=True, frozen=True):
     """All of one source partition up to `positions` is in the panes listed, each at the fence listed.
 
     `floors` says, per model, from where the join is rebuilt: (predictions offset, newest event time before it, outcomes offset,
-    newest event time before that).
+    newest event time before that). `pane_ms` is, per model, the length of the panes listed.
 
     What the store holds for the join counts up to the slice told for each of `lives`: (life, last slice, newest event time in it).
     `history` says of each model's earlier floors from which positions on they held: (predictions position, outcomes position, and four
@@ -31,6 +31,7 @@ class Marker(msgspec.Struct, array_like=True, frozen=True):
     lives: list[tuple[int, int, int]] = []  # of starts of the partition that put rows into the store
     decided: dict[str, tuple[int, int]] = {}  # by model: event time and offset below which orphans were named
     history: dict[str, list[tuple[int, int, int, int, int, int]]] = {}
+    pane_ms: dict[str, int] = {}
 
 
 class Progress(msgspec.Struct, array_like=True, frozen=True):

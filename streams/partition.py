@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected
 from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
 from driftline.schemas.results import Orphan
@@ -103,6 +104,9 @@ class Partition:
                 "state_too_new", f"the marker of partition {number} has codec {marker.codec}; this version reads up to {CODEC}",
                 "run the version that wrote it, or a newer one",
             )  # fmt: skip
+        for name, pane_ms in (marker.pane_ms if marker else {}).items():
+            if name in registry.configured:  # a model whose file was taken away has no windows any more
+                _refuse_other_panes(registry.configured[name], pane_ms)
         self.number, self._registry, self._stored, self._epoch = number, registry, stored, epoch
         self._intake = Intake(registry, partitions)
         self._start = Fence(*marker.positions) if marker else Fence()
@@ -376,7 +380,7 @@ class Partition:
 
         During a replay a snapshot may know the first few of them only: so each step meets the fence on its own. And another owner
         may have read the prediction before them, and published a pane that only a state in between touches: so every pane that any
-        order of reading touches is touched here too, and published again (docs/decisions/0009-owners.md).
+        order of reading touches is touched here too, and published again (docs/decisions/0010-owners.md).
         """
         steps: list[tuple[int, int, float, int, int, bool]] = []
         for i in np.flatnonzero(behind).tolist():
@@ -473,10 +477,21 @@ class Partition:
         panes = [(*key, *fence) for key, fence in self._listed.items()]
         breakers = {topic: breaker.state for topic, breaker in self._breakers.items()}
         counters = dict(self.counters)
-        return Marker(CODEC, (*self.positions,), panes, floors, counters, breakers, self.tiers.lives, decided, history)
+        pane_ms = {name: self._registry.model(name).pane_ms for name in {key.model for key in self._listed}}
+        return Marker(CODEC, (*self.positions,), panes, floors, counters, breakers, self.tiers.lives, decided, history, pane_ms)
 
     def progress(self, quiet: Mapping[str, bool], caught_up: bool, paused: Sequence[str] = ()) -> Progress:
         """How far the partition has come; `quiet` by model, `caught_up` and the `paused` topics are the shell's to know."""
         newest = {name: (shard.join.newest_prediction, shard.join.newest_outcome) for name, shard in self._shards.items()}
         silent = sorted(name for name in newest if quiet.get(name))
         return Progress(self.number, (*self.positions,), newest, silent, caught_up, dict(self.counters), [*paused], self._epoch)
+
+
+def _refuse_other_panes(model: Model, pane_ms: int) -> None:
+    """Raise `DriftlineError` where a model's file asks for panes of another length than its open ones have: no window would hold both."""
+    if model.pane_ms != pane_ms:
+        raise DriftlineError(
+            "pane_changed",
+            f"model {model.model!r} has open panes of {pane_ms / 1000:g} s, and its file says {model.pane_ms / 1000:g} s now",
+            f'set pane = "{pane_ms}ms" again, or publish under another model name from now on',
+        )

@@ -19,6 +19,7 @@ from driftline.streams.transport.state import Owned, Pairs, State
 
 log = logging.getLogger(__name__)
 PREFIX = b"position/"
+CODEC = 1
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
@@ -28,7 +29,27 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     topic_id: str
 
 
-_decode = msgspec.msgpack.Decoder(Position).decode
+_decoder = msgspec.msgpack.Decoder(Position)
+
+
+def encode_position(position: Position) -> bytes:
+    """A byte that says the codec, then MessagePack."""
+    return bytes([CODEC]) + msgspec.msgpack.encode(position)
+
+
+def decode_position(value: bytes) -> Position:
+    """The inverse; refuses what a newer version wrote.
+
+    >>> decode_position(encode_position(Position(7, "a")))
+    Position(end=7, topic_id='a')
+    """
+    if value[0] > CODEC:
+        raise DriftlineError(
+            "state_too_new",
+            f"a position has codec {value[0]}; this version reads up to {CODEC}",
+            "run the version that wrote it, or a newer one",
+        )
+    return _decoder.decode(value[1:])
 
 
 class Positions:
@@ -62,7 +83,7 @@ class Positions:
         assigned = sorted(tp for tp in assigned if tp.topic in self._topics or tp.topic in self._anew)
         mine = [tp for tp in assigned if tp.topic in self._topics]
         owned = {tp.partition: self._state.own(tp.partition, self._w.generation) for tp in mine}
-        known = {(k, key): _decode(value) for k, own in owned.items() for key, value in own.items() if key.startswith(PREFIX)}
+        known = {(k, key): decode_position(value) for k, own in owned.items() for key, value in own.items() if key.startswith(PREFIX)}
         ids = await self._w.topic_ids()
         told = {tp: known.get((tp.partition, _key(tp.topic)), Position(0, "")) for tp in mine}
         ends = await self._w.consumer.highwaters(*mine) if mine else {}
@@ -91,7 +112,7 @@ class Positions:
 
     def pair(self, tp: TP, end: int) -> Pairs:
         """What to write when all below `end` is processed, after everything else that it brought about."""
-        return {_key(tp.topic): msgspec.msgpack.encode(Position(end, self._ids.get(tp, "")))}
+        return {_key(tp.topic): encode_position(Position(end, self._ids.get(tp, "")))}
 
     def finish(self, owned: Owned | None, tp: TP, end: int) -> None:
         """Note that all below `end` is durable; what was begun under an earlier assignment says nothing about this one."""
