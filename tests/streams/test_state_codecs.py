@@ -18,7 +18,7 @@ import pytest
 
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.progress import Marker, Progress, decode_marker, decode_progress, encode, encode_marker
+from driftline.schemas.progress import CODEC, Marker, Progress, decode_marker, decode_progress, encode, encode_marker
 from driftline.streams import lasting, ledger, panes
 from driftline.streams.agents import positions
 from driftline.streams.agents.positions import Position, decode_position, encode_position
@@ -32,7 +32,10 @@ from driftline.streams.registry import Registry
 from driftline.streams.stats import Adwin
 
 WRITTEN: dict[str, str] = json.loads(Path(__file__).with_name("state.json").read_text())
-MARKER = Marker(1, (7, 8), [("m", "1", "", 60_000, 5, 6)], {"m": (1, 2, 3, 4)}, {"accepted": 7}, {"predictions": (9, [3])}, {"m": 60_000})
+MARKER = Marker(
+    CODEC, (7, 8), [("m", "1", "", 60_000, 5, 6)], {"m": (1, 2, 3, 4)}, {"accepted": 7}, {"predictions": (9, [3])},
+    [(11, 2, 3)], {"m": (5, 6)}, {"m": [(7, 8, 1, 2, 3, 4)]}, {"m": 60_000},
+)  # fmt: skip
 WATCH = Watch(Adwin(delta=0.05))
 
 
@@ -81,7 +84,7 @@ class Piece:
 
 
 PIECES = {
-    "marker": Piece(1, lambda: encode_marker(MARKER), decode_marker),
+    "marker": Piece(CODEC, lambda: encode_marker(MARKER), decode_marker),
     "progress": Piece(1, lambda: encode(Progress(3, (7, 8), {"m": (1, 2)}, ["m"], True, {"late": 1}, ["outcomes"], 9)), decode_progress),
     "pane": Piece(panes.CODEC, lambda: encode_pane(pane(), Fence(7, 8), 9), of_pane),
     "position": Piece(positions.CODEC, lambda: encode_position(Position(7, "an id")), decode_position),
