@@ -30,14 +30,19 @@ from driftline.streams.agents.wiring import Wiring
 from driftline.streams.transport.lane import install, lane_topic
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pipeline:
-    """The four verbs of one worker."""
+    """The four verbs of one worker.
+
+    `begun`: whether all have begun with the partitions that it has now; `read_back`: records of their tables that were read for that.
+    """
 
     ingest: Ingest
     evaluate: Evaluate
     decide: Decide
     store: Store
+    begun: bool = False
+    read_back: int = 0
 
     def start_positions(self) -> dict[TP, int]:
         """Where every partition of this worker must be read from: each verb knows its own table's, and the one behind counts."""
@@ -69,13 +74,19 @@ def build(app: faust.App, wiring: Wiring, sink: Sink, cold: Cold, ready: Callabl
             await verb.start(assigned)
 
     async def begin(*_: Any, **__: Any) -> None:
+        verbs.read_back = sum(state.read_back for state in wiring.states)
         # A verb's start claims its partitions in its table. Who is a member of the group after that has a successor that will see it.
         if not wiring.is_behind() or await wiring.is_owner():
             await start(app.consumer.assignment())
             if await wiring.is_owner():
+                verbs.begun = True
                 ready()
                 return
         await start(())  # others have the partitions, and the next assignment is under way
 
+    async def give_up(*_: Any, **__: Any) -> None:
+        verbs.begun = False
+
+    app.on_partitions_revoked.connect(give_up, weak=False)
     app.on_rebalance_complete.connect(begin, weak=False)
     return verbs

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from driftline.streams import kernels
 from driftline.streams.agents.cold import Cold
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.registry import Registry
+from driftline.streams.status import Status, status_of
 from driftline.streams.tiers import HOT_ROWS
 from driftline.streams.topology import Pipeline, build
 from driftline.streams.transport.models import ModelsReader
@@ -36,6 +37,7 @@ from driftline.streams.transport.state import State
 from driftline.streams.transport.topics import topic_ids
 
 log = logging.getLogger(__name__)
+PATIENCE_S = 5.0  # a probe's
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +152,13 @@ class Worker:
         self._verbs: Pipeline | None = None
         self.crashed: BaseException | None = None
 
+    def launch(self) -> None:
+        """Start, and do not wait."""
+        self._thread.start()
+
     def start(self, timeout_s: float = 60.0) -> None:
         """Start and wait until partitions are assigned, their state is recovered, and every verb has begun with it."""
-        self._thread.start()
+        self.launch()
         if not self._ready.wait(timeout_s) and not self.crashed:
             raise DriftlineError(
                 "not_ready", f"the worker had no partitions after {timeout_s:.0f} s", "see the log; is the broker reachable?"
@@ -178,17 +184,33 @@ class Worker:
         """The same, without waiting for the last windows to be judged: the topics between the agents hold nothing unread."""
         return bool(self._ask(self._idle(quiet=False)))
 
+    def status(self) -> Status:
+        """How it fares; raises why it crashed, or when it does not answer."""
+        app, verbs = self._app, self._verbs
+        if app is None or verbs is None:
+            if self.crashed:
+                raise self.crashed
+            return Status(False, f"reading {self._topics.models}")
+
+        async def tell() -> Status:
+            return status_of(app, verbs, self._topics)
+
+        told: Status = self._ask(tell(), PATIENCE_S)
+        return told
+
     def progress(self) -> dict[tuple[str, int], int]:
         """(topic, partition) → the next position of the source topics."""
         verbs = self._verbs
         return {(tp.topic, tp.partition): position for tp, position in verbs.ingest.start_positions().items()} if verbs else {}
 
-    def _ask(self, question: Any) -> Any:
+    def _ask(self, question: Coroutine[Any, Any, Any], patience_s: float = 30.0) -> Any:
         if self.crashed:
             raise self.crashed
         assert self._loop is not None
         try:
-            return asyncio.run_coroutine_threadsafe(question, self._loop).result(30)
+            return asyncio.run_coroutine_threadsafe(question, self._loop).result(patience_s)
+        except TimeoutError:
+            raise RuntimeError(f"it has been busy for {patience_s:.0f} s") from None
         except CancelledError:  # the loop ended while it was asked
             self._thread.join(30)
             raise self.crashed or RuntimeError("the worker was stopped") from None
@@ -251,10 +273,12 @@ class Worker:
         await app.start()
         kernels.prepare()
         audit("worker.started", self._topics.prefix, f"driftline {version('driftline')}, breaker {'on' if self._breaker else 'off'}")
-        while not self._stop.is_set() and not app.crashed:
+        while not self._stop.is_set() and not app.crashed and not reader.failure:
             await asyncio.sleep(0.1)
         if app.crashed:
             self.crashed = app.crash_reason or RuntimeError("the worker crashed; see the log")
+        elif reader.failure:
+            self.crashed = RuntimeError(f"{self._topics.models} can no longer be followed: {reader.failure!r}")
         else:
             await self._verbs.ingest.flush()
             await self._verbs.evaluate.rest()

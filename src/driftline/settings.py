@@ -48,6 +48,7 @@ class Settings:
     models: str = ""
     prefix: str = "driftline"
     security: KafkaSecurity = KafkaSecurity()
+    token: str = field(default="", repr=False)  # that whoever asks a worker how it fares must send
 
     def __post_init__(self) -> None:
         _check(self)
@@ -77,6 +78,7 @@ class Settings:
                 password=value("KAFKA_PASSWORD"),
                 ca_file=value("KAFKA_CA"),
             ),
+            token=value("TOKEN"),
         )
 
     def kafka_client(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -66,6 +67,8 @@ class Ingest:
         self._noted_s = -REMIND_S
         self._flushing = asyncio.Lock()
         self._moving = asyncio.Lock()  # while ids go to the store or come back, nothing is taken in
+        self._began: dict[int, Fence] = {}
+        self.flushes, self.flush_seconds = 0, 0.0
 
     async def start(self, assigned: Iterable[TP]) -> None:
         """Begin anew with the partitions of an assignment, each from what its table says. Streams stand still meanwhile."""
@@ -80,6 +83,7 @@ class Ingest:
         async with self._flushing:
             self._owned = {k: self._w.ingest_state.own(k, self._w.generation) for k in sorted(mine[topics.predictions])}
             self._partitions = {k: await self._recover(k, owned) for k, owned in self._owned.items()}
+            self._began = {k: partition.positions for k, partition in self._partitions.items()}
             self._events = {k: [] for k in self._partitions}
             self._dead = {k: [] for k in self._partitions}
             self._told = {}
@@ -109,6 +113,18 @@ class Ingest:
             positions[TP(self._w.topics.predictions, k)] = partition.positions.predictions
             positions[TP(self._w.topics.outcomes, k)] = partition.positions.outcomes
         return positions
+
+    def recovery(self) -> tuple[int, int]:
+        """How many records have been read again, and how many must be, before the partitions know what they knew."""
+        done = needed = 0
+        for k, partition in self._partitions.items():
+            for begin, position, end in zip(self._began[k], partition.positions, partition.needed, strict=True):
+                done, needed = done + min(position, end) - begin, needed + end - begin
+        return done, needed
+
+    def counters(self) -> Counter[str]:
+        """Records by what became of them, over all partitions."""
+        return sum((partition.counters for partition in self._partitions.values()), Counter())
 
     async def _refuse_recreated(self) -> None:
         names = (self._w.topics.predictions, self._w.topics.outcomes)
@@ -248,6 +264,7 @@ class Ingest:
             for number, partition in list(self._partitions.items()):
                 if partition.recovered:
                     await self._flush(number, partition)
+            self.flushes, self.flush_seconds = self.flushes + 1, self.flush_seconds + time.monotonic() - self._flushed_s
 
     async def _flush(self, number: int, partition: Partition) -> None:
         owned = self._owned[number]

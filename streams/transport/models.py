@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -43,12 +42,17 @@ class ModelsReader:
         await self.catch_up(0)
         self._following = asyncio.create_task(self._follow(), name="models")
 
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it follows no longer, before anybody stopped it."""
+        ended = self._following is not None and self._following.done() and not self._following.cancelled()
+        return self._following.exception() if ended and self._following else None
+
     async def stop(self) -> None:
         """End following and close the connection."""
         if self._following:
             self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+            await asyncio.wait({self._following})  # whatever it ended with, `failure` tells
         await self._consumer.stop()
 
     async def catch_up(self, timestamp: int) -> None:

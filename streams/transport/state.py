@@ -18,26 +18,51 @@ from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any
 
 import faust
-from faust.types import EventT
+from faust.types import TP, EventT
 
 Pairs = dict[bytes, bytes]
 ERA = 1 << 32  # an epoch is the group's generation; a group that begins anew at generation 1 begins a new era
 
 
 class RankedTable(faust.Table):  # type: ignore[type-arg]
-    """A table whose recovery keeps the highest rank of each key, where Faust's keeps the last."""
+    """A table whose recovery keeps the highest rank of each key, where Faust's keeps the last.
+
+    What a worker has read while it stood by for another, it need not read again when it takes over. Faust's store in memory forgets
+    how far that was, and drops it at every rebalance.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._reached: dict[TP, int] = {}  # the last offset read of a changelog's partition
+        self.read_back = 0  # records, since the last rebalance
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
-        store: Any = self.data
+        data: Any = self.data.data
         for event in batch:
             key, value = event.message.key, event.message.value
-            old = store.data.get(key)
+            old = data.get(key)
             if value is None:
-                store.data.pop(key, None)
-                store._key_partition.pop(key, None)
+                data.pop(key, None)
             elif old is None or value[:8] >= old[:8]:
-                store.data[key] = value
-                store._key_partition[key] = event.message.partition
+                data[key] = value
+            self._reached[event.message.tp] = event.message.offset
+            self.read_back += 1
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        return self._reached.get(tp)
+
+    async def on_rebalance(self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0) -> None:
+        self.read_back = 0
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Forget what this worker neither owns nor stands by for."""
+        kept = {tp.partition for tp in active_tps | standby_tps}
+        data: Any = self.data.data
+        for key in [key for key in data if int(key.partition(b"|")[0]) not in kept]:
+            del data[key]
+        self._reached = {tp: offset for tp, offset in self._reached.items() if tp.partition in kept}
+        await self.call_recover_callbacks()
 
 
 class State:
@@ -47,6 +72,11 @@ class State:
         self._table: Any = RankedTable(app, name=name, partitions=partitions, key_type=bytes, value_type=bytes, default=None)
         app.tables.add(self._table)
         self._begun: dict[int, tuple[int, int]] = {}  # partition → generation and epoch
+
+    @property
+    def read_back(self) -> int:
+        """Records of the changelog that were read since the last rebalance began."""
+        return int(self._table.read_back)
 
     def is_behind(self, partition: int, generation: int) -> bool:
         """Whether somebody of this generation or a later one has written: a successor, unless the group has begun anew."""
@@ -124,6 +154,13 @@ class Owned:
 
     def _full(self, key: bytes) -> bytes:
         return b"%d|@%016x|" % (self._partition, self.epoch) + key
+
+
+def to_recover(app: faust.App) -> tuple[int, int]:
+    """How many records of the changelogs of this worker's partitions are yet to be read back, and of how many."""
+    tables: Any = app.tables
+    recovery = tables.recovery
+    return recovery.active_remaining_total(), sum(end + 1 for end in recovery.active_highwaters.values() if end >= 0)
 
 
 def epoch_after(newest: int, generation: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -47,6 +48,12 @@ class Process:
         assert self.popen.poll() is None, self.said
         return self
 
+    @property
+    def owns(self) -> int:
+        """How many source partitions it said last that it is ready with; 0 before that."""
+        told = re.findall(r"ready: (\d+) source partitions", self.said)
+        return int(told[-1]) if told else 0
+
     def end(self, timeout_s: float = 30.0) -> int:
         """The exit status, after at most so many seconds."""
         return self.popen.wait(timeout_s)
@@ -81,9 +88,9 @@ class Site:
             "DRIFTLINE_PREFIX": self.topics.prefix, **self.login,
         }  # fmt: skip
 
-    def prepare(self) -> Site:
+    def prepare(self, replication: int = 1) -> Site:
         """Topics, tables and the reference are there."""
-        administration.create(self.client, self.topics.table(PARTITIONS), replication=1)
+        administration.create(self.client, self.topics.table(PARTITIONS), replication=replication)
         with ClickHouse.connect(self.dsn, create=True) as store:
             store.migrate()
         producer = Producer(self.client)
@@ -96,11 +103,11 @@ class Site:
         command = [sys.executable, "-m", "driftline", *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
-    def worker(self, *arguments: str) -> Process:
+    def worker(self, *options: str) -> Process:
         """Start one more worker."""
         path = self.directory / f"worker-{len(self.processes)}.log"
         with path.open("wb") as log:
-            command = [sys.executable, "-m", "driftline", "worker", "--session", "6", "--flush", "0.2", *arguments]
+            command = [sys.executable, "-m", "driftline", "worker", "--session", "6", "--flush", "0.2", *options]
             process = Process(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log), path)
         self.processes.append(process)
         return process

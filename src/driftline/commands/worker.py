@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from contextlib import closing
+import time
+from contextlib import ExitStack, closing
 from typing import Annotated
 
 import typer
 
+from driftline.endpoint import Endpoint
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.load import load_models
@@ -22,6 +24,8 @@ from driftline.streams.transport import topics as administration
 from driftline.streams.worker import Timing, Worker
 
 log = logging.getLogger("driftline.worker")
+LOOK_S = 0.2  # between two looks whether it has ended
+REMIND_S = 5.0  # between two lines that differ in their figures alone
 
 
 def run(
@@ -33,6 +37,8 @@ def run(
     hot_rows: Annotated[
         int, typer.Option(min=0, metavar="N", help="Predictions and labels of a partition that wait in memory; more wait in ClickHouse.")
     ] = HOT_ROWS,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Serve /healthz, /readyz and /metrics there; 0: nowhere.")] = 0,
+    host: Annotated[str, typer.Option(help="The address to serve them at; any but loopback needs DRIFTLINE_TOKEN.")] = "127.0.0.1",
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what Faust and the clients say too.")] = False,
 ) -> None:
     """Run one worker until SIGTERM or SIGINT; start as many as there are partitions and cores.
@@ -64,7 +70,10 @@ def run(
             breaker=breaker,
             hot_rows=hot_rows,
         )
-        _serve(worker)
+        with ExitStack() as stack:
+            if port:
+                stack.callback(Endpoint(worker.status, host, port, settings.token).stop)
+            _serve(worker)
 
 
 def _tells_something(record: logging.LogRecord) -> bool:
@@ -79,10 +88,10 @@ def _serve(worker: Worker) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
     log.info("starting: waiting for partitions, then recovering their state")
-    worker.start(timeout_s=600)
-    log.info("ready: %d source partitions", len(worker.progress()) // 2)
-    while worker.alive and not stopping.wait(0.2):
-        pass
+    worker.launch()
+    telling = _Progress(worker)
+    while worker.alive and not stopping.wait(LOOK_S):
+        telling.look()
     worker.stop()
     if isinstance(worker.crashed, DriftlineError):  # told by the command line, with its fix, as one met at the start is
         raise worker.crashed
@@ -90,6 +99,23 @@ def _serve(worker: Worker) -> None:
         log.critical("crashed: %s", worker.crashed)
         raise typer.Exit(1)
     log.info("stopped")
+
+
+class _Progress:
+    """Logs how far the recovery is: what it waits for as soon as that changes, and figures now and then."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker, self._told, self._told_s = worker, "", 0.0
+
+    def look(self) -> None:
+        try:
+            now = self._worker.status().progress
+        except Exception:  # it has ended, or is busy: the loop around this finds out which
+            return
+        is_new = now.partition(":")[0] != self._told.partition(":")[0] or now.startswith("ready")
+        if now != self._told and (is_new or time.monotonic() - self._told_s > REMIND_S):
+            log.info("%s", now)
+            self._told, self._told_s = now, time.monotonic()
 
 
 def _needed_retention(models: dict[str, Model]) -> int:

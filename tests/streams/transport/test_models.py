@@ -125,3 +125,20 @@ def test_before_anything_is_read_nothing_is_called_unknown() -> None:
     asyncio.run(main())
     with pytest.raises(Incomplete):
         registry.knows("nobody", 0)
+
+
+def test_a_reader_that_can_no_longer_follow_says_why(broker: EmbeddedBroker) -> None:
+    async def main() -> tuple[BaseException | None, BaseException | None]:
+        registry = Registry({})
+        async with reading(broker, registry) as reader:
+            before = reader.failure
+            registry.add = None  # type: ignore[assignment, method-assign]
+            publish(broker, reference("a"))
+            async with asyncio.timeout(PATIENCE_S):
+                while not reader.failure:
+                    await asyncio.sleep(0.05)
+            return before, reader.failure
+
+    before, after = asyncio.run(main())
+    assert before is None
+    assert isinstance(after, TypeError)
