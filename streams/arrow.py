@@ -12,7 +12,7 @@ Rows are judged one by one: what is wrong with some of them leaves the others. A
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -26,10 +26,10 @@ from driftline.schemas.errors import Rejected
 from driftline.schemas.events import MAX_FEATURES, MAX_SEGMENTS, YEAR_2000_MS, YEAR_2100_MS, parse_time, text_of
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic, misfit
-from driftline.streams.columns import UInt64, fingerprints, hash_ids, partitions_of, stirred
+from driftline.streams.columns import UInt64, fingerprints, hash_stretches, joined, partitions_of, stirred
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
 from driftline.streams.layout import Coded
-from driftline.streams.transport.chunk import Headers
+from driftline.streams.transport.chunk import Chunk, Headers
 from driftline.streams.values import ColumnValues
 
 CONTENT_TYPE = b"application/vnd.apache.arrow.stream"
@@ -59,31 +59,54 @@ class _Refused(Exception):
         self.why = Rejected(code, message)
 
 
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """A column of texts as they lie in memory: row i is from `start[i]` to `end[i]` of `data`; `null` where there is none."""
+
+    data: Any
+    start: Int64
+    end: Int64
+    null: Bool
+
+
 @dataclass(slots=True)
 class Rows:
-    """A batch's columns, and what is wrong with which of its rows."""
+    """Columns of batches that are alike, one after another, and what is wrong with which of their rows.
+
+    `index` has the number of the record of each row, `first` the row with which its batch begins.
+    """
 
     model: str
     version: str
-    n: int
-    columns: dict[str, Column]
+    index: Int64
+    first: Int64
     unknown: str | None
     bad: Bool
+    columns: dict[str, Column] = field(default_factory=dict)
     wrong: list[tuple[Rejected, Int64]] = field(default_factory=list)
 
-    def refuse(self, rows: Any, code: str, message: str) -> None:
+    @property
+    def n(self) -> int:
+        return len(self.index)
+
+    def refuse(self, rows: Bool, code: str, message: str) -> None:
         """Say of these rows (a mask) what is wrong, unless something has been said already."""
-        new = np.flatnonzero(np.asarray(rows, bool) & ~self.bad)
+        new = np.flatnonzero(rows & ~self.bad) if rows.any() else ()
         if len(new):
             self.bad[new] = True
-            self.wrong.append((Rejected(code, message), new))
+            self.wrong.append((Rejected(code, message), np.asarray(new)))
 
-    def verdict(self) -> Rejected | None:
-        """What is wrong with the batch as one dead letter: the code of the first fault, and the rows of each."""
-        if not self.wrong:
-            return None
-        parts = [f"rows {_listed(rows)}: {why.code}: {why.message[:200]}" for why, rows in self.wrong]
-        return Rejected(self.wrong[0][0].code, f"of {self.n} rows {int(self.bad.sum())} cannot be used; {'; '.join(parts)}"[:1_000])
+    def verdicts(self) -> dict[int, Rejected]:
+        """By record what is wrong with its batch, as one dead letter: the code of the first fault, and the rows of each."""
+        out = {}
+        for index in np.unique(self.index[self.bad]).tolist():
+            told = [(why, rows[self.index[rows] == index]) for why, rows in self.wrong]
+            told = [(why, rows - self.first[rows]) for why, rows in told if len(rows)]
+            parts = [f"rows {_listed(rows)}: {why.code}: {why.message[:200]}" for why, rows in told]
+            n, bad = int((self.index == index).sum()), int(self.bad[self.index == index].sum())
+            message = f"of {n} rows {bad} cannot be used; {'; '.join(parts)}"
+            out[index] = Rejected(told[0][0].code, message[:1_000])
+        return out
 
 
 def _listed(rows: Int64) -> str:
@@ -91,24 +114,48 @@ def _listed(rows: Int64) -> str:
     return ", ".join(map(str, rows[:SHOWN].tolist())) + more
 
 
-def read(value: bytes, topic: Topic) -> Rows | Rejected:
-    """The columns of a batch, judged as far as no configuration is needed; or why none of it can be used.
+_UNREADABLE = (pa.ArrowException, OSError, MemoryError, ValueError, TypeError, OverflowError)
+
+
+def read(values: Sequence[tuple[int, bytes]], topic: Topic) -> Iterator[tuple[list[int], Rows | Rejected]]:
+    """Batches, each with the number of its record, judged as far as no configuration is needed. Those that are alike come together.
+
+    Either their columns come, or why none of it can be used.
 
     >>> batch = pa.record_batch({"id": ["a", ""], "ts": [1_732_170_000_000] * 2, "label": [1, 0]})
     >>> batch = batch.replace_schema_metadata({"model": "m"})
     >>> sink = pa.BufferOutputStream()
     >>> with pa.ipc.new_stream(sink, batch.schema) as writer:
     ...     writer.write_batch(batch)
-    >>> rows = read(sink.getvalue().to_pybytes(), "outcomes")
-    >>> rows.n, rows.verdict().code
-    (2, 'out_of_bounds')
+    >>> [(numbers, rows)] = read([(0, sink.getvalue().to_pybytes()), (1, sink.getvalue().to_pybytes())], "outcomes")
+    >>> numbers, rows.n, rows.verdicts()[1].code
+    ([0, 1], 4, 'out_of_bounds')
     """
+    alike: dict[bytes, list[tuple[int, Any]]] = {}
+    for number, value in values:
+        try:
+            table = _opened(value)
+            alike.setdefault(table.schema.serialize().to_pybytes(), []).append((number, table))
+        except _Refused as refused:
+            yield [number], refused.why
+        except _UNREADABLE as error:
+            yield [number], Rejected("malformed", f"not an Arrow IPC stream: {error}"[:300])
+    for tables in alike.values():
+        yield from _read_alike(tables, topic)
+
+
+def _read_alike(tables: list[tuple[int, Any]], topic: Topic) -> Iterator[tuple[list[int], Rows | Rejected]]:
+    numbers = [number for number, _ in tables]
     try:
-        return _judged(_opened(value), topic)
+        yield numbers, _judged(tables, topic)
     except _Refused as refused:
-        return refused.why
-    except (pa.ArrowException, OSError, MemoryError, ValueError, TypeError, OverflowError) as error:
-        return Rejected("malformed", f"not an Arrow IPC stream: {error}"[:300])
+        yield numbers, refused.why
+    except _UNREADABLE as error:
+        if len(tables) == 1:
+            yield numbers, Rejected("malformed", f"not an Arrow IPC stream: {error}"[:300])
+        else:  # one of them, perhaps
+            for each in tables:
+                yield from _read_alike([each], topic)
 
 
 def _opened(value: bytes) -> pa.Table:
@@ -124,10 +171,11 @@ def _opened(value: bytes) -> pa.Table:
     names = table.column_names
     if len(set(names)) < len(names):
         raise _Refused("malformed", "two columns have the same name")
-    return table.combine_chunks()
+    return table
 
 
-def _judged(table: Any, topic: Topic) -> Rows:
+def _judged(tables: list[tuple[int, Any]], topic: Topic) -> Rows:
+    table = pa.concat_tables([table for _, table in tables])
     metadata = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
     names = ("model", "version") if topic == "predictions" else ("model",)
     for name in names:
@@ -139,14 +187,17 @@ def _judged(table: Any, topic: Topic) -> Rows:
     for name in required:
         if name not in table.column_names:
             raise _Refused("missing_field", f"there is no column `{name}`")
-    n, unknown, arrays = table.num_rows, None, {}
+    unknown, arrays = None, {}
     prefixes = ("feature.", "segment.", "score.") if topic == "predictions" else ()
     for name in table.column_names:
         if name in _FIELDS[topic] or name.startswith(prefixes):
             arrays[name] = _array(table.column(name))
         else:
             unknown = unknown or name
-    rows = Rows(metadata["model"], metadata.get("version", ""), n, {}, unknown, np.zeros(n, bool))
+    lengths = np.array([each.num_rows for _, each in tables])
+    index = np.repeat([number for number, _ in tables], lengths)
+    first = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    rows = Rows(metadata["model"], metadata.get("version", ""), index, first, unknown, np.zeros(len(index), bool))
     _judge_names(arrays)
     for name, array in arrays.items():
         rows.columns[name] = _column(rows, name, array)
@@ -155,8 +206,8 @@ def _judged(table: Any, topic: Topic) -> Rows:
 
 
 def _array(column: Any) -> Any:
-    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    column = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 def _judge_names(names: Iterable[str]) -> None:
@@ -185,7 +236,11 @@ _TEXTS, _NUMBERS = ("role", "kind", "trace", "id"), ("score", "latency_ms")
 
 def _column(rows: Rows, name: str, array: Any) -> Column:
     """A column's values; rows that cannot be used are told."""
-    kind, is_text = array.type, _is_text(array.type)
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+        array = array if _is_text(kind) else array.dictionary_decode()
+    is_text = _is_text(kind)
     wants_text = name in _TEXTS or name.startswith("segment.")
     wants_number = name in _NUMBERS or name.startswith("score.")
     if name == "ts":
@@ -193,7 +248,7 @@ def _column(rows: Rows, name: str, array: Any) -> Column:
     if pa.types.is_null(kind):
         return np.full(rows.n, np.nan)
     if is_text and not wants_number and name != "failed":
-        return _texts(rows, name, array)
+        return _ids(rows, array) if name == "id" else _texts(rows, name, array)
     if pa.types.is_boolean(kind) and not wants_text and not wants_number:
         index = pc.fill_null(array.cast(pa.int8()), -1).to_numpy(zero_copy_only=False).astype(np.int64)
         return Coded(["false", "true"], index)
@@ -232,16 +287,35 @@ def _times(rows: Rows, array: Any) -> Int64:
     return ts
 
 
+def _ids(rows: Rows, array: Any) -> Ids:
+    array = (array.dictionary_decode() if pa.types.is_dictionary(array.type) else array).cast(pa.large_string())
+    _, places, data = array.buffers()
+    edges = np.frombuffer(places, np.int64, len(array) + 1, 8 * array.offset) if len(array) else np.zeros(1, np.int64)
+    data = data if data is not None and data.size else b"\0"
+    start, end, told = edges[:-1], edges[1:], np.frombuffer(data, np.uint8)
+    null: Bool = pc.is_null(array).to_numpy(zero_copy_only=False)
+    rows.refuse(null, "missing_field", "there is no `id`")
+    if (end == start).any():
+        rows.refuse(end == start, "out_of_bounds", "an id is empty")
+    if (end - start > 256).any():
+        rows.refuse((pc.fill_null(pc.utf8_length(array), 0).to_numpy(zero_copy_only=False) > 256), "out_of_bounds", "an id is too long")
+    if ((told < 32) | (told == 127)).any():
+        broken = [text is not None and _has_control(text) for text in array.to_pylist()]
+        rows.refuse(np.array(broken, bool), "bad_name", "an id has a control character in it")
+    return Ids(data, start, end, null)
+
+
 def _texts(rows: Rows, name: str, array: Any) -> Coded:
-    coded = array.cast(pa.string()).dictionary_encode()
+    coded = array if pa.types.is_dictionary(array.type) else array.cast(pa.string()).dictionary_encode()
     texts = coded.dictionary.to_pylist()
     index = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    most, category = 256 if name == "id" else 4_096, name.startswith("feature.")
+    if None in texts:  # a dictionary may have null as a value
+        index[index == texts.index(None)] = -1
+        texts = ["" if text is None else text for text in texts]
+    most, category = 4_096, name.startswith("feature.")
     column = Coded(texts, index)
     if max(map(len, texts), default=0) > most:
         rows.refuse(column.mask(lambda text: len(text) > most), "out_of_bounds", f"a text in `{name}` is longer than {most} characters")
-    if name == "id" and "" in texts:
-        rows.refuse(column.mask(lambda text: not text), "out_of_bounds", "an id is empty")
     if name in _LISTED:
         rows.refuse(column.mask(lambda text: text not in _LISTED[name]), "unknown_field_value", f"`{name}` is none of {_LISTED[name]}")
     broken = _NUL if category else _CONTROL
@@ -252,9 +326,8 @@ def _texts(rows: Rows, name: str, array: Any) -> Coded:
 
 def _judge_rows(rows: Rows, topic: Topic) -> None:
     columns, n = rows.columns, rows.n
-    if not isinstance(columns["id"], Coded):
+    if not isinstance(columns["id"], Ids):
         raise _Refused("wrong_type", "column `id` is not a text")
-    rows.refuse(columns["id"].code < 0, "missing_field", "there is no `id`")
     answer = columns.get("prediction" if topic == "predictions" else "label")
     absent = _absent(answer, n)
     if topic == "predictions":
@@ -289,21 +362,10 @@ def _retracted(rows: Rows) -> Bool:
     return kind.mask(lambda text: text == "retraction") if isinstance(kind, Coded) else np.zeros(rows.n, bool)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a batch came from: number of its record in the chunk, offset, time stamp, partition, and how many of those there are."""
-
-    index: int
-    offset: int
-    timestamp: int
-    partition: int
-    partitions: int | None
-
-
-def predictions(rows: Rows, model: Model, at: Place) -> Predictions:
-    """The usable rows of a batch; the others are told in `rows`."""
+def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) -> Predictions:
+    """The usable rows of batches in a chunk; the others are told in `rows`."""
     classes = Codes()
-    answers = _fitting(rows, "prediction", model, at, classes)
+    answers = _fitting(rows, "prediction", model, chunk, partitions, classes)
     use = np.flatnonzero(~rows.bad)
     segments, names = _segments(rows, model)
     score = _scores(rows, model)
@@ -314,42 +376,51 @@ def predictions(rows: Rows, model: Model, at: Place) -> Predictions:
     failed = rows.columns.get("failed")
     failures = (failed.code == 1).astype(np.int64) if isinstance(failed, Coded) else np.zeros(rows.n, np.int64)
     columns = PredictionRows(
-        offset=np.full(len(use), at.offset), ts=rows.columns["ts"][use], id_hash=_id_hashes(rows)[use],
+        offset=chunk.offset[rows.index[use]], ts=rows.columns["ts"][use], id_hash=_id_hashes(rows)[use],
         version=np.zeros(len(use), np.int64), predicted=answers[use], bin=bins[use], segments=segments[use],
         fingerprint=_fingerprints(rows)[use],
     )  # fmt: skip
     features = {name.partition(".")[2]: column for name, column in rows.columns.items() if name.startswith("feature.")}
     values = ColumnValues(features, rows.columns["prediction"], rows.columns.get("score"), use)
     return Predictions(
-        rows.model, np.full(len(use), at.index), columns, [rows.version], classes.names, names, latency_bins(latency)[use], failures[use],
+        rows.model, rows.index[use], columns, [rows.version], classes.names, names, latency_bins(latency)[use], failures[use],
         values,
     )  # fmt: skip
 
 
-def outcomes(rows: Rows, model: Model, at: Place) -> Outcomes:
-    """The usable rows of a batch; the others are told in `rows`."""
+def outcomes(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) -> Outcomes:
+    """The usable rows of batches in a chunk; the others are told in `rows`."""
     if not model.labels:
         why = f"the file of model {model.model!r} says `labels = false`, so its outcomes are not used"
         rows.refuse(~rows.bad, "task_mismatch", why)
     classes = Codes()
-    labels = _fitting(rows, "label", model, at, classes)
+    labels = _fitting(rows, "label", model, chunk, partitions, classes)
     labels[_retracted(rows)] = np.nan
     hashes = _id_hashes(rows)
-    again = np.ones(rows.n, bool)
-    again[np.unique(hashes, return_index=True)[1]] = False
-    rows.refuse(again, "duplicate_conflict", "an id comes once in a batch of outcomes; the first one counts")
+    rows.refuse(_again(hashes, rows.index), "duplicate_conflict", "an id comes once in a batch of outcomes; the first one counts")
     use = np.flatnonzero(~rows.bad)
-    columns = OutcomeRows(np.full(len(use), at.offset), rows.columns["ts"][use], hashes[use], labels[use])
-    return Outcomes(rows.model, np.full(len(use), at.index), columns, classes.names)
+    columns = OutcomeRows(chunk.offset[rows.index[use]], rows.columns["ts"][use], hashes[use], labels[use])
+    return Outcomes(rows.model, rows.index[use], columns, classes.names)
 
 
-def _fitting(rows: Rows, name: str, model: Model, at: Place, classes: Codes) -> Float64:
+def _again(hashes: UInt64, index: Int64) -> Bool:
+    """Which rows have an id that an earlier row of their batch has."""
+    again = np.zeros(len(hashes), bool)
+    ascending = np.sort(hashes)
+    if (ascending[1:] == ascending[:-1]).any():
+        order = np.lexsort((np.arange(len(hashes)), hashes, index))
+        again[order[1:]] = (np.diff(hashes[order]) == 0) & (np.diff(index[order]) == 0)
+    return again
+
+
+def _fitting(rows: Rows, name: str, model: Model, chunk: Chunk, partitions: int | None, classes: Codes) -> Float64:
     """The answers as a column holds them; rows that do not fit the model, its partition or the time are told."""
-    ts = rows.columns["ts"]
-    rows.refuse(ts > at.timestamp + model.skew_ms, "future", f"an event time lies after the record's Kafka time stamp {at.timestamp}")
-    if at.partitions is not None:
-        elsewhere = partitions_of(rows.columns["id"].list("")) % at.partitions != at.partition
-        rows.refuse(elsewhere, "wrong_partition", f"an id belongs to another partition than {at.partition}, by Kafka's murmur2")
+    ahead = rows.columns["ts"] > chunk.timestamp[rows.index] + model.skew_ms
+    rows.refuse(ahead, "future", "an event time lies after the record's Kafka time stamp")
+    if partitions is not None:
+        ids = rows.columns["id"]
+        elsewhere = partitions_of(ids.data, ids.start, ids.end) % partitions != chunk.partition
+        rows.refuse(elsewhere, "wrong_partition", f"an id belongs to another partition than {chunk.partition}, by Kafka's murmur2")
     column = rows.columns.get(name)
     if column is None or (isinstance(column, np.ndarray) and model.task == "regression"):
         return np.full(rows.n, np.nan) if column is None else column.copy()
@@ -405,7 +476,7 @@ def _segments(rows: Rows, model: Model) -> tuple[Int64, list[tuple[str, ...]]]:
 
 def _id_hashes(rows: Rows) -> UInt64:
     ids = rows.columns["id"]
-    return hash_ids(ids.texts)[ids.code] if ids.texts else np.zeros(rows.n, np.uint64)
+    return hash_stretches(ids.data, ids.start, ids.end)
 
 
 def _fingerprints(rows: Rows) -> UInt64:
@@ -439,7 +510,4 @@ def _prints_of(names: tuple[str, ...]) -> UInt64:
 
 
 def _text_prints(texts: Sequence[str]) -> UInt64:
-    parts = [text.encode() for text in texts]
-    lengths = np.array([len(part) for part in parts], np.int64)
-    ends = np.cumsum(lengths)
-    return fingerprints(b"".join(parts), ends - lengths, ends) if parts else np.empty(0, np.uint64)
+    return fingerprints(*joined(texts)) if texts else np.empty(0, np.uint64)

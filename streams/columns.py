@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -25,14 +26,28 @@ def hash_ids(ids: list[str]) -> UInt64:
     >>> int(hash_ids(["a"])[0]) == int(hash_ids(["b", "a"])[1])
     True
     """
-    if not ids:
-        return np.empty(0, np.uint64)
-    parts = [text.encode() for text in ids]
+    data, starts, ends = joined(ids)
+    return hash_stretches(data, starts, ends)
+
+
+def joined(texts: Sequence[str]) -> tuple[bytes, Rows, Rows]:
+    """Texts as UTF-8 end to end, and where each begins and ends."""
+    parts = [text.encode() for text in texts]
     lengths = np.fromiter(map(len, parts), np.int64, len(parts))
-    data = np.frombuffer(b"".join(parts), np.uint8)
-    starts = np.cumsum(lengths) - lengths
+    ends = np.cumsum(lengths)
+    return b"".join(parts), ends - lengths, ends
+
+
+def hash_stretches(buffer: Any, starts: Rows, ends: Rows) -> UInt64:
+    """`hash_ids` of what lies at these places of a buffer."""
+    reader = kernels.current()
+    if reader:
+        return reader.hash_stretches(buffer, starts, ends)
+    if not len(starts):
+        return np.empty(0, np.uint64)
+    data, lengths = np.frombuffer(buffer or b"\0", np.uint8), ends - starts
     order = np.argsort(-lengths, kind="stable")
-    begin, count = starts[order], len(parts)
+    begin, count = starts[order], len(starts)
     # Longest first: byte j exists for a prefix of the order, so each step works on a slice.
     alive = np.searchsorted(-lengths[order], -np.arange(lengths.max(initial=0)), side="left")
     state = np.full(count, _BASIS, np.uint64)
@@ -49,24 +64,22 @@ def stirred(words: UInt64) -> UInt64:
     return words ^ (words >> np.uint64(29))
 
 
-def partitions_of(ids: list[str]) -> Rows:
-    """Kafka's own hash of keys, murmur2, positive; an id belongs to its remainder by the number of partitions.
+def partitions_of(buffer: Any, starts: Rows, ends: Rows) -> Rows:
+    """Kafka's own hash, murmur2, positive, of the keys at these places; a key belongs to its remainder by the number of partitions.
 
-    >>> (partitions_of(["req-8f3a", "a", ""]) % 4).tolist()
+    >>> (partitions_of(*joined(["req-8f3a", "a", ""])) % 4).tolist()
     [1, 0, 1]
     """
-    parts = [text.encode() for text in ids]
-    lengths = np.array([len(part) for part in parts], np.uint32)
-    data = np.zeros((len(parts), int(lengths.max(initial=0)) // 4 + 1), "<u4")
-    flat = data.view(np.uint8)
-    for row, part in enumerate(parts):
-        flat[row, : len(part)] = np.frombuffer(part, np.uint8)
-    m, h = np.uint32(0x5BD1E995), np.uint32(0x9747B28C) ^ lengths
-    for j in range(data.shape[1]):
-        k = data[:, j] * m
+    lengths = ends - starts
+    view = np.ndarray(memoryview(buffer).nbytes + 1, "<u4", bytes(buffer) + b"\0" * 4, strides=(1,))  # four bytes from each position on
+    m, h = np.uint32(0x5BD1E995), np.uint32(0x9747B28C) ^ lengths.astype(np.uint32)
+    for j in range(int(lengths.max(initial=0)) // 4 + 1):
+        left = lengths - 4 * j
+        word = view[np.minimum(starts + 4 * j, len(view) - 1)]
+        k = word * m
         k = (k ^ (k >> np.uint32(24))) * m
-        left = lengths.astype(np.int64) - 4 * j
-        tail = np.where((left > 0) & (left < 4), (h ^ data[:, j]) * m, h)
+        rest = word & ((np.uint32(1) << (8 * np.clip(left, 0, 3)).astype(np.uint32)) - np.uint32(1))
+        tail = np.where((left > 0) & (left < 4), (h ^ rest) * m, h)
         h = np.where(left >= 4, (h * m) ^ k, tail)
     h = (h ^ (h >> np.uint32(13))) * m
     return ((h ^ (h >> np.uint32(15))) & np.uint32(0x7FFFFFFF)).astype(np.int64)

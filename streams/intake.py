@@ -74,30 +74,24 @@ class Intake:
         return Batch(topic, chunk, _merged(rows), columns.dead, chunk.offset[chunk.value_start < 0], unknown)
 
     def _read_batches(
-        self, chunk: Chunk, topic: Topic, usable: Callable[[arrow.Rows, Model, arrow.Place], Rows], into: _Columns[Rows]
+        self, chunk: Chunk, topic: Topic, usable: Callable[[arrow.Rows, Model, Chunk, int | None], Rows], into: _Columns[Rows]
     ) -> None:
         """Records that are batches, with the dead letters among them."""
-        for i in [i for i, headers in enumerate(chunk.headers) if headers and arrow.is_batch(headers)]:
-            value, timestamp = chunk.value(i), int(chunk.timestamp[i])
-            if value is None:
-                continue
-            into.batches.add(i)
-            rows = arrow.read(value, topic)
+        found = [(i, chunk.value(i)) for i, headers in enumerate(chunk.headers) if headers and arrow.is_batch(headers)]
+        values = [(i, value) for i, value in found if value is not None]
+        into.batches |= {i for i, _ in values}
+        for numbers, rows in arrow.read(values, topic) if values else ():
             if isinstance(rows, Rejected):
-                into.dead.append(DeadLetter(i, rows))
+                into.dead += [DeadLetter(i, rows) for i in numbers]
                 continue
             if rows.unknown is not None:
-                into.unknown[i] = rows.unknown
-            if not self._registry.knows(rows.model, timestamp):
-                into.dead.append(DeadLetter(i, _unknown_model(rows.model)))
-                continue
-            place = arrow.Place(i, int(chunk.offset[i]), timestamp, chunk.partition, self._partitions)
-            found = usable(rows, self._registry.model(rows.model), place)
-            verdict = rows.verdict()
-            if verdict:
-                into.dead.append(DeadLetter(i, verdict))
-            if len(found.index):
-                into.rows.append(found)
+                into.unknown |= dict.fromkeys(numbers, rows.unknown)
+            strange = [i for i in numbers if not self._registry.knows(rows.model, int(chunk.timestamp[i]))]
+            rows.refuse(np.isin(rows.index, strange), "unknown_model", _unknown_model(rows.model).message)
+            usable_rows = usable(rows, self._registry.model(rows.model), chunk, self._partitions)
+            into.dead += [DeadLetter(i, why) for i, why in rows.verdicts().items()]
+            if len(usable_rows.index):
+                into.rows.append(usable_rows)
 
     def _quick(self, chunk: Chunk, topic: Topic) -> Columnar | None:
         reader = kernels.current()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
+from driftline.streams import kernels
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -113,7 +114,8 @@ class Layout:
     def _place_numbers(self, f: int, values: Sequence[Any], x: Float64) -> Int64:
         numbers, errors = numeric_column(values)
         x[:, f] = numbers
-        place = np.searchsorted(self.edges[f], numbers, side="right")
+        reader, edges = kernels.current(), self.edges[f]
+        place = reader.places_of(edges, numbers) if reader else np.searchsorted(edges, numbers, side="right")
         place[np.isnan(numbers)] = self.bins[f]
         place[errors] = self.bins[f] + 1
         return place

@@ -22,6 +22,7 @@ from driftline.streams.kernels.machine import (
     set_float64,
     set_int64,
 )
+from driftline.streams.kernels.numbers import place_of_number
 from driftline.streams.kernels.parse import Parsed
 from driftline.streams.kernels.texts import ANSWER, FEATURE, LIST, NUMBER, PREDICTED, SCORED, TABLE, Table, Texts, intern_number
 from driftline.streams.layout import PREDICTION, SCORE, Layout
@@ -55,17 +56,6 @@ class Target(NamedTuple):
     extremes: int
     seen: int
     strange: int
-
-
-@compiled
-def place_of_number(edges: int, low: int, high: int, x: float) -> int:
-    """How many of the edges are at most `x`."""
-    first, n = low, high - low
-    while n > 1:  # without a branch that could be guessed wrong
-        half = n >> 1
-        first += half * (float64(edges, first + half - 1) <= x)
-        n -= half
-    return first - low + (n == 1 and float64(edges, first) <= x)
 
 
 @compiled

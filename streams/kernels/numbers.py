@@ -1,4 +1,4 @@
-"""JSON numbers to the nearest double, where at most 19 digits say what it is; anything else is flagged.
+"""JSON numbers to the nearest double, where at most 19 digits say what it is, anything else is flagged; and their places among edges.
 
 The product with a power of five to 128 bits decides the rounding (Lemire, "Number Parsing at a Gigabyte per Second", 2021).
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from driftline.streams.kernels.machine import as_double, byte, compiled, leading_zeros, product
+from driftline.streams.kernels.machine import as_double, byte, compiled, float64, leading_zeros, product
 
 LOWEST, HIGHEST = -280, 280  # decimal exponents taken here; the product can then be neither subnormal nor infinite
 
@@ -108,3 +108,14 @@ def number(i: int, end: int) -> Any:
     value = double(digits, exponent)
     whole = np.int64(digits) if integer and not negative and count <= 18 else -1
     return (-value if negative else value), i, whole
+
+
+@compiled
+def place_of_number(edges: int, low: int, high: int, x: float) -> int:
+    """How many of the edges are at most `x`."""
+    first, n = low, high - low
+    while n > 1:  # without a branch that could be guessed wrong
+        half = n >> 1
+        first += half * (float64(edges, first + half - 1) <= x)
+        n -= half
+    return first - low + (n == 1 and float64(edges, first) <= x)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams.kernels.fold import AllTerms
-from driftline.streams.kernels.lookup import find_slots
+from driftline.streams.kernels.lookup import find_slots, hash_stretches, places_of
 from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import Parsed, grammar, parse, room
 from driftline.streams.kernels.records import Records, records_of
@@ -90,6 +90,8 @@ class Reader:
         return Columns(chunk, parsed, texts, self._terms)
 
     find_slots = staticmethod(find_slots)
+    hash_stretches = staticmethod(hash_stretches)
+    places_of = staticmethod(places_of)
 
     @staticmethod
     def records(body: bytes, n: int, base_offset: int, base_timestamp: int, append_time: int) -> Records | None:

@@ -18,7 +18,7 @@ from driftline.schemas.errors import DEAD_LETTER_CODES
 from driftline.schemas.progress import decode_marker
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
 from driftline.streams.arrow import CONTENT_TYPE
-from driftline.streams.columns import partitions_of
+from driftline.streams.columns import joined, partitions_of
 from driftline.streams.panes import Pane, PaneKey, decode_pane
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Registry
@@ -276,7 +276,7 @@ def test_rows_of_another_partition_are_told() -> None:
 
 @given(st.lists(st.text(max_size=12)))
 def test_the_partition_of_an_id_is_kafkas(ids: list[str]) -> None:
-    assert partitions_of(ids).tolist() == [murmur2(id.encode()) & 0x7FFFFFFF for id in ids]
+    assert partitions_of(*joined(ids)).tolist() == [murmur2(id.encode()) & 0x7FFFFFFF for id in ids]
 
 
 def test_the_same_rows_in_another_batch_are_duplicates_and_others_conflict() -> None:
