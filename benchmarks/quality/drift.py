@@ -301,8 +301,8 @@ long. driftline's budget is set to {WANTED:.0%} of the windows; the others come 
 
 ![false alarms](drift-alarms.svg)
 
-*driftline* asks for an effect too (PSI above 0.2); *of any size* does not; *lasting* gathers evidence over windows. {others} *always* fires
-for everything.
+*driftline* asks for an effect too (PSI above 0.2); *of any size* does not; *lasting* gathers evidence over windows. *always* fires for
+everything. {others}
 
 ## Changes found at an equal budget
 
