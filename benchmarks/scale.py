@@ -66,8 +66,9 @@ def smaller(case: Case) -> Case:
 
 def measure(broker: Any, case: Case, warm_up: int) -> dict[str, float | int]:
     """One case: what a prediction costs, and the memory of the largest worker."""
+    warm_up = max(min(warm_up, case.shape.events), 2 * case.shape.block)
     with Site(broker, case.shape) as site:
-        run = throughput(site, Source(case.shape), min(warm_up, case.shape.events), case.shape.events, case.workers)
+        run = throughput(site, Source(case.shape), warm_up, case.shape.events, case.workers)
     say(f"{case.name}: {run.cpu_s / run.events * 1e6:.1f} µs a prediction")
     return {
         **({} if case.size is None else {"size": case.size}),

@@ -192,6 +192,8 @@ class Source:
 
     def records(self, events: int) -> Iterator[Record]:
         """The next `events` predictions, a multiple of the block, and the labels that come by then."""
+        if events % self.shape.block:
+            raise ValueError(f"{events} predictions are no multiple of {self.shape.block}, which are made at once")
         group = 4 if self.format == "arrow" else 1
         numbers = range(self.made // self.shape.block, (self.made + events) // self.shape.block)
         for start in range(numbers.start, numbers.stop, group):
@@ -214,6 +216,8 @@ class Source:
             self.expected.setdefault(start, Counter()).update(n=int(mine.sum()), labelled=int((mine & made.has_label).sum()))
 
     def _labels(self, until: int) -> Iterator[Record]:
+        if not self._due:
+            return
         index, due, ts, label, partition = (np.concatenate(parts) for parts in zip(*map(_waiting, self._due), strict=True))
         come = due <= until
         order = np.flatnonzero(come)[np.argsort(due[come], kind="stable")]

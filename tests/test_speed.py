@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import results
+import scale
 import stages
 import workload
 import write_docs
@@ -42,6 +43,22 @@ def test_the_examples_of_the_benchmarks_run(name: str) -> None:
 
 def test_a_figure_that_was_not_measured_is_not_in_the_table() -> None:
     assert "Arrow" not in results.table({"json": {"predictions_per_core_second": 1.0}})
+
+
+def test_the_report_on_scale_tells_how_the_cost_of_a_prediction_grows() -> None:
+    rows = {
+        str(n): {"size": n, "cpu_microseconds_per_prediction": cost, "peak_rss_bytes": 2**20, "predictions": 10_000}
+        for n, cost in ((1, 4), (100, 40))
+    }
+    text = scale.report({"machine": results.load(results.HERE / "monitor-25.json")["machine"], "models": rows})
+    assert "| 100 | 40.0 | 10.00 | 1 MiB | 10 000 |" in text and "power of 0.50" in text
+
+
+@pytest.mark.parametrize("case", [case for series in scale.SERIES.values() for case in series], ids=lambda case: f"{case.name}")
+def test_every_case_of_scale_is_made_of_whole_blocks_and_has_two_windows_and_more(case: scale.Case) -> None:
+    for sized in (case, scale.smaller(case)):
+        assert sized.shape.events % sized.shape.block == 0
+    assert case.shape.events >= 2 * case.shape.window * case.shape.models
 
 
 def test_every_event_of_the_workload_is_one_that_driftline_takes() -> None:
