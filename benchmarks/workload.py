@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from driftline.schemas.config import Model
 from driftline.schemas.topics import Topics
-from driftline.streams.columns import partitions_of
+from driftline.streams.columns import joined, partitions_of
 
 START_MS = 1_767_571_200_000
 STEP_MS = 6
@@ -143,7 +143,7 @@ def block(shape: Shape, number: int) -> Block:
     ts = START_MS + STEP_MS * index
     due = ts + np.minimum(rng.exponential(DELAY_MS, n), LONGEST_DELAY_MS).astype(np.int64)
     behind = np.where(rng.random(n) < shape.late, rng.integers(0, LATE_MS, n), 0)
-    spread = partitions_of([f"req-{i:010d}" for i in index.tolist()]) % shape.partitions
+    spread = partitions_of(*joined([f"req-{i:010d}" for i in index.tolist()])) % shape.partitions
     return Block(
         index, features, score, (rng.random(n) < score).astype(np.int64), rng.random(n) < shape.labelled, due,
         np.maximum(due - behind, ts), np.where(rng.random(n) < shape.hot, 0, spread),

@@ -118,8 +118,8 @@ class Ingest:
         """How many records have been read again, and how many must be, before the partitions know what they knew."""
         done = needed = 0
         for k, partition in self._partitions.items():
-            for begin, position, end in zip(self._began[k], partition.positions, partition.needed, strict=True):
-                done, needed = done + min(position, end) - begin, needed + end - begin
+            for since, position, end in zip(self._began[k], partition.positions, partition.needed, strict=True):
+                done, needed = done + min(position, end) - since, needed + end - since
         return done, needed
 
     def counters(self) -> Counter[str]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from soak import PARTITIONS, Flow
+from counted import PARTITIONS
+from soak import Flow
 
 pytestmark = pytest.mark.kafka
 
