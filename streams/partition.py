@@ -109,9 +109,6 @@ class Partition:
                 _refuse_other_panes(registry.configured[name], pane_ms)
         self.number, self._registry, self._stored, self._epoch = number, registry, stored, epoch
         self._intake = Intake(registry, partitions)
-        for name, pane_ms in (marker.pane_ms if marker else {}).items():
-            if name in registry.configured:  # a model whose file was taken away has no windows any more
-                _refuse_other_panes(registry.configured[name], pane_ms)
         self._start = Fence(*marker.positions) if marker else Fence()
         self._listed = {PaneKey(*row[:4]): Fence(*row[4:]) for row in marker.panes} if marker else {}
         # What the marker does not list is final, or of a flush that was cut off: then its records are read again.

@@ -33,8 +33,8 @@ from driftline.streams.stats import Adwin
 
 WRITTEN: dict[str, str] = json.loads(Path(__file__).with_name("state.json").read_text())
 MARKER = Marker(
-    CODEC, (7, 8), [("m", "1", "", 60_000, 5, 6)], {"m": (1, 2, 3, 4)}, {"accepted": 7}, {"predictions": (9, [3])},
-    [(11, 2, 3)], {"m": (5, 6)}, {"m": [(7, 8, 1, 2, 3, 4)]}, {"m": 60_000},
+    CODEC, (7, 8), [("m", "1", "", 60_000, 5, 6)], {"m": (1, 2, 3, 4)}, {"accepted": 7}, {"predictions": (9, [3])}, [(1, 2, 3)],
+    {"m": (4, 5)}, {"m": [(5, 6, 1, 2, 3, 4)]}, {"m": 60_000},
 )  # fmt: skip
 WATCH = Watch(Adwin(delta=0.05))
 
@@ -54,6 +54,12 @@ def detection() -> Detection:
     one.read([(60, Losses.of([1.0, 0.0]))], -(2**62))
     one.settle(120)
     return one
+
+
+def of_marker(value: bytes) -> Any:
+    """What the first codec had already."""
+    read = decode_marker(value)
+    return read.positions, read.panes, read.floors, read.counters, read.breakers
 
 
 def of_pane(snapshot: bytes) -> Any:
@@ -84,7 +90,7 @@ class Piece:
 
 
 PIECES = {
-    "marker": Piece(CODEC, lambda: encode_marker(MARKER), decode_marker),
+    "marker": Piece(CODEC, lambda: encode_marker(MARKER), of_marker),
     "progress": Piece(1, lambda: encode(Progress(3, (7, 8), {"m": (1, 2)}, ["m"], True, {"late": 1}, ["outcomes"], 9)), decode_progress),
     "pane": Piece(panes.CODEC, lambda: encode_pane(pane(), Fence(7, 8), 9), of_pane),
     "position": Piece(positions.CODEC, lambda: encode_position(Position(7, "an id")), decode_position),

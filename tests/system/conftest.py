@@ -9,17 +9,19 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from clickhouse_gateway import Gateway
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from counted import CONFIGURATION, PARTITIONS, REFERENCE, differences, wanted
 
 from driftline.schemas.reference import encode_entry, entry_key
@@ -103,11 +105,11 @@ class Site:
         command = [sys.executable, "-m", "driftline", *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
-    def worker(self, *options: str) -> Process:
+    def worker(self, *arguments: str) -> Process:
         """Start one more worker."""
         path = self.directory / f"worker-{len(self.processes)}.log"
         with path.open("wb") as log:
-            command = [sys.executable, "-m", "driftline", "worker", "--session", "6", "--flush", "0.2", *options]
+            command = [sys.executable, "-m", "driftline", "worker", "--session", "6", "--flush", "0.2", *arguments]
             process = Process(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log), path)
         self.processes.append(process)
         return process
@@ -137,6 +139,33 @@ class Site:
             producer.poll(0)
         assert producer.flush(PATIENCE_S) == 0
         self.published += n
+
+    @contextmanager
+    def flowing(self, seed: int) -> Iterator[None]:
+        """Events keep coming meanwhile."""
+        stop = threading.Event()
+
+        def flow() -> None:
+            for number in count():
+                if stop.wait(0.2):
+                    return
+                self.publish(60, seed + 1_000 * number)
+
+        thread = threading.Thread(target=flow)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def written(self, ending: str) -> int:
+        """How many records the topics whose names end so have had."""
+        consumer = Consumer({**self.client, "group.id": "look"})
+        names = [topic.name for topic in self.topics.table(PARTITIONS) if topic.name.endswith(ending)]
+        ends = [consumer.get_watermark_offsets(TopicPartition(name, k), timeout=10)[1] for name in names for k in range(PARTITIONS)]
+        consumer.close()
+        return sum(ends)
 
     def differences(self) -> list[str]:
         """What the tables say otherwise than a recount of the topics."""

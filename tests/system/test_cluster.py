@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import kafka_node
 import pytest
 from confluent_kafka.admin import AdminClient
-from soak import Flow
 
 pytestmark = pytest.mark.kafka
 
@@ -34,13 +32,11 @@ def test_brokers_that_are_restarted_one_after_another_while_events_flow_lose_not
         site = make_site(cluster.bootstrap).prepare(replication=3)
         workers = [site.worker().ready(), site.worker()]
         until(lambda: workers[1].owns == 2)
-        flow = Flow(cluster.bootstrap, site.topics, random.Random(4), rate=300)
-        for number in range(3):
-            cluster.nodes[number].stop()
-            cluster.restart(number)
-            until(lambda: whole(site.client))
-        flow.stop()
-        assert flow.events > 1_000
+        with site.flowing(4):
+            for number in range(3):
+                cluster.nodes[number].stop()
+                cluster.restart(number)
+                until(lambda: whole(site.client))
         site.settle()
         assert [worker.popen.poll() for worker in workers] == [None, None], "\n".join(worker.said[-3000:] for worker in workers)
     finally:
