@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -199,6 +200,8 @@ class World:
         if "known" in self.models:
             self._publish_reference("known", 0)
         self.publishing = steps * 2 // 3
+        for k, name in itertools.product(range(self.partitions), sorted(self.models)):
+            self._publish_one(k, name)  # a partition that meets a model after windows of it are forgotten is a known limit
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

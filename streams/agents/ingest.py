@@ -65,6 +65,8 @@ class Ingest:
         self._reminded_s: dict[TP, float] = {}
         self._flushed_s = 0.0
         self._noted_s = -REMIND_S
+        self._late: dict[int, tuple[int, int]] = {}  # of each partition, as it was said last
+        self._late_noted_s: dict[int, float] = {}
         self._flushing = asyncio.Lock()
         self._moving = asyncio.Lock()  # while ids go to the store or come back, nothing is taken in
         self._began: dict[int, Fence] = {}
@@ -87,6 +89,7 @@ class Ingest:
             self._events = {k: [] for k in self._partitions}
             self._dead = {k: [] for k in self._partitions}
             self._told = {}
+            self._late = {k: _late(partition) for k, partition in self._partitions.items()}
             self._contiguity.start({(tp.topic, tp.partition): offset for tp, offset in self.start_positions().items()})
         await self._refuse_recreated()
         await self._pass_deleted()
@@ -235,6 +238,19 @@ class Ingest:
                 )  # fmt: skip
                 partition.unknown.clear()
 
+    def _note_late(self) -> None:
+        """Say now and then how many events came too late to be counted."""
+        now = time.monotonic()
+        for number, partition in self._partitions.items():
+            predictions, outcomes = _late(partition)
+            if predictions + outcomes > sum(self._late[number]) and now - self._late_noted_s.get(number, -REMIND_S) >= REMIND_S:
+                self._late[number], self._late_noted_s[number] = (predictions, outcomes), now
+                log.warning(
+                    "late_events: partition %d: %d predictions and %d outcomes so far lay further behind the newest event of their model "
+                    "than its disorder and grace allow; they are not counted, and kept where the model's file asks for an archive",
+                    number, predictions, outcomes,
+                )  # fmt: skip
+
     def _complain(self) -> None:
         now = time.monotonic()
         for tp in [tp for number in self._partitions for tp in self._waiting(number)]:
@@ -254,6 +270,7 @@ class Ingest:
         """Flush when it is time, though nothing comes in."""
         self._complain()
         self._note_unknown()
+        self._note_late()
         if time.monotonic() - self._flushed_s > self._w.flush_s:
             await self.flush()
 
@@ -338,3 +355,8 @@ class Ingest:
             if quiet and (not told.caught_up or set(told.quiet) != set(told.newest)):
                 return False
         return True
+
+
+def _late(partition: Partition) -> tuple[int, int]:
+    """How many predictions and outcomes of a partition came too late."""
+    return partition.counters["late"], partition.counters["late_outcomes"]
