@@ -5,6 +5,7 @@
 Fills `waiting` with ROWS predictions (20 million) of one partition, in a temporary engine inside this process or in the database at DSN,
 which must be empty. Then prints, each from the same calls that a worker makes: rows a second written, ids a second found again, all of
 them cold, by the number of ids asked for at once, and ids a second read at a start. The rows that fill the table are made in the server.
+The microseconds of this process's CPU are beside the ids: on a busy machine the clock says more about the others.
 """
 
 from __future__ import annotations
@@ -57,18 +58,19 @@ def spill(cold: Cold) -> float:
     return SPILL / (time.perf_counter() - begun)
 
 
-def look_up(cold: Cold, hashes: np.ndarray, at_once: int, times: int = 5) -> float:
-    """Ids a second; all of them are there. The median of several questions."""
-    rates = []
+def look_up(cold: Cold, hashes: np.ndarray, at_once: int, times: int = 5) -> tuple[float, float]:
+    """Ids a second, and microseconds of CPU an id; all of them are there. Medians of several questions."""
+    rates, costs = [], []
     rng = np.random.default_rng(at_once)
     for _ in range(times):
         asked = np.unique(rng.choice(hashes, at_once))
-        begun = time.perf_counter()
+        begun, spent = time.perf_counter(), time.process_time()
         found = cold.find(0, "bench", asked, SLICES)
         rates.append(len(asked) / (time.perf_counter() - begun))
+        costs.append((time.process_time() - spent) * 1e6 / len(asked))
         if set(found.rows.id_hash.tolist()) != set(asked.tolist()):
             sys.exit("not every id came back")
-    return median(rates)
+    return median(rates), median(costs)
 
 
 def main() -> None:
@@ -87,7 +89,8 @@ def main() -> None:
         read = sum(len(ids) for ids, _ in cold.ids(0, "bench", START_MS, SLICES))
         print(f"read at a start: {read / (time.perf_counter() - begun):,.0f} ids/s")
         for at_once in (100, 1_000, 5_000, 20_000, 50_000):
-            print(f"found again, {at_once:,} at once: {look_up(cold, hashes, at_once):,.0f} ids/s")
+            rate, cost = look_up(cold, hashes, at_once)
+            print(f"found again, {at_once:,} at once: {rate:,.0f} ids/s, {cost:.0f} µs of CPU each")
         size = store.query("SELECT sum(bytes_on_disk) AS n FROM system.parts WHERE active AND table = 'waiting'").to_pylist()[0]["n"]
         print(f"on disk: {size / (rows + SPILL):.1f} bytes a row")
 

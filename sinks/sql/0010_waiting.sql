@@ -24,7 +24,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY partition
 ORDER BY (model, id_hash, is_outcome, offset, version, ts, life, slice)
 TTL stored_at + toIntervalSecond(keep_s)
-SETTINGS index_granularity = 256, non_replicated_deduplication_window = 1000
+SETTINGS index_granularity = 256, min_compress_block_size = 4096, non_replicated_deduplication_window = 1000
 COMMENT 'One prediction or outcome that waits for its other half longer than memory holds it; for the workers';
 
 CREATE TABLE IF NOT EXISTS orphans
