@@ -237,7 +237,7 @@ def plot_alarms(found: Mapping[str, Found], target: Path) -> None:
     axes.axhline(100 * WANTED, color="black", linewidth=0.8, linestyle="--")
     axes.set_xticks(np.arange(len(shifts.CELLS)) + 0.4, [f"{c.rows} rows,\nmemory {c.memory:g}" for c in shifts.CELLS])
     axes.set_ylabel("windows with a false alarm, %")
-    axes.legend(fontsize=7, ncols=3)
+    figure.legend(fontsize=7, ncols=4, loc="outside upper center")
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)
 
@@ -252,7 +252,7 @@ def plot_power(found: Mapping[str, Found], target: Path) -> None:
         axes.set_title(f"windows of {cell.rows} rows, memory {cell.memory:g}", fontsize=9)
         axes.set_ylabel("found in a window, %")
         axes.set_xticks(np.arange(len(shifts.KINDS)) + 0.4, list(shifts.KINDS))
-    panels.flat[0].legend(fontsize=7, ncols=2)
+    figure.legend(*panels.flat[0].get_legend_handles_labels(), fontsize=7, ncols=4, loc="outside upper center")
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)
 
