@@ -28,6 +28,8 @@ from driftline.streams.registry import Registry
 from driftline.streams.tiers import Departure
 
 ROWS = 20_000_000
+CHUNK = 5_000  # ids asked for at once in the figure that counts: about what a chunk of late labels asks for
+AT_ONCE = (100, 1_000, CHUNK, 20_000, 50_000)
 SPILL = 1_000_000  # rows that leave memory at a time
 FILL = """
 INSERT INTO waiting
@@ -73,26 +75,35 @@ def look_up(cold: Cold, hashes: np.ndarray, at_once: int, times: int = 5) -> tup
     return median(rates), median(costs)
 
 
-def main() -> None:
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+def rates(rows: int, dsn: str = "") -> dict[str, float | int]:
+    """The part `cold` of the results: everything that is measured with `rows` predictions in the table; says what it sees."""
     with ExitStack() as stack:
-        dsn = sys.argv[2] if len(sys.argv) > 2 else f"chdb://{stack.enter_context(tempfile.TemporaryDirectory())}/store"
+        dsn = dsn or f"chdb://{stack.enter_context(tempfile.TemporaryDirectory())}/store"
         store = stack.enter_context(ClickHouse.connect(dsn, create=True))
         store.migrate()
         begun = time.perf_counter()
         fill(store, rows)
         print(f"{rows:,} rows in `waiting`, made in {time.perf_counter() - begun:.0f} s")
         cold = Cold(Waiting(store), Registry({"bench": Model("bench")}))
-        print(f"written: {spill(cold):,.0f} rows/s")
+        written = spill(cold)
+        print(f"written: {written:,.0f} rows/s")
         hashes = np.concatenate([ids for ids, _ in cold.ids(0, "bench", START_MS, [(1, 1)])])
         begun = time.perf_counter()
-        read = sum(len(ids) for ids, _ in cold.ids(0, "bench", START_MS, SLICES))
-        print(f"read at a start: {read / (time.perf_counter() - begun):,.0f} ids/s")
-        for at_once in (100, 1_000, 5_000, 20_000, 50_000):
-            rate, cost = look_up(cold, hashes, at_once)
+        read = sum(len(ids) for ids, _ in cold.ids(0, "bench", START_MS, SLICES)) / (time.perf_counter() - begun)
+        print(f"read at a start: {read:,.0f} ids/s")
+        found = {at_once: look_up(cold, hashes, at_once) for at_once in AT_ONCE}
+        for at_once, (rate, cost) in found.items():
             print(f"found again, {at_once:,} at once: {rate:,.0f} ids/s, {cost:.0f} µs of CPU each")
         size = store.query("SELECT sum(bytes_on_disk) AS n FROM system.parts WHERE active AND table = 'waiting'").to_pylist()[0]["n"]
         print(f"on disk: {size / (rows + SPILL):.1f} bytes a row")
+    return {
+        "lookups_per_second": found[CHUNK][0], "at_once": CHUNK, "rows": rows, "written_per_second": written, "read_per_second": read,
+        "disk_bytes_per_row": size / (rows + SPILL),
+    }  # fmt: skip
+
+
+def main() -> None:
+    rates(int(sys.argv[1]) if len(sys.argv) > 1 else ROWS, sys.argv[2] if len(sys.argv) > 2 else "")
 
 
 if __name__ == "__main__":

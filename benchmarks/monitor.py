@@ -15,11 +15,14 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import cold
 import fastapi_load
 import peers
 import publisher
@@ -48,6 +51,7 @@ class Size:
     windows: int = 60  # latency
     rate: int = 5_000  # predictions a second, latency
     waiting: int = 10_000_000
+    cold: int = 20_000_000  # rows in the cold tier
     calls: int = 50_000
     rounds: int = 9
     requests: int = 2_000
@@ -56,7 +60,10 @@ class Size:
     compared: int = 20  # windows, with SciPy
 
 
-QUICK = Size(80_000, 40_000, 1, 8, 5_000, 100_000, 5_000, 2, 300, 40_000, 1, 3)
+QUICK = Size(
+    events=80_000, warm_up=40_000, runs=1, windows=8, rate=5_000, waiting=100_000, cold=200_000, calls=5_000, rounds=2, requests=300,
+    peer_events=40_000, peer_runs=1, compared=3,
+)  # fmt: skip
 
 
 @dataclass
@@ -90,6 +97,11 @@ class Bench:
 
     def waiting(self) -> None:
         self.found.update(waiting.waiting(self.broker, self.size.waiting))
+
+    def cold(self) -> None:
+        """In a process of its own: an engine in the process keeps its memory."""
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            self.found["cold"] = pool.submit(cold.rates, self.size.cold).result()
 
     def sdk(self) -> None:
         self.found["sdk"] = publisher.cost(self.size.calls)
@@ -126,7 +138,7 @@ class Bench:
             say(f"{name} WAS NOT MEASURED: {error}")
 
 
-PARTS = ("json", "arrow", "embedded", "latency", "waiting", "sdk", "service", "peers")
+PARTS = ("json", "arrow", "embedded", "latency", "waiting", "cold", "sdk", "service", "peers")
 
 
 def _median(runs: list[Throughput]) -> dict[str, float | int]:

@@ -59,6 +59,7 @@ SENTENCES = (
     ("Throughput: the median of {}, of {} predictions each.", "json.runs", "json.predictions"),
     ("Peers: the median of {}, of {} predictions each, in turn with driftline.", "peers.runs", "peers.predictions"),
     ("Waiting: {} predictions.", "recovery.waiting"),
+    ("Cold: {} at once of {} that wait in ClickHouse, in one process with it.", "cold.at_once", "cold.rows"),
     ("Latency: {} windows at {} predictions a second.", "latency.windows", "latency.predictions_per_second"),
     ("Service: {} rounds of {} requests.", "service.rounds", "service.requests"),
     ("Neighbouring rounds without the SDK lie {} ms apart.", "service.noise_p99_ms"),
