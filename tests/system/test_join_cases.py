@@ -74,7 +74,7 @@ CASES = {
 
 def record(number: int, step: P | O) -> tuple[str, bytes, bytes]:
     """Topic, key and value."""
-    about = {"id": f"case-{number}", "model": "m", "ts": BEGIN + PANE_MS * number + step.after_ms}
+    about: dict[str, Any] = {"id": f"case-{number}", "model": "m", "ts": BEGIN + PANE_MS * number + step.after_ms}
     told: dict[str, Any] = {"label": step.label, "kind": step.kind} if isinstance(step, O) else {}
     if isinstance(step, P):
         told = {"version": step.version, "prediction": step.prediction, "features": {"x": 1.0}}
