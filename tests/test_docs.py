@@ -115,3 +115,11 @@ def test_the_architecture_names_every_module_of_the_core_and_no_file_that_is_not
     for package in ("schemas", "streams", "streams/agents", "streams/transport"):
         for module in (root / package).glob("[a-z]*.py"):
             assert re.search(rf"`([\w/]*/)?{module.stem}(\.py)?`", page), module
+
+
+def test_every_guarantee_names_a_test_that_is_there() -> None:
+    root = write_docs.DOCS.parent
+    rows = re.findall(r"^\| .+ \| .+ \| (.+) \|$", (root / "README.md").read_text("utf-8").partition("## What it guarantees")[2], re.M)
+    links = [re.findall(r"\]\((tests/[\w/.]+)\)", row) for row in rows[1:] if "---" not in row]
+    assert len(links) >= 15 and all(links)
+    assert all((root / path).is_file() for paths in links for path in paths)
