@@ -66,18 +66,25 @@ class Tiers:
     def __init__(self, shards: Mapping[str, Shard], hot_rows: int, life: int, lives: Sequence[tuple[int, int, int]]) -> None:
         self._shards, self._hot_rows, self._life = shards, hot_rows, life
         self._lives, self._number, self._newest = [*lives], 0, NEVER
+        self._over = NEVER  # event time before which the store was asked for every orphan, and nothing waits for anything any more
 
     @property
     def lives(self) -> list[tuple[int, int, int]]:
         """For the marker: this start and those before it, as long as something in their rows may matter."""
-        mine = [(self._life, self._number, self._newest)] if self._number else []
-        over = min((shard.join.oldest - 2 * shard.join.horizon_ms for shard in self._shards.values()), default=NEVER)
-        return [life for life in [*self._lives, *mine] if life[2] >= over]
+        return [life for life in self._all_lives if life[2] >= self._over]
 
     @property
     def slices(self) -> list[tuple[int, int]]:
-        """What counts in the store: lives, and the last slice of each."""
-        return [(life, last) for life, last, _ in self.lives]
+        """What counts in the store: lives, and the last slice of each.
+
+        Also those that the marker names no more: where event time jumps, outcomes of this life are asked for orphans in the moment in
+        which the life of their predictions is over.
+        """
+        return [(life, last) for life, last, _ in self._all_lives]
+
+    @property
+    def _all_lives(self) -> list[tuple[int, int, int]]:
+        return [*self._lives, (self._life, self._number, self._newest)] if self._number else self._lives
 
     @property
     def crowded(self) -> bool:
@@ -129,7 +136,8 @@ class Tiers:
             self._shards[departure.named.model].join.left(departure.leaving)
 
     def overdue(self) -> list[Overdue]:
-        """What to ask the store for orphans; told once."""
+        """What to ask the store for orphans; told once. What is answered belongs into the flush that follows."""
+        self._over = min((shard.join.oldest - 2 * shard.join.horizon_ms for shard in self._shards.values()), default=NEVER)
         return [
             Overdue(name, since, until, shard.join.horizon_ms)
             for name, shard in self._shards.items()

@@ -36,6 +36,7 @@ NAMED = {
     "ts": TIMES,
     "effective_from": TIMES,
     "time": TIMES,
+    "began": st.none() | TIMES,
     "expires": TIMES,
     "partition": st.integers(0, 2**31),
     "coverage": st.floats(0, 1),
