@@ -475,8 +475,9 @@ class SimWorker:
             if afresh:
                 table.data.data.clear()
             for k in numbers:
-                log = self.broker.logs[TP(table.changelog_topic.get_topic_name(), k)]
-                messages = [SimpleNamespace(key=r.key, value=r.value, partition=k) for r in log.records]
+                changelog = TP(table.changelog_topic.get_topic_name(), k)
+                records = self.broker.logs[changelog].records
+                messages = [SimpleNamespace(key=r.key, value=r.value, tp=changelog, partition=k, offset=r.offset) for r in records]
                 table.apply_changelog_batch([SimpleNamespace(message=message) for message in messages])
         self.beginning = self.run(self._begin(self.beginning))
 

@@ -34,7 +34,7 @@ from driftline.sinks.sink import Busy, OnRetry, Refused, Retrying
 from driftline.sinks.tables import tables
 
 #: The column whose day a row is filed under: when what it tells of began or happened. The first that a table has.
-DAY_OF: Final = ("window_start", "pane_start", "ts", "time", "effective_from")
+DAY_OF: Final = ("window_start", "pane_start", "ts", "time", "effective_from", "label_ts")
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _STALE_S: Final = 3_600.0  # what a writer that died left half-written is removed after so long
 _DAY: Final = pa.field("day", pa.string())

@@ -87,6 +87,7 @@ BAD_PREDICTIONS = {
     "a record without a Kafka time stamp": ("future", prediction(kafka=-1)),
     "a model that nobody knows": ("unknown_model", prediction(model="nobody")),
     "a probability instead of a class": ("task_mismatch", prediction(prediction=0.83)),
+    "several labels": ("task_mismatch", prediction(prediction=["a", "b"])),
     "a text for a regression": ("task_mismatch", prediction(model="price", prediction="12.5")),
     "a boolean for a regression": ("task_mismatch", prediction(model="price", prediction=True)),
     "a class that is not listed": ("unknown_class", prediction(model="kind", prediction="bird")),

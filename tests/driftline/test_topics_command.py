@@ -31,9 +31,9 @@ def status(*arguments: str) -> int:
 @pytest.mark.kafka
 def test_it_creates_then_finds_everything_in_order(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status("--partitions", "2") == 0
-    assert capsys.readouterr().out.count("created") == 11
+    assert capsys.readouterr().out.count("created") == 12
     assert status("--check") == 0
-    assert capsys.readouterr().out.count("in order") == 11
+    assert capsys.readouterr().out.count("in order") == 12
 
 
 @pytest.mark.kafka
@@ -52,7 +52,7 @@ def test_it_creates_as_many_partitions_as_the_predictions_have(environment: str,
 def test_looking_finds_what_is_missing_and_creates_nothing(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         assert status("--check") == 1
-        assert capsys.readouterr().out.count("does not exist\n  fix: run `driftline topics`") == 11
+        assert capsys.readouterr().out.count("does not exist\n  fix: run `driftline topics`") == 12
 
 
 @pytest.mark.kafka

@@ -38,6 +38,8 @@ NAMED = {
     "time": TIMES,
     "began": st.none() | TIMES,
     "expires": TIMES,
+    "label_ts": TIMES,
+    "timed_out": TIMES,
     "partition": st.integers(0, 2**31),
     "coverage": st.floats(0, 1),
 }
