@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from recount import Key, Recount, add, recount
+from recount import Key, Recount, add, orphans, recount
 
 from driftline.schemas.config import Model
 from driftline.schemas.progress import encode, progress_key
@@ -46,11 +46,15 @@ Table = dict[tuple[Any, ...], dict[str, Any]]
 
 @dataclass
 class Recomputed:
-    """What the tables must hold, by table and row; `learned` are references that nobody published though they were due."""
+    """What the tables must hold, by table and row; `learned` are references that nobody published though they were due.
+
+    `orphans` are all labels that no prediction came for (model, partition, offset); when each is named is left to the stream.
+    """
 
     tables: dict[str, Table] = field(default_factory=lambda: defaultdict(dict))
     learned: list[Reference] = field(default_factory=list)
     panes: dict[Key, Recount] = field(default_factory=dict)
+    orphans: set[tuple[str, int, int]] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)  # where core and recount disagree
 
 
@@ -81,6 +85,7 @@ def recompute(
         ]
         for model in models.values():
             add(out.panes, recount(model, usable[0], usable[1]))
+            out.orphans |= {(model.model, number, offset) for offset in orphans(model, usable[0], usable[1])}
     evaluated = evaluation.evaluate()
     out.learned = evaluated.learned
     ledgers = Ledgers(models)
@@ -141,7 +146,8 @@ def differences(got: Mapping[str, Table], want: Recomputed) -> list[str]:
     """What stored tables say otherwise than the recomputation, one line a row. What was said and taken back is no difference."""
     told = list(want.faults)
     told += [f"the reference of {r.model}/{r.version} in force from {r.effective_from} was never published" for r in want.learned]
-    for table in sorted(ROW_OF.keys() & (got.keys() | want.tables.keys())):
+    told += [f"orphans {key}: its prediction is there" for key in got.get("orphans", {}) if key[:3] not in want.orphans]
+    for table in sorted((ROW_OF.keys() - {"orphans"}) & (got.keys() | want.tables.keys())):
         mine, theirs = got.get(table, {}), want.tables.get(table, {})
         for key in sorted(mine.keys() | theirs.keys(), key=repr):
             have, must = mine.get(key), theirs.get(key)
