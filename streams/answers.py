@@ -357,9 +357,8 @@ def _add_count(into: dict[str, int], name: str, count: int) -> None:
 
 
 def _add_tally(into: dict[str, list[int]], name: str, tally: Sequence[int]) -> None:
+    """A tally of zeros stays: of a pair that was taken back a row was told, and whoever evaluates after a crash must correct it."""
     into[name] = [a + b for a, b in zip(into.get(name, [0, 0, 0]), tally, strict=True)]
-    if not any(into[name]):
-        del into[name]
 
 
 def _add_array(into: dict[str, Int64], name: str, counts: Int64) -> None:

@@ -521,9 +521,9 @@ class Evaluation:
         both = [Series(model.model, version, "") for version in pair]
         for start in sorted(start for start in set().union(*(self._parts[s] for s in both)) if since <= start <= until - model.pane_ms):
             panes = [self._pane(PaneKey(*s, start)) if start in self._parts[s] else (empty_pane(None), 0) for s in both]
-            tally = tally_of(start, panes[0][0].answers, panes[1][0].answers, pair, panes[0][1] + panes[1][1])
-            if tally.n or tally.first or tally.second:
-                yield tally
+            first, second = (pane.answers for pane, _ in panes)
+            if pair[1] in first.rivals or pair[0] in second.rivals:
+                yield tally_of(start, first, second, pair, panes[0][1] + panes[1][1])
 
     def _losses(self, model: Model, version: str) -> Iterator[tuple[int, Losses]]:
         series = Series(model.model, version, "")

@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 from driftline.schemas.config import Model, Policy, Window
 from driftline.schemas.progress import encode, progress_key
 from driftline.schemas.reference import NumericProfile, PerformanceProfile, Reference
+from driftline.schemas.results import ComparisonResult
 from driftline.streams.answers import Losses
 from driftline.streams.detection import Detection, watches
 from driftline.streams.evaluation import Evaluation
@@ -126,9 +127,19 @@ def hash_of(name: str) -> int:
 
 
 def figures(rows: dict[tuple[Any, ...], Any]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Everything but how much was known, and how mature a window was, when it was told; panes that a label has left again are empty."""
+    """Everything but how much was known, and how mature a window was, when it was told; panes that a label has left again are empty.
+
+    A comparison sums up all that came before: a window that every label has left again repeats the one before.
+    """
     untold = {"revision", "maturity"}
-    return {key: {name: getattr(row, name) for name in row.__struct_fields__ if name not in untold} for key, row in rows.items() if row.n}
+    standings: set[tuple[Any, ...]] = set()
+    found = {}
+    for key, row in sorted(rows.items(), key=lambda item: getattr(item[1], "window_start", 0)):
+        standing = (row.champion, row.challenger, row.n, row.value) if isinstance(row, ComparisonResult) else ()
+        if row.n and standing not in standings:
+            found[key] = {name: getattr(row, name) for name in row.__struct_fields__ if name not in untold}
+        standings |= {standing} if standing else set()
+    return found
 
 
 @pytest.mark.parametrize("model", [CHURN, PRICE], ids=["classes", "numbers"])
