@@ -52,6 +52,7 @@ from driftline.streams.policy import (
 
 WINDOWS_KEPT = 2_000  # windows of one model version that a revision can still change
 EVIDENCE_KEPT = 10_000  # pieces of evidence and findings in all those windows
+PATIENCE = 4  # times as long as results can be under way: how long a window waits for a segment that nobody judges any more
 CODEC = 1
 
 
@@ -222,12 +223,20 @@ def _settle(ledger: Ledger, steps: Sequence[Step], model: Model) -> Ledger:
 
 
 def _final(steps: Sequence[Step], model: Model) -> int:
-    """Up to where windows are final, and so old that no result about them can still be under way."""
+    """Up to where windows are final, and so old that no result about them can still be under way.
+
+    A window is final when all that was said of it is: its segments may be told by a later owner than the whole was. It waits
+    `PATIENCE` times as long for a word that does not come.
+    """
     if not steps:
         return 0
     longest = max(window.length_ms for window in model.windows)
-    old = steps[-1].end - model.horizon_ms - model.grace_ms - model.disorder_ms - longest
-    return min(old, max((step.end for step in steps if any(item.is_final for item in step.evidence)), default=0))
+    slack = model.horizon_ms + model.grace_ms + model.disorder_ms + longest
+    newest = steps[-1].end
+    spoken = max((step.end for step in steps if any(item.is_final for item in step.evidence)), default=0)
+    open_ends = [step.end for step in steps if not all(item.is_final for item in step.evidence)]
+    first_open = min((end for end in open_ends if end > newest - PATIENCE * slack), default=newest)
+    return min(newest - slack, spoken, first_open - 1)
 
 
 def _beyond_limits(steps: Sequence[Step]) -> int:

@@ -316,6 +316,23 @@ def test_windows_whose_labels_are_still_to_come_are_not_settled_however_old() ->
     ]
 
 
+def test_a_window_is_not_settled_before_its_segments_are_final_but_not_for_ever() -> None:
+    quick = replace(MODEL, horizon_ms=HOUR_MS, grace_ms=0, disorder_ms=0)
+    story = Story(quick)
+    story.tell(hour(0, "."), provisional(hour(0, ".", segment="region=eu")), *[hour(i, ".") for i in range(1, 8)])
+    assert oldest(story) == START
+    story.tell(hour(0, ".", revision=2, segment="region=eu"))
+    assert oldest(story) > START
+
+    silent = Story(quick)
+    silent.tell(hour(0, "."), provisional(hour(0, ".", segment="region=eu")), *[hour(i, ".") for i in range(1, 12)])
+    assert oldest(silent) > START
+
+
+def oldest(story: Story) -> int:
+    return min(key.window_start for key in story.ledger.evidence)
+
+
 def provisional(record: Results) -> Results:
     return Results(
         [replace(row, is_final=False) for row in record.drift_results],

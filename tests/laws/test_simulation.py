@@ -24,7 +24,7 @@ def started(*arguments: str) -> subprocess.Popen[str]:
 
 def test_thousands_of_steps_with_all_harm_end_in_the_recomputed_tables() -> None:
     happened = {"steps": 0, "kills": 0, "pauses": 0, "rebalances": 0, "failed": 0}
-    for run in [started("--seed", seed, "--steps", "10500") for seed in ("16", "23")]:
+    for run in [started("--seed", seed, "--steps", "10500") for seed in ("1", "8")]:
         out, errors = run.communicate(timeout=600)
         assert run.returncode == 0, errors[-6_000:]
         for name, n in re.findall(r"(\w+) (\d+)", out):
