@@ -65,3 +65,14 @@ class DriftlineError(Exception):
     def __init__(self, code: str, message: str, fix: str) -> None:
         self.code, self.message, self.fix = code, message, fix
         super().__init__(f"[{code}] {message}\n  fix: {fix}")
+
+
+def refuse_newer(what: str, codec: int, known: int) -> None:
+    """Raise `state_too_new` when a piece of state was written in a codec beyond the newest `known` here: it is never read by guessing.
+
+    >>> refuse_newer("a marker", 2, 2)
+    """
+    if codec > known:
+        raise DriftlineError(
+            "state_too_new", f"{what} has codec {codec}; this version reads up to {known}", "run the version that wrote it, or a newer one"
+        )

@@ -6,9 +6,10 @@ import zlib
 
 import msgspec
 
-from driftline.schemas.errors import DriftlineError
+from driftline.schemas.errors import refuse_newer
 
-CODEC = 2  # 2: lives, decided, history
+CODEC = 2  # of markers; 2: lives, decided, history
+PROGRESS_CODEC = 2  # 2: begins with this byte; before, with MessagePack's head of an array, above 127
 
 
 class Marker(msgspec.Struct, array_like=True, frozen=True):
@@ -57,24 +58,30 @@ def progress_key(partition: int) -> bytes:
 
 
 _marker = msgspec.msgpack.Decoder(Marker)
+_progress = msgspec.msgpack.Decoder(Progress)
+_encode = msgspec.msgpack.encode
 
 
 def encode_marker(marker: Marker) -> bytes:
     """A byte that says the codec, then compressed MessagePack: thousands of open panes look much alike."""
-    return bytes([marker.codec]) + zlib.compress(encode(marker), level=1)
+    return bytes([marker.codec]) + zlib.compress(_encode(marker), level=1)
 
 
 def decode_marker(value: bytes) -> Marker:
     """The marker in a record's value; refuses one that a newer version wrote, whatever else is in it."""
     codec = value[0]
-    if codec > CODEC:
-        raise DriftlineError(
-            "state_too_new",
-            f"a marker has codec {codec}; this version reads up to {CODEC}",
-            "run the version that wrote it, or a newer one",
-        )
+    refuse_newer("a marker", codec, CODEC)
     return _marker.decode(zlib.decompress(value[1:]))
 
 
-decode_progress = msgspec.msgpack.Decoder(Progress).decode
-encode = msgspec.msgpack.encode
+def encode_progress(progress: Progress) -> bytes:
+    """A byte that says the codec, then MessagePack."""
+    return bytes([PROGRESS_CODEC]) + _encode(progress)
+
+
+def decode_progress(value: bytes) -> Progress:
+    """The inverse; refuses what a newer version wrote."""
+    if value[0] > 127:
+        return _progress.decode(value)
+    refuse_newer("the progress of a partition", value[0], PROGRESS_CODEC)
+    return _progress.decode(value[1:])

@@ -17,7 +17,7 @@ import msgspec
 from recount import Key, Recount, add, orphans, recount
 
 from driftline.schemas.config import Model
-from driftline.schemas.progress import encode, progress_key
+from driftline.schemas.progress import encode_progress, progress_key
 from driftline.schemas.reference import Entry, Reference, encode_entry
 from driftline.schemas.results import encode_results
 from driftline.schemas.topics import Topics
@@ -78,7 +78,7 @@ def recompute(
         for key, snapshot in partition.flush().snapshots:
             evaluation.take(encode_key(key, number), snapshot)
         quiet = partition.progress(dict.fromkeys([*models, *partition.met], True), True)
-        evaluation.take(progress_key(number), encode(quiet))
+        evaluation.take(progress_key(number), encode_progress(quiet))
         usable = [
             [None if offset in dead[name] else value for offset, _, _, value, _ in raw]
             for name, raw in (("predictions", predictions), ("outcomes", outcomes))

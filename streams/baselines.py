@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from driftline.schemas.config import DAY_MS, Model
-from driftline.schemas.errors import DriftlineError
+from driftline.schemas.errors import refuse_newer
 from driftline.schemas.load import parse_duration
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.streams.drift import TRAINING, Baseline
@@ -79,11 +79,7 @@ class Earlier:
     def put(self, start: int, record: bytes) -> None:
         """Take in a window as `records` gave it; refuses what a newer release wrote."""
         codec = msgspec.msgpack.decode(record, type=tuple[int, str, int, bytes])[0]
-        if codec > CODEC:
-            raise DriftlineError(
-                "state_too_new", f"a window of a baseline has codec {codec}; this version reads up to {CODEC}",
-                "run the version that wrote it, or a newer one",
-            )  # fmt: skip
+        refuse_newer("a window of a baseline", codec, CODEC)
         self.windows[start] = record
         self.settled.add(start)
 

@@ -19,7 +19,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from driftline.schemas.config import Model, policy_hash
-from driftline.schemas.errors import DriftlineError
+from driftline.schemas.errors import refuse_newer
 from driftline.schemas.results import ComparisonResult
 from driftline.streams.answers import Answers
 from driftline.streams.stats import PairedState, PairedTest
@@ -118,11 +118,7 @@ class Contest:
         >>> Contest.from_bytes(Contest(since=60_000).to_bytes()).since
         60000
         """
-        if data[0] > CODEC:
-            raise DriftlineError(
-                "state_too_new", f"a comparison of versions has codec {data[0]}; this version reads up to {CODEC}",
-                "run the version that wrote it, or a newer one",
-            )  # fmt: skip
+        refuse_newer("a comparison of versions", data[0], CODEC)
         it = msgspec.msgpack.decode(data[1:], type=_State)
         return cls(Standing(it.state, it.second, it.first, it.revision), it.since)
 

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from driftline.schemas.config import DAY_MS, Model
-from driftline.schemas.errors import DriftlineError
+from driftline.schemas.errors import refuse_newer
 from driftline.schemas.results import DriftResult
 from driftline.streams.calibration import ALL_SCORES, Yardstick
 from driftline.streams.drift import LASTING, yardstick
@@ -106,11 +106,7 @@ class Lasting:
         >>> Lasting.from_bytes(Lasting("abc", 60_000, 7).to_bytes()).settled
         60000
         """
-        if data[0] > CODEC:
-            raise DriftlineError(
-                "state_too_new", f"evidence of lasting drift has codec {data[0]}; this version reads up to {CODEC}",
-                "run the version that wrote it, or a newer one",
-            )  # fmt: skip
+        refuse_newer("evidence of lasting drift", data[0], CODEC)
         state = msgspec.msgpack.decode(data[1:], type=_State)
         return Lasting(state.reference, state.settled, state.revision, np.frombuffer(state.sums).reshape(-1, WIDTH).copy())
 

@@ -32,7 +32,7 @@ from driftline.schemas.alerts import (
     deterministic_id,
 )
 from driftline.schemas.config import Model
-from driftline.schemas.errors import DriftlineError
+from driftline.schemas.errors import refuse_newer
 from driftline.streams.policy import (
     CAUSES,
     FINDINGS_KEPT,
@@ -129,12 +129,7 @@ class Ledger:
         >>> Ledger.from_bytes(Ledger("churn", "7").to_bytes()) == Ledger("churn", "7")
         True
         """
-        if data[0] != CODEC:
-            raise DriftlineError(
-                "state_version",
-                f"the state of decide has version {data[0]}, this release reads version {CODEC}",
-                "start the release that wrote it, or a newer one; state is never read by guessing",
-            )
+        refuse_newer("the state of decide", data[0], CODEC)
         s = _decoder.decode(zlib.decompress(data[1:]))
         evidence = {item.key: item for item in s.evidence}
         return Ledger(s.model, s.version, s.floor, s.base, evidence, {item.incident.id: item for item in s.published})

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from driftline.schemas.config import FeatureType
-from driftline.schemas.errors import DriftlineError
+from driftline.schemas.errors import refuse_newer
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.streams.answers import Answers, AnswersWire, copy_of, from_old, from_wire, to_wire
 from driftline.streams.layout import SCORE, Encoded, Float64, Int64, Layout, category_text, numeric_column
@@ -258,11 +258,7 @@ def decode_pane(snapshot: bytes) -> tuple[Pane, Fence]:
     """The pane and the fence in a snapshot; refuses one that a newer version wrote."""
     body = bytes(cramjam.lz4.decompress_block(_body(snapshot)))
     codec = _version_decoder.decode(body).codec
-    if codec > CODEC:
-        raise DriftlineError(
-            "state_too_new", f"a pane snapshot has codec {codec}; this version reads up to {CODEC}",
-            "run the version that wrote it, or a newer one",
-        )  # fmt: skip
+    refuse_newer("a pane snapshot", codec, CODEC)
     wire = _decoder1.decode(body) if codec == 1 else _decoder.decode(body)
     counts = np.frombuffer(wire.counts, np.int64).copy()
     sums, extremes = (np.frombuffer(data).reshape(-1, 2).copy() for data in (wire.sums, wire.extremes))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from driftline.schemas.config import Model
-from driftline.schemas.errors import DriftlineError, Rejected
+from driftline.schemas.errors import DriftlineError, Rejected, refuse_newer
 from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
 from driftline.schemas.results import Orphan
 from driftline.streams.answers import AnswerRows, LabelRows, RivalRows, losses_of
@@ -99,11 +99,8 @@ class Partition:
         hot_rows: int = HOT_ROWS,
         life: int = 0,
     ) -> None:
-        if marker and marker.codec > CODEC:
-            raise DriftlineError(
-                "state_too_new", f"the marker of partition {number} has codec {marker.codec}; this version reads up to {CODEC}",
-                "run the version that wrote it, or a newer one",
-            )  # fmt: skip
+        if marker:
+            refuse_newer(f"the marker of partition {number}", marker.codec, CODEC)
         for name, pane_ms in (marker.pane_ms if marker else {}).items():
             if name in registry.configured:  # a model whose file was taken away has no windows any more
                 _refuse_other_panes(registry.configured[name], pane_ms)

@@ -343,9 +343,9 @@ def provisional(record: Results) -> Results:
 
 def test_state_of_a_newer_release_is_refused_with_the_fix() -> None:
     data = Ledger("churn", "7").to_bytes()
-    with pytest.raises(DriftlineError, match="version 2, this release reads version 1") as refused:
+    with pytest.raises(DriftlineError, match="has codec 2; this version reads up to 1") as refused:
         Ledger.from_bytes(bytes([2]) + data[1:])
-    assert refused.value.code == "state_version"
+    assert refused.value.code == "state_too_new"
 
 
 def test_the_shell_keeps_versions_apart_and_comes_back_from_its_table() -> None:

@@ -19,7 +19,7 @@ from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.progress import CODEC, Marker, Progress, decode_marker, encode, encode_marker, progress_key
+from driftline.schemas.progress import CODEC, Marker, Progress, decode_marker, encode_marker, encode_progress, progress_key
 from driftline.schemas.results import Orphan, Results, encode_results
 from driftline.streams.agents.archive import Archive
 from driftline.streams.agents.cold import Cold, begin, bring_back, make_room, name_orphans
@@ -296,7 +296,7 @@ class Ingest:
         if flush:
             await asyncio.gather(self._write(number, owned, flush.snapshots, positions), self._tell(flush.orphans), *dead)
         if progress != self._told.get(number):
-            value = encode(progress)
+            value = encode_progress(progress)
             sends = [await self._w.send(self._w.topics.panes, k, progress_key(number), value) for k in range(self._w.partitions)]
             await asyncio.gather(*sends)
             self._told[number] = progress

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 import msgspec
 from faust.types import TP
 
-from driftline.schemas.errors import DriftlineError
+from driftline.schemas.errors import DriftlineError, refuse_newer
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.contiguity import Succession
@@ -43,12 +43,7 @@ def decode_position(value: bytes) -> Position:
     >>> decode_position(encode_position(Position(7, "a")))
     Position(end=7, topic_id='a')
     """
-    if value[0] > CODEC:
-        raise DriftlineError(
-            "state_too_new",
-            f"a position has codec {value[0]}; this version reads up to {CODEC}",
-            "run the version that wrote it, or a newer one",
-        )
+    refuse_newer("a position", value[0], CODEC)
     return _decoder.decode(value[1:])
 
 

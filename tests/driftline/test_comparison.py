@@ -25,7 +25,7 @@ from driftline import cli
 from driftline.comparison import COLUMNS, MAX_LINES, Comparison, compare
 from driftline.schemas.config import Model, Policy, Window
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.progress import encode, progress_key
+from driftline.schemas.progress import encode_progress, progress_key
 from driftline.schemas.results import Results
 from driftline.streams.evaluation import Evaluation
 from driftline.streams.panes import encode_key
@@ -94,7 +94,7 @@ def streamed(model: Model, before: pd.DataFrame, after: pd.DataFrame, partitions
         assert not partition.add_outcomes(chunk_of("o", number, 0, len(outcomes), outcomes))
         for key, snapshot in partition.flush().snapshots:
             evaluation.take(encode_key(key, number), snapshot)
-        evaluation.take(progress_key(number), encode(partition.progress({}, False)))
+        evaluation.take(progress_key(number), encode_progress(partition.progress({}, False)))
     return evaluation.evaluate().results[model.model]
 
 

@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics as sk
 
 from driftline.schemas.config import Model, Policy, Window
-from driftline.schemas.progress import encode, progress_key
+from driftline.schemas.progress import encode_progress, progress_key
 from driftline.schemas.reference import NumericProfile, PerformanceProfile, Reference
 from driftline.schemas.results import ComparisonResult
 from driftline.streams.answers import Losses
@@ -105,7 +105,7 @@ def run(rng: random.Random, model: Model, predictions: list[Event], outcomes: li
         for k, part in enumerate(parts):
             for pane, snapshot in part.flush().snapshots:
                 evaluation.take(encode_key(pane, k), snapshot)
-            evaluation.take(progress_key(k), encode(part.progress({}, False)))
+            evaluation.take(progress_key(k), encode_progress(part.progress({}, False)))
         out = evaluation.evaluate().results["m"]
         of_detectors = [row for row in out.drift_results if row.feature == "(error)"]
         told: list[Any] = [*out.performance_results, *of_detectors, *out.comparisons, *out.performance_panes]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.schemas.config import Model, Policy, Window
-from driftline.schemas.progress import encode, progress_key
+from driftline.schemas.progress import encode_progress, progress_key
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Reference
 from driftline.schemas.results import Results
 from driftline.streams.evaluation import Evaluation
@@ -65,8 +65,8 @@ def messages_of(rng: random.Random, number: int, known: Registry, n: int) -> lis
         partition.add_predictions(chunk_of("p", number, p - n, p, predictions))
         partition.add_outcomes(chunk_of("o", number, o - n, o, outcomes))
         messages += [(encode_key(key, number), snapshot) for key, snapshot in partition.flush().snapshots]
-        messages.append((progress_key(number), encode(partition.progress({}, False))))
-    messages.append((progress_key(number), encode(partition.progress({"m": True}, True))))
+        messages.append((progress_key(number), encode_progress(partition.progress({}, False))))
+    messages.append((progress_key(number), encode_progress(partition.progress({"m": True}, True))))
     return messages
 
 

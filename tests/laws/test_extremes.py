@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.schemas.config import MINUTE_MS, Model, Policy, Task, Window
-from driftline.schemas.progress import encode, progress_key
+from driftline.schemas.progress import encode_progress, progress_key
 from driftline.schemas.reference import decode_entry, encode_entry
 from driftline.schemas.results import Results, decode_results, encode_results
 from driftline.streams.evaluation import Evaluation
@@ -74,7 +74,7 @@ def test_what_is_let_in_comes_out_as_rows_that_add_up(of: tuple[dict[str, Model]
     assert dead == []
     for key, snapshot in partition.flush().snapshots:
         evaluation.take(encode_key(key, 0), snapshot)
-    evaluation.take(progress_key(0), encode(partition.progress(dict.fromkeys(models, True), True)))
+    evaluation.take(progress_key(0), encode_progress(partition.progress(dict.fromkeys(models, True), True)))
     told = evaluation.evaluate()
     for reference in told.learned:
         assert decode_entry(encode_entry(reference)) == reference

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import structs
 
 from driftline.schemas.config import Model, Policy, Window
-from driftline.schemas.progress import Progress, encode, progress_key
+from driftline.schemas.progress import Progress, encode_progress, progress_key
 from driftline.schemas.reference import Entry, NumericProfile, Reference
 from driftline.schemas.results import DriftResult, Results
 from driftline.streams.answers import LabelRows
@@ -56,7 +56,7 @@ class Story:
     def passed(self, *newest: int) -> Results:
         """The source partitions tell their newest event time; what is told then."""
         for k, at in enumerate(newest):
-            self.evaluation.take(progress_key(k), encode(Progress(k, (at + 9, at + 9), {"m": (at, at)}, [], True, {})))
+            self.evaluation.take(progress_key(k), encode_progress(Progress(k, (at + 9, at + 9), {"m": (at, at)}, [], True, {})))
         out = self.evaluation.evaluate()
         self.written = list(out.state.items())
         self.disk |= out.state
@@ -171,7 +171,7 @@ def test_a_quiet_partition_keeps_what_it_may_still_change() -> None:
     for start in range(0, 400, 20):
         story.pane(start, 5, partition=0)
     story.pane(0, 5, partition=1)
-    story.evaluation.take(progress_key(1), encode(Progress(1, (9, 9), {"m": (0, NEVER)}, ["m"], True, {})))
+    story.evaluation.take(progress_key(1), encode_progress(Progress(1, (9, 9), {"m": (0, NEVER)}, ["m"], True, {})))
     story.passed(400)
     story.pane(0, 6, n=4, partition=1)
     [row] = [row for row in story.passed(401).performance_panes if row.pane_start == 0]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from driftline.schemas.config import Model, Policy, Window
-from driftline.schemas.progress import encode, progress_key
+from driftline.schemas.progress import encode_progress, progress_key
 from driftline.schemas.reference import NumericProfile, PerformanceProfile, Reference
 from driftline.schemas.results import PerformanceResult
 from driftline.streams.evaluation import Evaluation
@@ -46,7 +46,7 @@ class Stream:
     def tell(self) -> list[PerformanceResult]:
         for key, snapshot in self.partition.flush().snapshots:
             self.evaluation.take(encode_key(key, 0), snapshot)
-        self.evaluation.take(progress_key(0), encode(self.partition.progress({}, False)))
+        self.evaluation.take(progress_key(0), encode_progress(self.partition.progress({}, False)))
         rows = self.evaluation.evaluate().results["m"].performance_results
         return [row for row in rows if (row.metric, row.basis, row.window_start) == ("accuracy", "realised", T0)]
 
