@@ -25,7 +25,7 @@ demo: .venv/.demo
 test: .venv/.dev
 	@[ -d .cache/kafka/libs ] || echo "· fetching Apache Kafka's jars into .cache/kafka (54 MB, once)"
 	@$(BIN)/python scripts/kafka_node.py fetch || true
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile
 
 check: .venv/.dev $(VIEW)
 	$(BIN)/ruff check $(CODE)
