@@ -27,6 +27,7 @@ from driftline.schemas.events import MAX_FEATURES, MAX_SEGMENTS, YEAR_2000_MS, Y
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic, misfit
 from driftline.streams.columns import UInt64, fingerprints, hash_stretches, joined, partitions_of, stirred
+from driftline.streams.ipc import inflated_bytes
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
 from driftline.streams.layout import Coded
 from driftline.streams.transport.chunk import Chunk, Headers
@@ -34,6 +35,8 @@ from driftline.streams.values import ColumnValues
 
 CONTENT_TYPE = b"application/vnd.apache.arrow.stream"
 MAX_ROWS = 100_000
+INFLATION = 64  # times what it weighs on the wire a batch may take in memory; small ones may take 64 KiB
+WIDTH = 4_096  # bytes of a row's text, on average, where many rows may show the same bytes
 LARGEST = 1e150  # see `schemas.events.Number`
 SHOWN = 20  # numbers of rows in a message
 _FIELDS = {
@@ -159,6 +162,7 @@ def _read_alike(tables: list[tuple[int, Any]], topic: Topic) -> Iterator[tuple[l
 
 
 def _opened(value: bytes) -> pa.Table:
+    _hold_size(inflated_bytes(value), INFLATION * len(value) + 2**16)
     with pa.ipc.open_stream(value) as stream:
         batches, n = [], 0
         for batch in stream:
@@ -172,6 +176,11 @@ def _opened(value: bytes) -> pa.Table:
     if len(set(names)) < len(names):
         raise _Refused("malformed", "two columns have the same name")
     return table
+
+
+def _hold_size(size: int, most: int) -> None:
+    if size > most:
+        raise _Refused("out_of_bounds", f"{size} bytes when decompressed; a batch like this may have {most}")
 
 
 def _judged(tables: list[tuple[int, Any]], topic: Topic) -> Rows:
@@ -206,6 +215,9 @@ def _judged(tables: list[tuple[int, Any]], topic: Topic) -> Rows:
 
 
 def _array(column: Any) -> Any:
+    if pa.types.is_string_view(column.type):
+        views = (np.frombuffer(chunk.buffers()[1], np.int32)[::4] for chunk in column.chunks if len(chunk))
+        _hold_size(sum(int(lengths.clip(0).sum(dtype=np.int64)) for lengths in views), WIDTH * len(column))
     column = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
@@ -239,7 +251,7 @@ def _column(rows: Rows, name: str, array: Any) -> Column:
     kind = array.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-        array = array if _is_text(kind) else array.dictionary_decode()
+        array = array if _is_text(kind) and name != "id" else _spread(array)
     is_text = _is_text(kind)
     wants_text = name in _TEXTS or name.startswith("segment.")
     wants_number = name in _NUMBERS or name.startswith("score.")
@@ -259,6 +271,15 @@ def _column(rows: Rows, name: str, array: Any) -> Column:
     if name.startswith("feature.") and _is_vector(kind):
         return array.to_pylist()
     raise _Refused("wrong_type", f"column `{name}` has the type {kind}"[:300])
+
+
+def _spread(array: Any) -> Any:
+    """A dictionary's values, row by row: a long one may stand in every row."""
+    values = array.dictionary
+    if _is_text(values.type) or _is_vector(values.type):
+        length = pc.binary_length(values) if _is_text(values.type) else pc.multiply(pc.list_value_length(values), 8)
+        _hold_size(pc.sum(length.take(array.indices).cast(pa.int64())).as_py() or 0, WIDTH * len(array))
+    return array.dictionary_decode()
 
 
 def _is_text(kind: Any) -> bool:
@@ -288,7 +309,7 @@ def _times(rows: Rows, array: Any) -> Int64:
 
 
 def _ids(rows: Rows, array: Any) -> Ids:
-    array = (array.dictionary_decode() if pa.types.is_dictionary(array.type) else array).cast(pa.large_string())
+    array = array.cast(pa.large_string())
     _, places, data = array.buffers()
     edges = np.frombuffer(places, np.int64, len(array) + 1, 8 * array.offset) if len(array) else np.zeros(1, np.int64)
     data = data if data is not None and data.size else b"\0"

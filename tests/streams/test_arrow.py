@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -40,15 +40,16 @@ REFERENCE: dict[str, Profile] = {
     "(score)": NumericProfile([0.25, 0.5], [1] * 3, 3, 0, 0.5, 1.0),
     "(prediction)": CategoricalProfile(["0", "1"], [1, 1], 0, 2, 0),
 }
+Codec = Literal["lz4", "zstd"] | None
 Record = tuple[bytes | None, bytes | None, Headers]  # key, value, headers
 
 
-def message(columns: Mapping[str, Any], model: str = "m", version: str = "1", **metadata: str) -> bytes:
+def message(columns: Mapping[str, Any], model: str = "m", version: str = "1", codec: Codec = None, **metadata: str) -> bytes:
     """A batch as it is published."""
     batch = pa.record_batch({name: column if isinstance(column, pa.Array) else pa.array(column) for name, column in columns.items()})
     batch = batch.replace_schema_metadata({"model": model, "version": version, **metadata})
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
         writer.write_batch(batch)
     return sink.getvalue().to_pybytes()
 
@@ -222,6 +223,17 @@ def test_a_bad_row_is_told_by_its_number_and_the_others_count(code: str, columns
     assert source.counters == {"consumed": 1, "accepted": 2, "dead_letters": 1}
 
 
+def repeated(value: Any) -> Any:
+    """A thousand rows of one value, which is there once."""
+    return pa.DictionaryArray.from_arrays(np.zeros(1_000, np.int32), pa.array([value]))
+
+
+LONG = "x" * 50_000
+VIEWS = np.array([(len(LONG), b"xxxx", 0, 0)] * 1_000, np.dtype("i4, S4, i4, i4"))
+SHOWN = pa.Array.from_buffers(pa.string_view(), 1_000, [None, pa.py_buffer(VIEWS.tobytes()), pa.py_buffer(LONG.encode())])
+ZEROS = predictions(9_000, id=["a"] * 9_000, **{f"feature.{i}": np.zeros(9_000) for i in range(90)})
+
+
 BAD_BATCHES: dict[str, tuple[str, Record]] = {
     "no Arrow": ("malformed", (None, b"{}", HEADERS)),
     "empty": ("malformed", (None, b"", HEADERS)),
@@ -237,6 +249,10 @@ BAD_BATCHES: dict[str, tuple[str, Record]] = {
     "too many features": ("too_many_features", batch(predictions(1, **{f"feature.{i}": [1] for i in range(2_001)}))),
     "too many rows": ("out_of_bounds", batch(predictions(100_001))),
     "a model that nobody knows": ("unknown_model", batch(predictions(1), model="nobody")),
+    "zeros that weigh nothing on the wire": ("out_of_bounds", (None, message(ZEROS, codec="zstd"), HEADERS)),
+    "one long id in every row": ("out_of_bounds", batch(predictions(1_000, id=repeated(LONG)))),
+    "one long vector in every row": ("out_of_bounds", batch(predictions(1_000, **{"feature.x": repeated([0.5] * 5_000)}))),
+    "one long text that every row shows": ("out_of_bounds", batch(predictions(1_000, **{"feature.x": SHOWN}))),
 }
 
 
@@ -249,6 +265,13 @@ def test_a_batch_that_cannot_be_used_is_one_dead_letter_and_its_neighbours_count
     assert [told for told, _ in letters] == [code]
     assert code in DEAD_LETTER_CODES
     assert source.counters == {"consumed": 3, "accepted": 3, "dead_letters": 1}
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_buffers_may_be_compressed(codec: Codec) -> None:
+    source = Source()
+    assert source.predictions((None, message(predictions(500), codec=codec), HEADERS)) == []
+    assert source.counters["accepted"] == 500
 
 
 def test_rows_of_outcomes_are_judged_alike() -> None:
