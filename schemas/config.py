@@ -35,11 +35,16 @@ METRICS: dict[Task, tuple[str, ...]] = {
     ),
     "multiclass": (
         "accuracy", "mcc", "kappa", "cost", "value", "ece", "precision_macro", "precision_weighted", "recall_macro", "recall_weighted",
-        "f1_macro", "f1_weighted", "f1_micro", "by_class", "all",
+        "f1_macro", "f1_weighted", "f1_micro", "specificity_macro", "auc_macro", "auc_weighted", "average_precision_macro",
+        "average_precision_weighted", "log_loss", "brier", "by_class", "all",
     ),
     "regression": ("mae", "rmse", "mape", "r2", "quantile_loss", "all"),
     "ranking": ("ndcg", "map", "mrr", "hit_rate", "all"),
 }  # fmt: skip
+
+#: Those of several classes that need the probability of each of them, from `scores`; the file must declare these, 64 at most.
+OF_CHANCES = ("auc_macro", "auc_weighted", "average_precision_macro", "average_precision_weighted", "log_loss", "brier")
+MOST_CHANCES = 64
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]

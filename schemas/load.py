@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
-from driftline.schemas.config import METRICS, Model
+from driftline.schemas.config import METRICS, MOST_CHANCES, OF_CHANCES, Model
 from driftline.schemas.errors import ConfigurationError
 
 Key = tuple[str | int, ...]
@@ -88,6 +88,9 @@ def _check_metrics(source: Source, model: Model, at: Key) -> None:
         for name in getattr(model, key):
             if name not in names:
                 raise source.error((*at, key), f"{name!r} is no metric of a {model.task} model", _nearest(name, names))
+            if model.task == "multiclass" and name in OF_CHANCES and not 0 < len(model.classes) <= MOST_CHANCES:
+                fix = f'name them, {MOST_CHANCES} at most: classes = ["…", "…"]'
+                raise source.error((*at, key), f"{name!r} needs the probability of every class, and `classes` does not name them", fix)
 
 
 def parse_duration(text: str) -> int:

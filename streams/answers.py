@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.schemas.config import Model
-from driftline.streams import exact
+from driftline.streams import chances, exact
+from driftline.streams.chances import Chances, ChancesWire
 from driftline.streams.stats import Batch, average_precision_at, hit, ndcg, reciprocal_rank
 
 Int64 = NDArray[np.int64]
@@ -102,6 +103,9 @@ class Losses:
 
     def add_labels(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
         """Fold label effects in. `names` are those of the class codes."""
+        if chances.kept(model):
+            (predicted, label), names, _ = chances.apart(names, rows.predicted, rows.label)
+            rows = rows._replace(predicted=predicted, label=label)
         loss = losses_of(rows.predicted, rows.label, names, model)
         if model.task == "ranking":
             known = ~np.isnan(loss)
@@ -151,6 +155,8 @@ def losses_of(answer: Float64, label: Float64, names: Sequence[str], model: Mode
     if model.task == "ranking":
         loss: Float64 = 1 - _ranked(answer, label, names, model.top)[0]
         return loss
+    if chances.kept(model):
+        (answer, label), _, _ = chances.apart(names, answer, label)
     loss = np.abs(answer - label) if model.task == "regression" else (answer != label).astype(np.float64)
     return loss
 
@@ -243,6 +249,7 @@ class Answers:
     losses: Losses = field(default_factory=Losses)
     rivals: dict[str, list[int]] = field(default_factory=dict)
     ranks: list[int] = field(default_factory=lambda: [0] * (2 * len(RANKS) + 1))
+    chances: Chances = field(default_factory=Chances)
 
     def add_predictions(self, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
         """Fold predictions in. `names` are those of the class codes."""
@@ -250,6 +257,10 @@ class Answers:
         self.failures += int(rows.failed.sum())
         if model.task in ("regression", "ranking"):
             return
+        if chances.kept(model):
+            (predicted,), names, told = chances.apart(names, rows.predicted)
+            rows = rows._replace(predicted=predicted)
+            self.chances.add_predictions(told, [names[code] for code in predicted.astype(np.int64).tolist()], model)
         codes, place, counts = _distinct(rows.predicted.astype(np.int64))
         bins = np.bincount(place[rows.bin >= 0] * SCORE_BINS + rows.bin[rows.bin >= 0], minlength=len(codes) * SCORE_BINS)
         for code, count, said in zip(codes.tolist(), counts.tolist(), bins.reshape(-1, SCORE_BINS), strict=True):
@@ -268,9 +279,13 @@ class Answers:
         if model.task == "ranking":
             self._add_ranks(rows, names, model)
             return
+        if chances.kept(model):
+            (predicted, label), names, told = chances.apart(names, rows.predicted, rows.label)
+            rows = rows._replace(predicted=predicted, label=label)
+            self.chances.add_labels(told, [names[code] for code in label.astype(np.int64).tolist()], rows.sign, model)
         pairs = np.stack([rows.predicted, rows.label]).astype(np.int64)
-        for (predicted, actual), net in _net_counts(pairs, rows.sign):
-            _add_count(self.confusion, names[predicted] + BETWEEN + names[actual], net)
+        for (said, actual), net in _net_counts(pairs, rows.sign):
+            _add_count(self.confusion, names[said] + BETWEEN + names[actual], net)
         true = _came_true(rows, names, model)
         codes, place, _ = _distinct(pairs[0])
         counts, scored = _zeros(len(codes), 2, SCORE_BINS), rows.bin >= 0
@@ -323,6 +338,7 @@ class Answers:
         self.losses.add(other.losses)
         for name, tally in other.rivals.items():
             _add_tally(self.rivals, name, tally)
+        self.chances.add(other.chances)
 
     def sum_of(self, name: str) -> float:
         """One of `SUMS` as a float."""
@@ -403,6 +419,7 @@ class AnswersWire(msgspec.Struct, array_like=True):
     losses: tuple[int, bytes, bytes, int, bytes, bytes]
     rivals: dict[str, list[int]] = {}  # from codec 3 of panes on, like the next
     ranks: list[bytes] = []
+    chances: ChancesWire = ChancesWire()  # from codec 4 on
 
 
 def to_wire(answers: Answers) -> AnswersWire:
@@ -413,7 +430,7 @@ def to_wire(answers: Answers) -> AnswersWire:
         answers.n_labelled, answers.predicted, _packed(answers.said), answers.latencies.tobytes(), answers.failures, answers.confusion,
         _packed(answers.scored), [exact.to_bytes(each) for each in answers.sums], answers.delays.tobytes(),
         (loss.n, sums[0], sums[1], loss.scored, sums[2], sums[3]), answers.rivals,
-        [exact.to_bytes(each) for each in answers.ranks],
+        [exact.to_bytes(each) for each in answers.ranks], chances.to_wire(answers.chances),
     )  # fmt: skip
 
 
@@ -426,7 +443,7 @@ def from_wire(wire: AnswersWire) -> Answers:
         wire.n_labelled, wire.predicted, {name: _unpacked(data) for name, data in wire.said.items()}, _unpacked(wire.latencies),
         wire.failures, wire.confusion, {name: _unpacked(data).reshape(2, -1) for name, data in wire.scored.items()},
         [exact.from_bytes(each) for each in wire.sums], _unpacked(wire.delays), losses, wire.rivals,
-        [exact.from_bytes(each) for each in wire.ranks] or Answers().ranks,
+        [exact.from_bytes(each) for each in wire.ranks] or Answers().ranks, chances.from_wire(wire.chances),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ Rows are judged one by one: what is wrong with some of them leaves the others. A
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 from driftline.schemas.config import Model
 from driftline.schemas.errors import Rejected
 from driftline.schemas.events import MAX_FEATURES, MAX_SEGMENTS, YEAR_2000_MS, YEAR_2100_MS, parse_time, text_of
+from driftline.streams import chances
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic, misfit
 from driftline.streams.columns import UInt64, fingerprints, hash_stretches, joined, partitions_of, stirred
@@ -387,6 +389,8 @@ def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) 
     """The usable rows of batches in a chunk; the others are told in `rows`."""
     classes = Codes()
     answers = _fitting(rows, "prediction", model, chunk, partitions, classes)
+    if chances.kept(model):
+        answers, classes = _with_chances(rows, answers, classes)
     use = np.flatnonzero(~rows.bad)
     segments, names = _segments(rows, model)
     score = _scores(rows, model)
@@ -472,6 +476,16 @@ def _scores(rows: Rows, model: Model) -> Float64:
             mine = ~np.isnan(column) & (_is_answer(rows, own) if model.task == "multiclass" else own == model.positive)
             score[mine] = np.minimum(column[mine], 1.0)
     return score
+
+
+def _with_chances(rows: Rows, answers: Float64, classes: Codes) -> tuple[Float64, Codes]:
+    """Codes that stand for a class and the probabilities of all (see `chances`)."""
+    told = {name.partition(".")[2]: column.tolist() for name, column in rows.columns.items() if name.startswith("score.")}
+    out, made = answers.copy(), Codes()
+    for i in np.flatnonzero(~np.isnan(answers)).tolist():
+        scores = {name: column[i] for name, column in told.items() if not math.isnan(column[i])}
+        out[i] = made[chances.said(classes.names[int(answers[i])], scores)]
+    return out, made
 
 
 def _is_answer(rows: Rows, name: str) -> Bool:

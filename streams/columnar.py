@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from driftline.schemas.config import Model
+from driftline.streams import chances
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
@@ -66,11 +67,12 @@ class Columnar:
                 yield name, (own[fits], answers[fits], names)
 
     def _in_time(self, model: Model, rows: Int64) -> Bool:
-        """Which records name a model that is known, and are not of the future. Rankings, whose answers are lists, are none of ours."""
+        """Which records name a model that is known, and are not of the future. Rankings, whose answers are lists, are none of ours,
+        nor are predictions of which the probability of every class counts."""
         timestamp = self._columns.chunk.timestamp[rows]
         try:
             known = self._registry.knows(model.model, int(timestamp.min())) and (model.labels or not self._outcomes)
-            known = known and model.task != "ranking"
+            known = known and model.task != "ranking" and (self._outcomes or not chances.kept(model))
         except Incomplete:
             known = False
         present: Bool = self._columns.parsed.ts[rows] <= timestamp + model.skew_ms

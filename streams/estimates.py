@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from driftline.schemas.reference import LossProfile, PerformanceProfile
 from driftline.streams.answers import BETWEEN, OLD, SCORE_BINS, Answers, Float64, Int64, group_of, negative_of
 from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane
-from driftline.streams.performance import PRICES, metrics
+from driftline.streams.performance import PRICES, mean_of_classes, metrics
 from driftline.streams.stats import (
     UNKNOWN,
     Estimate,
@@ -43,6 +44,7 @@ from driftline.streams.stats import (
     expected_confusion,
     f1_of,
     log_loss,
+    mean_cost,
     precision_of,
     recall_of,
     specificity_of,
@@ -52,6 +54,7 @@ LEAST_ROWS = 100  # labelled rows of the reference that a calibration is learned
 ALIKE = 1.01  # weights that vary by less are taken as one
 BIN_ROWS = 25  # of the reference that neighbouring bins of the score are put together for, in the weighted form
 OF_CELLS = {"accuracy": accuracy_of, "precision": precision_of, "recall": recall_of, "f1": f1_of, "specificity": specificity_of}
+_NEVER = Estimate(0.0, 0.0, 0.0)
 _NONE = np.zeros((2, SCORE_BINS), np.int64)
 
 
@@ -61,7 +64,8 @@ def performance_profile(model: Model, answers: Answers, losses: Mapping[str, Los
     scored = {group: (counts[0].tolist(), counts[1].tolist()) for group, counts in answers.scored.items()}
     label = answers.labels_batch() if model.task == "regression" and answers.n_labelled else None
     mean, variance = (label.total / label.n, label.m2 / label.n) if label else (None, None)
-    return PerformanceProfile(answers.n_labelled, known, dict(answers.confusion), scored, dict(losses), mean, variance)
+    chances = {name: (counts[0].tolist(), counts[1].tolist()) for name, counts in answers.chances.actual.items()}
+    return PerformanceProfile(answers.n_labelled, known, dict(answers.confusion), scored, dict(losses), mean, variance, chances)
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,14 @@ class Expectation:
     @cached_property
     def calibration(self) -> ScoreCalibration | None:
         """The chance by score of coming true; None without enough labelled rows of both outcomes."""
-        wrong, true = sum(self.scored.values(), _NONE)
-        if wrong.sum() + true.sum() < LEAST_ROWS or not wrong.any() or not true.any():
-            return None
-        return ScoreCalibration.fit(wrong, true)
+        return _calibration(sum(self.scored.values(), _NONE))
+
+    @cached_property
+    def by_class(self) -> dict[str, ScoreCalibration]:
+        """Of several classes: the chance of being of each, by its probability; empty without enough labelled rows of any."""
+        found = {name: _calibration(np.array(counts, np.int64)) for name, counts in self.profile.chances.items()}
+        known = {name: each for name, each in found.items() if each is not None}
+        return known if len(known) == len(found) else {}
 
     @cached_property
     def losses(self) -> dict[str, LossModel]:
@@ -96,6 +104,11 @@ class Expectation:
         """All scored predictions: those of the negative class, and of the positive."""
         positive = answers.said.get(self.model.positive, _NONE[0])
         return sum(answers.said.values(), _NONE[0]) - positive, positive
+
+
+def _calibration(counts: Int64) -> ScoreCalibration | None:
+    wrong, true = counts
+    return ScoreCalibration.fit(wrong, true) if counts.sum() >= LEAST_ROWS and wrong.any() and true.any() else None
 
 
 def estimates(expectation: Expectation, pane: Pane, layout: Layout) -> dict[str, Estimate]:
@@ -147,8 +160,12 @@ def _pooled(scored: Int64, said: Int64) -> tuple[Float64, float]:
 
 def _of_cells(expected: ExpectedConfusion, model: Model) -> dict[str, Estimate]:
     found = {name: estimated(expected, figure) for name, figure in OF_CELLS.items()}
-    bounded = {name: Estimate(e.value, max(e.lower, 0.0), min(e.upper, 1.0)) for name, e in found.items()}
-    return bounded | {name: estimated(expected, _price(model, key)) for name, key in PRICES.items() if getattr(model, key)}
+    priced = {name: estimated(expected, _price(model, key)) for name, key in PRICES.items() if getattr(model, key)}
+    return {name: _in_unit(each) for name, each in found.items()} | priced
+
+
+def _in_unit(each: Estimate) -> Estimate:
+    return Estimate(each.value, max(each.lower, 0.0), min(each.upper, 1.0))
 
 
 def _price(model: Model, key: str) -> _Figure:
@@ -188,8 +205,30 @@ def _of_classes(expectation: Expectation, calibration: ScoreCalibration, answers
         table[name, name] = right
         for actual, n in others.items():
             table[name, actual] = round((count - right) * n / sum(others.values()))
-    averages = {f"{metric}_macro": averaged(table, metric) for metric in ("precision", "recall", "f1")}
-    return found | averages
+    macro: tuple[Literal["precision", "recall", "f1", "specificity"], ...] = ("precision", "recall", "f1", "specificity")
+    found |= {f"{metric}_macro": averaged(table, metric) for metric in macro}
+    for name, key in PRICES.items():
+        if prices := getattr(expectation.model, key):
+            found[name] = mean_cost(table, {pair: prices.get("/".join(pair), 0.0) for pair in table})
+    return found | _of_chances(expectation, answers)
+
+
+def _of_chances(expectation: Expectation, answers: Answers) -> dict[str, Estimate]:
+    """Of several classes, by the probability of each: every class against the rest, and the mean over the classes."""
+    each: dict[str, list[tuple[Estimate, float]]] = {}
+    for name, calibration in expectation.by_class.items():
+        others, own = answers.chances.predicted.get(name, _NONE)
+        expected = expected_confusion(calibration, others, own)
+        wrong, true = expected_classes(calibration, others + own)
+        rows, area = float(true.sum()), auc_from_scores(wrong, true)
+        for metric in ("precision", "recall", "f1", "specificity"):
+            figure = estimated(expected, OF_CELLS[metric])
+            # What is never predicted is precise never, as in the realised figure.
+            each.setdefault(f"{metric}_macro", []).append((_NEVER if math.isnan(figure.value) else _in_unit(figure), 1.0))
+        each.setdefault("auc_macro", []).append((Estimate(area.value, area.lower, area.upper), 1.0))
+        each.setdefault("auc_weighted", []).append((Estimate(area.value, area.lower, area.upper), rows))
+    found = {name: mean_of_classes([(figure, weight) for figure, weight in parts if weight]) for name, parts in each.items()}
+    return {name: figure for name, figure in found.items() if math.isfinite(figure.value)}
 
 
 def _of_losses(expectation: Expectation, pane: Pane, layout: Layout) -> dict[str, Estimate]:

@@ -16,7 +16,7 @@ import numpy as np
 from driftline.schemas.config import Model
 from driftline.schemas.errors import Rejected
 from driftline.schemas.events import Outcome, Prediction, decode_outcome, decode_prediction, parse_time, text_of
-from driftline.streams import arrow, kernels
+from driftline.streams import arrow, chances, kernels
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Batch, Codes, DeadLetter, Outcomes, Predictions, Rows, Topic, merged, misfit
 from driftline.streams.columnar import Columnar
@@ -149,7 +149,7 @@ class Intake:
             ts=np.array([ts for _, _, ts in rows], np.int64),
             id_hash=hash_ids([event.id for event in events]),
             version=versions.of(event.version for event in events),
-            predicted=np.array([_answer(event.prediction, model, classes) for event in events]),
+            predicted=np.array([_said(event, model, classes) for event in events]),
             bin=np.array([_score_bin(_score(event, model)) for event in events], np.int64),
             segments=segments.of(_segments(event, model) for event in events),
             fingerprint=fingerprints(chunk.data, chunk.value_start[index], chunk.value_end[index]),
@@ -193,6 +193,13 @@ def _score_bin(score: float | None) -> int:
 def _answer(value: Any, model: Model, classes: Codes) -> float:
     """A prediction or label as a column holds it: a class code, or the number of a regression."""
     return float(value) if model.task == "regression" else float(classes[text_of(value)])
+
+
+def _said(event: Prediction, model: Model, classes: Codes) -> float:
+    """A prediction as a column holds it; where every class's probability counts, its code stands for these too."""
+    if not chances.kept(model):
+        return _answer(event.prediction, model, classes)
+    return float(classes[chances.said(text_of(event.prediction), event.scores)])
 
 
 def _unknown_model(name: str) -> Rejected:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
 from driftline.schemas.config import Model, Task
+from driftline.streams import chances
 from driftline.streams.answers import BETWEEN, RANKS, Answers, Int64
 from driftline.streams.stats import (
     UNKNOWN,
@@ -75,13 +76,19 @@ def metrics(model: Model, answers: Answers) -> dict[str, Estimate]:
     names = model.metrics or DEFAULT[model.task]
     known = METRICS[model.task]
     chosen = [name for name in known if name in names or "all" in names or (name in {"cost", "value"} and getattr(model, PRICES[name]))]
-    scored = bool(answers.said or answers.scored)
-    found = {name: known[name](model, answers) for name in chosen if scored or name not in SCORED}
+    found = {name: known[name](model, answers) for name in chosen if _tells(answers, name, model)}
     if model.task == "multiclass" and ("by_class" in names or "all" in names):
         confusion = confusion_of(answers)
         for each in sorted({name for pair in confusion for name in pair}):
             found |= {f"{name}:{each}": figure(confusion, each) for name, figure in BY_CLASS.items()}
     return found
+
+
+def _tells(answers: Answers, name: str, model: Model) -> bool:
+    """Whether there is any of the scores that a metric needs."""
+    if model.task == "multiclass" and name in chances.ASKED:
+        return bool(answers.chances.predicted or answers.chances.actual)
+    return name not in SCORED or bool(answers.said or answers.scored)
 
 
 def judged_metrics(model: Model) -> tuple[str, ...]:
@@ -128,6 +135,10 @@ def _auc(negative: Int64, positive: Int64) -> Estimate:
     return Estimate(area.value, area.lower, area.upper)
 
 
+def _average_precision(negative: Int64, positive: Int64) -> Estimate:
+    return average_precision(negative, positive) if positive.any() else UNKNOWN
+
+
 def _lift(negative: Int64, positive: Int64) -> Estimate:
     return resampled(lambda table: lift(table[0], table[1]), np.stack([negative, positive]))
 
@@ -161,6 +172,34 @@ def _not_negative(estimate: Estimate) -> Estimate:
     return estimate if math.isnan(estimate.value) else estimate._replace(lower=max(0.0, estimate.lower))
 
 
+def _of_chances(figure: Callable[[Int64, Int64], Estimate], *, weighted: bool = False) -> Metric:
+    """A figure of one class against the rest, averaged over the classes that are there; by their rows where `weighted`."""
+
+    def metric(_: Model, answers: Answers) -> Estimate:
+        found = [(figure(*counts), counts[1].sum() if weighted else 1) for counts in answers.chances.actual.values()]
+        return mean_of_classes([(each, weight) for each, weight in found if not math.isnan(each.value)])
+
+    return metric
+
+
+def mean_of_classes(each: Sequence[tuple[Estimate, float]]) -> Estimate:
+    """The weighted mean of estimates. Its interval is the mean of theirs: wide enough however they hang together.
+
+    >>> mean_of_classes([(Estimate(0.5, 0.25, 0.75), 1), (Estimate(1.0, 1.0, 1.0), 1)])
+    Estimate(value=0.75, lower=0.625, upper=0.875)
+    """
+    total = sum(weight for _, weight in each)
+    return Estimate(*(float(sum(e[i] * weight for e, weight in each) / total) for i in range(3))) if total else UNKNOWN
+
+
+def _of_chance_sums(name: str) -> Metric:
+    def metric(_: Model, answers: Answers) -> Estimate:
+        told = answers.chances
+        return _not_negative(mean_of_sums(told.n, told.sum_of(name), told.sum_of(f"{name}_squares")))
+
+    return metric
+
+
 PRICES: Final = {"cost": "costs", "value": "values"}
 SCORED: Final = frozenset({"auc", "average_precision", "log_loss", "brier", "ece", "lift"})
 _ANY_CLASSES: Final[dict[str, Metric]] = {
@@ -179,6 +218,13 @@ _AVERAGES: Final[dict[str, Metric]] = {
     "f1_macro": _of_confusion(lambda table: averaged(table, "f1", "macro")),
     "f1_weighted": _of_confusion(lambda table: averaged(table, "f1", "weighted")),
     "f1_micro": _of_confusion(lambda table: averaged(table, "f1", "micro")),
+    "specificity_macro": _of_confusion(lambda table: averaged(table, "specificity", "macro")),
+    "auc_macro": _of_chances(_auc),
+    "auc_weighted": _of_chances(_auc, weighted=True),
+    "average_precision_macro": _of_chances(_average_precision),
+    "average_precision_weighted": _of_chances(_average_precision, weighted=True),
+    "log_loss": _of_chance_sums("log_loss"),
+    "brier": _of_chance_sums("brier"),
 }
 METRICS: Final[Mapping[Task, Mapping[str, Metric]]] = {
     "binary": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from driftline.schemas.events import text_of
 from driftline.schemas.reference import CategoricalProfile, LossProfile, NumericProfile, PerformanceProfile, Profile, Reference
 from driftline.streams.answers import SCORE_BINS, AnswerRows, LabelRows
 from driftline.streams.calibration import blocks_for, calibration
+from driftline.streams.chances import kept, said
 from driftline.streams.estimates import LEAST_ROWS, performance_profile
 from driftline.streams.layout import PREDICTION, SCORE
 from driftline.streams.panes import Pane, empty_pane
@@ -41,6 +43,7 @@ def reference_from_frame(
     prediction: str | None = None,
     score: str | None = None,
     label: str | None = None,
+    scores: Mapping[str, str] = MappingProxyType({}),
     exclude: Collection[str] = (),
     effective_from: int = 0,
     time: str | None = None,
@@ -57,6 +60,8 @@ def reference_from_frame(
     prediction, score, label
         Columns of the model's answer, of its probability of the positive class in [0, 1], and of the truth. Prediction and score
         are profiled as the features `(prediction)` and `(score)`; with a label the profile also says how well the model did.
+    scores
+        Of several classes: by class the column of its probability; kept where the model's metrics need it.
     exclude
         Columns that are no features (ids, times, segments).
     effective_from
@@ -84,7 +89,11 @@ def reference_from_frame(
     table = frame.to_pandas() if isinstance(frame, pa.Table) else frame
     if not len(table):
         raise DriftlineError("reference_empty", "the table has no rows", "give the rows the model was trained or validated on")
-    own = [name for name in (prediction, score, label) if name is not None]
+    if prediction is not None and score is None and scores:
+        _require(table, [prediction, *scores.values()])
+        table = table.assign(**{SCORE: _of_answers(table, prediction, scores)})
+        score = SCORE
+    own = [*(name for name in (prediction, score, label) if name is not None), *scores.values()]
     if time is not None:
         _require(table, [time])
         table = table.sort_values(time, kind="stable")
@@ -100,7 +109,8 @@ def reference_from_frame(
         losses = {}
         if model.task == "regression":
             losses = _losses(profiles, {**{name: table[name] for name in types}, PREDICTION: table[prediction]}, table[label])
-        performance = _performance(table[prediction], table[score] if score else None, table[label], model, losses)
+        answers = _with_chances(table, prediction, scores) if scores and kept(model) else table[prediction]
+        performance = _performance(answers, table[score] if score else None, table[label], model, losses)
     columns = {**{name: table[name] for name in types}, PREDICTION: _tops(table[prediction], model) if prediction else None}
     columns[SCORE] = table[score] if score else None
     blocks = _blocks(profiles, columns, len(table), ordered or time is not None)
@@ -283,6 +293,22 @@ def _performance(
     pane = empty_pane(None)
     fold_answers(pane, prediction, score, label, model)
     return performance_profile(model, pane.answers, losses)
+
+
+def _with_chances(table: pd.DataFrame, prediction: str, scores: Mapping[str, str]) -> pd.Series[Any]:
+    """Each answer with the probability of every class, as the stream has it (see `chances`)."""
+    rows = zip(*(_probabilities(table[column]).tolist() for column in scores.values()), strict=True)
+    told = [{name: chance for name, chance in zip(scores, row, strict=True) if not math.isnan(chance)} for row in rows]
+    named = zip(class_names(table[prediction]), told, strict=True)
+    return pd.Series([said(name, each) if isinstance(name, str) else None for name, each in named], table.index, dtype=object)
+
+
+def _of_answers(table: pd.DataFrame, prediction: str, scores: Mapping[str, str]) -> NDArray[np.float64]:
+    """The probability of the class that is predicted; NaN where it has no column."""
+    named, out = class_names(table[prediction]), np.full(len(table), np.nan)
+    for name, column in scores.items():
+        out = np.where(named == name, _probabilities(table[column]), out)
+    return out
 
 
 def _losses(profiles: Mapping[str, Profile], columns: Mapping[str, pd.Series[Any]], label: pd.Series[Any]) -> dict[str, LossProfile]:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from driftline.schemas.config import Model
+from driftline.streams import chances
 from driftline.streams.batch import Codes, Outcomes, Predictions
 from driftline.streams.cold import OUTCOME, ColdRows, NamedRows
 from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, OutcomeRows, PredictionRows
@@ -57,8 +58,9 @@ class Shard:
         return out
 
     def forget_rankings(self) -> None:
-        """Rankings are as many as the predictions; forget those that the join has forgotten. Classes are few and stay."""
-        if self.model.task == "ranking" and len(self.classes) > 2 * len(self.join) + RANKINGS:
+        """Rankings, and classes with their probabilities, are as many as the predictions; forget those that the join has forgotten.
+        Classes alone are few and stay."""
+        if (self.model.task == "ranking" or chances.kept(self.model)) and len(self.classes) > 2 * len(self.join) + RANKINGS:
             self.classes.keep(np.unique(self.join.answers()).astype(np.int64).tolist())
 
     def pane_starts(self, ts: Int64) -> Int64:
@@ -88,7 +90,11 @@ class Shard:
         version, segments = np.full(len(rows), OUTCOME), np.zeros(len(rows), np.int64)
         version[~out] = self.versions.of(named.versions)[rows.version[~out]]
         segments[~out] = self.segments.of(named.segments)[rows.segments[~out]]
-        return replace(rows, version=version, segments=segments, value=self._answers(rows.value, [*(named.classes or ())]))
+        return replace(rows, version=version, segments=segments, value=self._answers(rows.value, self._known(named.classes or ())))
+
+    def _known(self, classes: Sequence[str]) -> list[str]:
+        """Names of classes as the model's file wants them now; it may have asked for their probabilities once."""
+        return [*classes] if chances.kept(self.model) else [chances.plain(name) for name in classes]
 
 
 def floor_for(fences: Sequence[Fence], history: Sequence[tuple[Fence, Floor]]) -> Floor:

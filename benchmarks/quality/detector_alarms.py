@@ -37,8 +37,10 @@ DRIFTLINE: Settings = {
     "Kswin": ("alpha", CHANCES, {"seed": 1}),
     "PageHinkley": ("threshold", LAMBDAS, {"mode": "up"}),
     "Rddm": ("drift_level", [2.258, 2.5, 3.0, 3.5, 4.0, 5.0], {}),
+    "Shewhart": ("rules", [(1, 2, 3, 4), (1, 2, 4), (1, 2), (1,)], {}),
     "Stepd": ("alpha_d", [0.003, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6], {}),
 }
+AT_A_TIME = {"Shewhart": 50}  # labels; the others read them one by one
 RIVER: Settings = {
     "ADWIN": ("delta", CHANCES, {}),
     "DDM": ("drift_threshold", LIMITS[1:], {}),
@@ -70,11 +72,12 @@ def driftline(name: str, parameters: dict[str, Any], values: Sequence[int], base
     if name == "EDetector":  # it is told what is not yet a change; the others learn it from the stream
         parameters = {"baseline": baseline * 1.1, **parameters}
     detector = getattr(stats, name)(**parameters)
-    state = detector.start()
-    for i, value in enumerate(values):
-        state, signal = detector.update(state, (1, float(value), 0.0))
+    state, step = detector.start(), AT_A_TIME.get(name, 1)
+    for end in range(step, len(values) + 1, step):
+        part = values[end - step : end]
+        state, signal = detector.update(state, (step, float(sum(part)), sum(part) * (1 - sum(part) / step)))  # of zeros and ones
         if signal:
-            yield i
+            yield end - 1
 
 
 def river(name: str, parameters: dict[str, Any], values: Sequence[int], baseline: float) -> Iterator[int]:
@@ -126,8 +129,9 @@ def main(library: str, streams: str, target: str, budget: float) -> None:
         knob, _, others = setting
         value = within(run, name, setting, quiet, budget)
         alarms = {s: list(run(name, {**others, knob: value}, given[s], baselines[s])) for s in given}
-        found[name] = {f"{knob}={value:g}": alarms}
-        print(f"· {library} {name} {knob}={value:g}", file=sys.stderr, flush=True)
+        told = f"{knob}={value if isinstance(value, tuple) else format(value, 'g')}"
+        found[name] = {told: alarms}
+        print(f"· {library} {name} {told}", file=sys.stderr, flush=True)
     Path(target).write_text(json.dumps(found))
 
 

@@ -102,9 +102,9 @@ def judged(library: str, detector: str, setting: str, found: dict[str, list[int]
     return Row(library, detector, setting, calibrated, false, shares, median(delays) if delays else None, recorded)
 
 
-def at_random(seed: int, names: list[str], every: float) -> dict[str, list[int]]:
+def at_random(seed: int, made: dict[str, Any], every: float) -> dict[str, list[int]]:
     rng = np.random.default_rng(seed)
-    return {name: np.flatnonzero(rng.random(LENGTH) < 1 / every).tolist() for name in names}
+    return {name: np.flatnonzero(rng.random(len(values)) < 1 / every).tolist() for name, values in made.items()}
 
 
 def table(rows: list[Row], recorded: list[str]) -> str:
@@ -156,7 +156,7 @@ def main() -> None:
     for library, detectors in found.items():
         each = [judged(library, name, *next(iter(settings.items()))) for name, settings in detectors.items()]
         rows += sorted(each, key=lambda row: (-row.power, row.delay or LENGTH))
-    dummies = {"at random": at_random(1, list(made), 10_000 / BUDGET), "always": at_random(1, list(made), 1)}
+    dummies = {"at random": at_random(1, made, 10_000 / BUDGET), "always": at_random(1, made, 1)}
     rows += [judged("dummy", name, "–", alarms) for name, alarms in dummies.items()]
     recorded = [name for name in RECORDED if f"recorded/{name}/0" in made]
     options.output.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,8 @@ count false alarms, {total} with an abrupt change at label {CHANGE}. Budget: {BU
 as found within {IN_TIME} labels. The values are the errors, one by one, of a model that was trained before the change and left alone: a
 decision tree on SEA, Agrawal and hyperplane ({concepts.NOISE:.0%} of the labels are noise), boosted trees on the recorded streams, where
 nobody knows the truth and alarms are only counted. `(over)`: no setting that was tried keeps the budget. The dummies say what a figure
-is worth: "at random" keeps the budget and looks at nothing, "always" signals at every label.
+is worth: "at random" keeps the budget and looks at nothing, "always" signals at every label. Shewhart's chart reads 50 labels at a time,
+the others one.
 
 {table(rows, recorded)}
 

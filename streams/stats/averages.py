@@ -16,7 +16,7 @@ Average = Literal["macro", "micro", "weighted"]
 Table = NDArray[np.int64]
 
 
-def averaged(confusion: Confusion, metric: Literal["precision", "recall", "f1"], average: Average = "macro") -> Estimate:
+def averaged(confusion: Confusion, metric: Literal["precision", "recall", "f1", "specificity"], average: Average = "macro") -> Estimate:
     """A metric averaged over the classes that are predicted or present.
 
     Parameters
@@ -30,7 +30,7 @@ def averaged(confusion: Confusion, metric: Literal["precision", "recall", "f1"],
     -------
     Estimate
         In [0, 1]; a class that is never predicted has precision 0, one never present has recall 0, as in scikit-learn with
-        `zero_division=0`. Interval by `resampled`.
+        `zero_division=0`. Specificity is the recall of what is not of the class. Interval by `resampled`.
 
     References
     ----------
@@ -46,8 +46,10 @@ def averaged(confusion: Confusion, metric: Literal["precision", "recall", "f1"],
         right, predicted, actual = np.diag(table), table.sum(axis=1), table.sum(axis=0)
         if average == "micro":
             return float(right.sum() / table.sum())
-        base = {"precision": predicted, "recall": actual, "f1": (predicted + actual) / 2}[metric]
-        each = np.divide(right, base, out=np.zeros(len(table)), where=base > 0)
+        others = table.sum() - actual
+        base = {"precision": predicted, "recall": actual, "f1": (predicted + actual) / 2, "specificity": others}[metric]
+        hits = right if metric != "specificity" else others - (predicted - right)  # of the rows of other classes
+        each = np.divide(hits, base, out=np.zeros(len(table)), where=base > 0)
         weights = actual if average == "weighted" else (predicted + actual) > 0
         return float((each * weights).sum() / weights.sum())
 

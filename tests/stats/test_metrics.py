@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
+from sklearn.calibration import calibration_curve
 
 from driftline.streams.stats import (
     UNKNOWN,
@@ -123,6 +124,8 @@ def test_multiclass_figures_are_those_of_scikit_learn(pairs: list[tuple[str, str
         ours = [averaged(confusion, "precision", average), averaged(confusion, "recall", average), averaged(confusion, "f1", average)]
         assert [estimate.value for estimate in ours] == pytest.approx(expected[:3])
     assert mcc(confusion).value == pytest.approx(metrics.matthews_corrcoef(actual, predicted), abs=1e-9)
+    absent = [np.mean([p != name for p, a in pairs if a != name] or [0]) for name in sorted(set(actual) | set(predicted))]
+    assert averaged(confusion, "specificity").value == pytest.approx(np.mean(absent))
     if len(set(actual) | set(predicted)) > 1:
         assert kappa(confusion).value == pytest.approx(metrics.cohen_kappa_score(actual, predicted), abs=1e-9)
 
@@ -180,6 +183,33 @@ def test_regression_figures_are_those_of_scikit_learn(rows: list[tuple[float, fl
     assert quantile_loss(prediction, label, quantile).mean() == pytest.approx(metrics.mean_pinball_loss(label, prediction, alpha=quantile))
     if (np.abs(label) > 1e-6).all():
         assert percentage_error(prediction, label).mean() == pytest.approx(metrics.mean_absolute_percentage_error(label, prediction))
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=12), st.integers(0, 1000))
+@settings(max_examples=40)
+def test_average_precision_of_a_whole_list_is_that_of_scikit_learn(relevant: list[bool], seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(relevant)).tolist()
+    scores = np.zeros(len(relevant))
+    scores[order] = np.arange(len(order), 0, -1)
+    if any(relevant):
+        wanted = metrics.label_ranking_average_precision_score([relevant], [scores])
+        assert average_precision_at(order, {item: float(is_one) for item, is_one in enumerate(relevant)}) == pytest.approx(wanted)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=20, max_size=20))
+@settings(max_examples=40)
+def test_calibration_error_and_lift_are_those_of_the_rows(bins: list[tuple[int, int]]) -> None:
+    negative, positive = (np.array(column) for column in zip(*bins, strict=True))
+    if not negative.any() or not positive.any():
+        return
+    truth = np.repeat([0, 1], [negative.sum(), positive.sum()])
+    scores = np.concatenate([np.repeat(score_positions(20), negative), np.repeat(score_positions(20), positive)])
+    shares, means = calibration_curve(truth, scores, n_bins=10)
+    rows = np.bincount((scores * 10).astype(int), minlength=10)
+    assert ece(negative, positive).value == pytest.approx(np.abs(shares - means) @ rows[rows > 0] / len(truth))
+    top = scores > 0.9  # the rows of the last two bins
+    if top.any():
+        assert lift(negative, positive, top.mean()) == pytest.approx(truth[top].mean() / truth.mean())
 
 
 def test_costs_are_weighed_by_the_user() -> None:

@@ -31,7 +31,7 @@ HEADERS: Headers = (("content-type", CONTENT_TYPE),)
 MODELS = {
     "m": Model("m", segments=("region", "region=eu")),
     "price": Model("price", task="regression"),
-    "kind": Model("kind", task="multiclass", classes=("cat", "dog", "3")),
+    "kind": Model("kind", task="multiclass", classes=("cat", "dog", "3"), metrics=("all",)),
     "mute": Model("mute", labels=False),
 }
 REFERENCE: dict[str, Profile] = {

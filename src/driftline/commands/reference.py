@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +30,7 @@ def build(
     file: Annotated[Path | None, typer.Argument(help="CSV or Parquet: the rows the model was trained on or, better, validated on.")] = None,
     prediction: Annotated[str | None, typer.Option(help="Column of the model's answers.")] = None,
     score: Annotated[str | None, typer.Option(help="Column of the probability of the positive class.")] = None,
+    scores: Annotated[list[str] | None, typer.Option(help="Of several classes: CLASS=COLUMN of its probability; once for each.")] = None,
     label: Annotated[str | None, typer.Option(help="Column of the truth; gives the performance to compare with.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A column that is no feature; may be repeated.")] = None,
     time: Annotated[str | None, typer.Option(help="A column that puts the rows in order of time; without it, as they come.")] = None,
@@ -57,8 +59,8 @@ def build(
         from driftline.streams.profile import reference_from_frame
 
         made = reference_from_frame(
-            read_table(file), configured, version, prediction=prediction, score=score, label=label, exclude=exclude or (),
-            effective_from=since, time=time,
+            read_table(file), configured, version, prediction=prediction, score=score, label=label, scores=_columns(scores or ()),
+            exclude=exclude or (), effective_from=since, time=time,
         )  # fmt: skip
     text = msgspec.json.format(encode_entry(made), indent=2)
     if dry_run:
@@ -130,6 +132,15 @@ def _model(settings: Settings, name: str, task: Task) -> Model:
 
     configured = load_models(settings.models_directory()) if settings.models else {}
     return configured.get(name) or Model(name, task=task)
+
+
+def _columns(scores: Sequence[str]) -> dict[str, str]:
+    """The columns of the classes' probabilities, by class."""
+    for text in scores:
+        if not all(text.partition("=")):
+            fix = "write --scores CLASS=COLUMN, once for each class"
+            raise DriftlineError("reference_input", f"--scores {text!r} does not name a class and a column", fix)
+    return {name: column for name, _, column in (text.partition("=") for text in scores)}
 
 
 def _from_store(settings: Settings, model: Model, version: str, begin: int, end: int, effective_from: int) -> Reference:
