@@ -81,7 +81,8 @@ class Calibration(msgspec.Struct, frozen=True):
 class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
     """One entry on the `models` topic: the profile of (model, version), in force for panes that start at `effective_from` or later.
 
-    `features` holds the model's features and, where present, the columns `(prediction)`, `(score)`.
+    `features` holds the model's features and, where present, the columns `(prediction)`, `(score)`; `labels` those of the truth, as the
+    feature `(label)` of the calibration.
     """
 
     model: str
@@ -92,6 +93,7 @@ class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
     origin: Literal["training", "learned", "stored"] = "training"
     effective_from: int = 0  # milliseconds since the epoch, event time
     calibration: Calibration = Calibration()
+    labels: Profile | None = None  # of its labelled rows; None where there were none
 
     @property
     def hash(self) -> str:
@@ -99,6 +101,8 @@ class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
         content: tuple[object, ...] = (self.model, self.version, self.features, self.rows, self.performance, self.origin)
         if self.calibration.blocks:  # one without has the hash it always had
             content = (*content, self.calibration)
+        if self.labels is not None:
+            content = (*content, self.labels)
         return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:12]
 
 

@@ -21,7 +21,7 @@ class DriftResult(msgspec.Struct, frozen=True, array_like=True):
     segment: str  # "" is the whole; else "name=value"
     window_start: int
     window_end: int
-    feature: str  # "(prediction)", "(score)" and "(error)" are the model's own columns
+    feature: str  # "(prediction)", "(score)", "(label)" and "(error)" are the model's own columns
     test: str
     value: float | None
     p_value: float | None

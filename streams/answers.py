@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -20,15 +20,18 @@ from numpy.typing import NDArray
 from driftline.schemas.config import Model
 from driftline.streams import chances, exact
 from driftline.streams.chances import Chances, ChancesWire
+from driftline.streams.sketch import bucket_of
 from driftline.streams.stats import Batch, average_precision_at, hit, ndcg, reciprocal_rank
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
+K = TypeVar("K", str, int)
 
 SCORE_BINS = 256
 DELAY_BINS = 32
 LATENCY_BINS = 256
 GROUPS = 64  # declared classes whose scores are kept apart in a multiclass task
+LARGEST_LABEL = 2.0**64  # of a regression, whose labels are told apart: larger ones count as it, those below its inverse as 0
 LARGEST_SHARE = 1e150  # of an error in its label; beyond it the label counts as 0, for which there is no share
 BETWEEN = "\x1f"  # parts predicted from actual class in a confusion key
 OLD = BETWEEN  # the group of scores that were counted before scores were kept by predicted class
@@ -250,6 +253,7 @@ class Answers:
     rivals: dict[str, list[int]] = field(default_factory=dict)
     ranks: list[int] = field(default_factory=lambda: [0] * (2 * len(RANKS) + 1))
     chances: Chances = field(default_factory=Chances)
+    labels: dict[int, int] = field(default_factory=dict)  # of a regression: labelled rows by the bucket of the label (`sketch.bucket_of`)
 
     def add_predictions(self, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
         """Fold predictions in. `names` are those of the class codes."""
@@ -311,6 +315,11 @@ class Answers:
         parts = [error, np.abs(error), squares, np.where(error > 0, squares, 0.0), label, np.square(label), share, np.square(share)]
         told = exact.exact_sums(parts, rows.sign)
         self.sums = [a + b for a, b in zip(self.sums, [*told, int(rows.sign[known].sum())], strict=True)]
+        buckets, place = np.unique(label_buckets(label), return_inverse=True)
+        net = np.zeros(len(buckets), np.int64)
+        np.add.at(net, place, rows.sign)
+        for bucket, count in zip(buckets[net != 0].tolist(), net[net != 0].tolist(), strict=True):
+            _add_count(self.labels, bucket, count)
 
     def _add_ranks(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
         figures = _ranked(rows.predicted, rows.label, names, model.top)
@@ -339,6 +348,8 @@ class Answers:
         for name, tally in other.rivals.items():
             _add_tally(self.rivals, name, tally)
         self.chances.add(other.chances)
+        for bucket, count in other.labels.items():
+            _add_count(self.labels, bucket, count)
 
     def sum_of(self, name: str) -> float:
         """One of `SUMS` as a float."""
@@ -359,6 +370,16 @@ class Answers:
         return sum(self.scored.values(), _zeros(2, SCORE_BINS))
 
 
+def label_buckets(labels: Float64) -> Int64:
+    """The buckets that labels of a regression are counted in, 1 % wide.
+
+    >>> label_buckets(np.array([0.0, 1e-300, 2.0, 1e300])).tolist() == label_buckets(np.array([-1e-200, 0.0, 2.0, 1e20])).tolist()
+    True
+    """
+    within = np.clip(labels, -LARGEST_LABEL, LARGEST_LABEL)
+    return bucket_of(np.where(np.abs(within) < 1 / LARGEST_LABEL, 0.0, within))
+
+
 def copy_of(answers: Answers) -> Answers:
     """Answers that may be changed without changing the others."""
     out = Answers()
@@ -366,7 +387,7 @@ def copy_of(answers: Answers) -> Answers:
     return out
 
 
-def _add_count(into: dict[str, int], name: str, count: int) -> None:
+def _add_count(into: dict[K, int], name: K, count: int) -> None:
     into[name] = into.get(name, 0) + count
     if not into[name]:
         del into[name]
@@ -420,6 +441,7 @@ class AnswersWire(msgspec.Struct, array_like=True):
     rivals: dict[str, list[int]] = {}  # from codec 3 of panes on, like the next
     ranks: list[bytes] = []
     chances: ChancesWire = ChancesWire()  # from codec 4 on
+    labels: dict[int, int] = {}  # from codec 5 on
 
 
 def to_wire(answers: Answers) -> AnswersWire:
@@ -430,7 +452,7 @@ def to_wire(answers: Answers) -> AnswersWire:
         answers.n_labelled, answers.predicted, _packed(answers.said), answers.latencies.tobytes(), answers.failures, answers.confusion,
         _packed(answers.scored), [exact.to_bytes(each) for each in answers.sums], answers.delays.tobytes(),
         (loss.n, sums[0], sums[1], loss.scored, sums[2], sums[3]), answers.rivals,
-        [exact.to_bytes(each) for each in answers.ranks], chances.to_wire(answers.chances),
+        [exact.to_bytes(each) for each in answers.ranks], chances.to_wire(answers.chances), answers.labels,
     )  # fmt: skip
 
 
@@ -443,7 +465,7 @@ def from_wire(wire: AnswersWire) -> Answers:
         wire.n_labelled, wire.predicted, {name: _unpacked(data) for name, data in wire.said.items()}, _unpacked(wire.latencies),
         wire.failures, wire.confusion, {name: _unpacked(data).reshape(2, -1) for name, data in wire.scored.items()},
         [exact.from_bytes(each) for each in wire.sums], _unpacked(wire.delays), losses, wire.rivals,
-        [exact.from_bytes(each) for each in wire.ranks] or Answers().ranks, chances.from_wire(wire.chances),
+        [exact.from_bytes(each) for each in wire.ranks] or Answers().ranks, chances.from_wire(wire.chances), wire.labels,
     )  # fmt: skip
 
 

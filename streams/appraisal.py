@@ -72,6 +72,12 @@ def performance(window: Judged, *, drifted: bool = False, fault: bool = False) -
     return rows
 
 
+def why_labels_wait(window: Judged, answers: Answers) -> str:
+    """Why more labels are needed before anything that needs them is judged, or ""."""
+    coverage = min(answers.n_labelled / window.pane.n, 1.0) if window.pane.n else 0.0
+    return _waits(_Told(window, answers.n_labelled, 0, coverage))
+
+
 def _change(told: _Told, answers: Answers, drifted: bool, fault: bool) -> Change:
     """The kind of change; unknown while labels are waited for, but for a fault of the data."""
     window = told.window

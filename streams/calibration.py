@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, Profile, Reference
+from driftline.streams.layout import LABEL
 from driftline.streams.stats import PooledNull, SmoothTest, category_basis, score_basis, shared_between_blocks
 from driftline.streams.stats.smooth_test import block_scores
 
@@ -112,7 +113,7 @@ class Yardstick:
 
     def __init__(self, reference: Reference) -> None:
         self._known = reference.calibration
-        self._profiles = reference.features
+        self._profiles = {**reference.features, **({LABEL: reference.labels} if reference.labels else {})}
         self._tests: dict[str, SmoothTest] = {}
 
     def test(self, feature: str) -> SmoothTest:

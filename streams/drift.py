@@ -21,12 +21,13 @@ from driftline.schemas.reference import CategoricalProfile, NumericProfile, Prof
 from driftline.schemas.results import DriftResult, Verdict
 from driftline.streams.calibration import Yardstick, counts_of
 from driftline.streams.judge import Judged
-from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, Layout
+from driftline.streams.layout import LABEL, PREDICTION, SCORE, Float64, Int64, Layout
 from driftline.streams.stats import TESTS, SmoothTest, benjamini_hochberg, bin_positions, chi_square, null_draws, psi
 
 TRAINING = "training"
 #: How the budget of false alarms is shared out: what windows show at once, in the whole and in segments; and what lasts over windows.
 AT_ONCE, LASTING = 0.8, 0.2
+LABELS = 0.1  # of what windows show at once, where a model has labels: theirs
 NULL_DRAWS = 199
 _WEEK_MS = 7 * DAY_MS
 _QUIET = 1e-9  # a direction is told only where something moved
@@ -48,8 +49,8 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class _Feature:
-    """One feature's histograms and how far apart they are."""
+class Measured:
+    """One feature's histograms and how far apart they are; `bounds`: the smallest and largest value of the window."""
 
     name: str
     profile: Profile
@@ -59,6 +60,7 @@ class _Feature:
     p_value: float
     effect: float
     null: float  # of the effect
+    bounds: tuple[float, float] = (math.nan, math.nan)
 
     @property
     def n(self) -> int:
@@ -70,13 +72,19 @@ class _Feature:
 
 
 def level(model: Model, segment: str) -> float:
-    """The chance of a false alarm that one window may take, so that all of a week stay within the budget.
+    """The chance of a false alarm that the features of one window may take, so that all of a week stay within the budget.
 
-    >>> round(level(Model("m"), "") * 7 * 24, 3)  # hourly windows and no segments
+    >>> round(level(Model("m", labels=False), "") * 7 * 24, 3)  # hourly windows and no segments
     0.08
     """
+    share = 1 - LABELS * model.labels
+    return share_of_window(model, segment, AT_ONCE * share / max(len(model.baselines), 1))
+
+
+def share_of_window(model: Model, segment: str, share: float) -> float:
+    """What one window may take of this share of the budget: the chance of a false alarm."""
     windows = sum(_WEEK_MS / window.every_ms for window in model.windows)
-    budget = model.policy.false_alarms * AT_ONCE / windows / max(len(model.baselines), 1)
+    budget = model.policy.false_alarms * share / windows
     if model.segments:
         budget /= 2 * (len(model.segments) * model.segment_values if segment else 1)
     return min(budget, 0.5)
@@ -91,8 +99,8 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
     if layout is None:
         return _learning(window)
     known = yardstick(layout)
-    features = [_measured(window, layout, known, f, against) for f in range(len(layout.names))]
-    reasons = [against.missing or against.missing_of.get(feature.name) or _reason(feature, window) for feature in features]
+    features = [_of_feature(window, layout, known, f, against) for f in range(len(layout.names))]
+    reasons = [against.missing or against.missing_of.get(feature.name) or why_unjudged(feature, window) for feature in features]
     wrong = {**_blamed(faults or {}), **(faults or {})}
     p_values = np.array([feature.p_value for feature in features])
     usable = np.array([not reason and feature.name not in wrong for feature, reason in zip(features, reasons, strict=True)], bool)
@@ -102,10 +110,10 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
     smallest = allowed / max(int(usable.sum()), 1)  # what a feature that drifts alone must reach
     rows: list[DriftResult] = []
     common = {**window.common, "coverage": window.coverage}
-    reasons = [reason or few for reason, few in zip(reasons, _too_few(features, window, known, smallest), strict=True)]
+    reasons = [reason or few for reason, few in zip(reasons, too_few(features, window, known, smallest), strict=True)]
     for feature, reason, significance, found in zip(features, reasons, worth.tolist(), believed.tolist(), strict=True):
-        verdict, why = _verdict(feature, reason, found, window, wrong.get(feature.name, ""))
-        rows += _rows(window, feature, against.name, significance, verdict, why, common)
+        verdict, why = verdict_of(feature, reason, found, window, wrong.get(feature.name, ""))
+        rows += rows_of(window, feature, against.name, significance, verdict, why, common)
     return rows
 
 
@@ -126,17 +134,27 @@ def yardstick(layout: Layout) -> Yardstick:
     return Yardstick(layout.reference)
 
 
-def _measured(window: Judged, layout: Layout, known: Yardstick, f: int, against: Baseline) -> _Feature:
-    name, profile = layout.names[f], layout.profiles[f]
+def _of_feature(window: Judged, layout: Layout, known: Yardstick, f: int, against: Baseline) -> Measured:
     counts = layout.stretch(window.pane.counts, f)[0].astype(np.float64)
     other = None if against.counts is None else layout.stretch(against.counts, f)[0].astype(np.float64)
-    reference, test = counts_of(profile) if other is None else other, known.test(name)
+    low, high = window.pane.extremes[f].tolist()
+    return measured(layout.names[f], layout.profiles[f], known.test(layout.names[f]), counts, other, (low, high))
+
+
+def measured(
+    name: str,
+    profile: Profile,
+    test: SmoothTest,
+    counts: Float64,
+    other: Float64 | None = None,
+    bounds: tuple[float, float] = (math.nan,) * 2,
+) -> Measured:
+    """The counts of a window against those of a profile, or against others in its bins."""
+    reference = counts_of(profile) if other is None else other
     if not counts.sum() or not reference.sum():
-        return _Feature(name, profile, reference, counts, test, math.nan, math.nan, math.nan)
-    p_value = test.p_value(counts, other)
-    return _Feature(
-        name, profile, reference, counts, test, p_value, psi(reference, counts), _null_of_psi(reference, counts, test.dispersion)
-    )
+        return Measured(name, profile, reference, counts, test, math.nan, math.nan, math.nan, bounds)
+    null = _null_of_psi(reference, counts, test.dispersion)
+    return Measured(name, profile, reference, counts, test, test.p_value(counts, other), psi(reference, counts), null, bounds)
 
 
 def _null_of_psi(reference: Float64, counts: Float64, dispersion: float) -> float:
@@ -161,7 +179,7 @@ def _blamed(faults: Mapping[str, str]) -> dict[str, str]:
     return dict.fromkeys((PREDICTION, SCORE), f"the inputs are faulty: {name}, {why}")
 
 
-def _reason(feature: _Feature, window: Judged) -> str:
+def why_unjudged(feature: Measured, window: Judged) -> str:
     """Why there can be no verdict, or ""."""
     least = window.model.policy.min_samples
     if not feature.n_reference:
@@ -175,7 +193,7 @@ def _reason(feature: _Feature, window: Judged) -> str:
     return "" if math.isfinite(feature.effect) else "the distance is not defined: the histograms are empty"
 
 
-def _too_few(features: Sequence[_Feature], window: Judged, known: Yardstick, smallest: float) -> list[str]:
+def too_few(features: Sequence[Measured], window: Judged, known: Yardstick, smallest: float) -> list[str]:
     """Where the rows could not show a drift of the size that matters; then it is not known either that there is none."""
     sizes = [(f.n * f.n_reference / max(f.n + f.n_reference, 1) / f.test.dispersion, len(f.test.basis)) for f in features]
     tails = [f.test.tail(scores + worth * window.model.policy.psi) for f, (worth, scores) in zip(features, sizes, strict=True)]
@@ -187,7 +205,8 @@ def _too_few(features: Sequence[_Feature], window: Judged, known: Yardstick, sma
     return found
 
 
-def _verdict(feature: _Feature, reason: str, found: bool, window: Judged, fault: str) -> tuple[Verdict, str]:
+def verdict_of(feature: Measured, reason: str, found: bool, window: Judged, fault: str = "") -> tuple[Verdict, str]:
+    """The verdict on a feature, and why there is none or a fault."""
     if fault and feature.n and feature.n_reference:
         return "fault", fault
     if found and feature.effect > max(window.model.policy.psi, feature.null):
@@ -197,9 +216,10 @@ def _verdict(feature: _Feature, reason: str, found: bool, window: Judged, fault:
     return ("insufficient", reason) if reason else ("ok", "")
 
 
-def _rows(
-    window: Judged, feature: _Feature, baseline: str, significance: float, verdict: Verdict, reason: str, common: Mapping[str, Any]
+def rows_of(
+    window: Judged, feature: Measured, baseline: str, significance: float, verdict: Verdict, reason: str, common: Mapping[str, Any]
 ) -> list[DriftResult]:
+    """A row a test."""
     policy, direction = window.model.policy, _direction(feature)
     rows = []
     for name, value, p_value, null in _figures(window, feature):
@@ -215,13 +235,14 @@ def _rows(
     return rows
 
 
-def _figures(window: Judged, feature: _Feature) -> list[tuple[str, float, float, float]]:
+def _figures(window: Judged, feature: Measured) -> list[tuple[str, float, float, float]]:
     """Name, value, p-value of independent rows, and null quantile of every test that the model wants and the feature allows."""
     reference, counts = feature.reference, feature.counts
-    if not counts.sum() or not reference.sum():
-        return [("psi", math.nan, math.nan, math.nan)]
     numeric = isinstance(feature.profile, NumericProfile)
     wanted = [name for name in dict.fromkeys(("psi", *window.model.tests)) if numeric or TESTS[name].needs == "bins"]
+    if not counts.sum() or not reference.sum():
+        # Labels may be taken back, down to none, so each of their rows is told then too.
+        return [(name, math.nan, math.nan, math.nan) for name in (wanted if feature.name == LABEL else ("psi",))]
     figures: list[tuple[str, float, float, float]] = []
     chi = chi_square(reference, counts)
     for name in wanted:
@@ -229,7 +250,7 @@ def _figures(window: Judged, feature: _Feature) -> list[tuple[str, float, float,
         if name == "psi":
             figures.append((name, feature.effect, chi.p_value, feature.null))
             continue
-        at = _positions(feature, window) if test.needs == "positions" else np.arange(counts.size, dtype=np.float64)
+        at = _positions(feature) if test.needs == "positions" else np.arange(counts.size, dtype=np.float64)
         value, p_value = (chi.statistic, chi.p_value) if name == "chi_square" else test.measure(reference, counts, at)
         alike = feature.test.dispersion
         shape = reference if alike == 1 else np.maximum(np.rint(reference / alike), 1.0 * (reference > 0))
@@ -237,17 +258,15 @@ def _figures(window: Judged, feature: _Feature) -> list[tuple[str, float, float,
     return figures
 
 
-def _positions(feature: _Feature, window: Judged) -> Float64:
+def _positions(feature: Measured) -> Float64:
     """The value each bin stands for; the outer bins reach to what was seen on either side."""
-    profile, layout = feature.profile, window.layout
+    profile = feature.profile
     assert isinstance(profile, NumericProfile)
-    assert layout is not None
-    low, high = window.pane.extremes[layout.names.index(feature.name)].tolist()
-    seen = [bound for bound in (profile.minimum, profile.maximum, low, high) if bound is not None and math.isfinite(bound)]
+    seen = [bound for bound in (profile.minimum, profile.maximum, *feature.bounds) if bound is not None and math.isfinite(bound)]
     return bin_positions(profile.edges, min(seen, default=profile.edges[0]), max(seen, default=profile.edges[-1]))
 
 
-def _direction(feature: _Feature) -> str:
+def _direction(feature: Measured) -> str:
     """Which way a feature moved: up, down, wider, narrower; of categories, which one moved most."""
     if not feature.n or not feature.n_reference:
         return ""

@@ -32,6 +32,7 @@ from driftline.streams.detection import Detection, watches
 from driftline.streams.drift import TRAINING, Baseline, drift
 from driftline.streams.join import NEVER
 from driftline.streams.judge import Judged, WindowKey, feature_rows, performance_row
+from driftline.streams.labels import label_drift
 from driftline.streams.lasting import Lasting
 from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
@@ -309,6 +310,7 @@ class Evaluation:
                 began = onset_of_loss(self._around(judged))
                 told = [msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in told]
             results[model.model].performance_results.extend(told)
+            results[model.model].drift_results.extend(label_drift(judged))
             if is_final:
                 self._told_windows.pop(judged.key, None)
                 self._features.pop(judged.key, None)

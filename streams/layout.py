@@ -25,7 +25,7 @@ Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-PREDICTION, SCORE = "(prediction)", "(score)"
+PREDICTION, SCORE, LABEL = "(prediction)", "(score)", "(label)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ import numpy as np
 
 from driftline.schemas.config import Model
 from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
+from driftline.streams.answers import BETWEEN, Answers
 from driftline.streams.calibration import LEAST_BLOCKS, blocks_for, calibration
 from driftline.streams.estimates import performance_profile
-from driftline.streams.layout import PREDICTION, SCORE, Layout
+from driftline.streams.labels import label_counts
+from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane, empty_pane, rebin
-from driftline.streams.sketch import Sketch, bucket_start
+from driftline.streams.sketch import TEXTS, Sketch, bucket_start
 from driftline.streams.stats import bin_buckets, weighted_edges
 
 
@@ -29,8 +31,10 @@ def learn(model: Model, version: str, pane: Pane, effective_from: int, parts: Se
     kinds = {**model.features, PREDICTION: answer, SCORE: "numeric"}
     features = {name: _profile(sketch, kinds.get(name)) for name, sketch in sorted(pane.sketches.items())}
     labelled = pane.answers.n_labelled
-    performance = performance_profile(model, pane.answers) if labelled >= model.policy.min_samples else PerformanceProfile(labelled)
-    made = Reference(model.model, version, features, pane.n, performance, "learned", effective_from)
+    performance, labels = PerformanceProfile(labelled), None
+    if labelled >= model.policy.min_samples:
+        performance, labels = performance_profile(model, pane.answers), label_profile(model, pane.answers)
+    made = Reference(model.model, version, features, pane.n, performance, "learned", effective_from, labels=labels)
     return msgspec.structs.replace(made, calibration=_calibration(made, parts, pane.n // model.learn_windows)) if parts else made
 
 
@@ -44,7 +48,10 @@ def _calibration(made: Reference, parts: Sequence[Pane], window_rows: int) -> Ca
             total.add(rebin(part, layout))
         panes.append(total)
     blocks = {name: np.array([layout.stretch(pane.counts, f)[0] for pane in panes]) for f, name in enumerate(layout.names)}
-    return calibration(made.features, blocks, made.rows, window_rows)
+    if made.labels is None:
+        return calibration(made.features, blocks, made.rows, window_rows)
+    blocks[LABEL] = np.array([label_counts(made.labels, pane.answers) for pane in panes])
+    return calibration({**made.features, LABEL: made.labels}, blocks, made.rows, window_rows)
 
 
 def _blocks(parts: Sequence[Pane]) -> list[list[Pane]]:
@@ -62,6 +69,27 @@ def _blocks(parts: Sequence[Pane]) -> list[list[Pane]]:
         groups[-1].append(part)
         room -= part.n
     return groups
+
+
+def label_profile(model: Model, answers: Answers) -> Profile | None:
+    """The labels that answers have, as a feature; None without any, and of rankings.
+
+    Edges of a regression's lie on bucket boundaries, so every pane's labels are counted by it exactly.
+    """
+    if not answers.n_labelled or model.task == "ranking":
+        return None
+    if model.task != "regression":
+        named: dict[str, int] = {}
+        for key, count in answers.confusion.items():
+            name = key.split(BETWEEN)[1]
+            named[name] = named.get(name, 0) + count
+        kept = dict(sorted(named.items(), key=lambda item: (-item[1], item[0]))[:TEXTS])
+        return _categorical(Sketch(texts=kept, text_rows=answers.n_labelled))
+    buckets, whole = sorted(answers.labels), answers.labels_batch()
+    ends = bucket_start(np.array([buckets[0], buckets[-1] + 1], np.int64)).tolist() if buckets else [None, None]
+    counts = [answers.labels[bucket] for bucket in buckets]
+    made = _numeric(Sketch(buckets, counts, minimum=ends[0], maximum=ends[1]))
+    return msgspec.structs.replace(made, mean=whole.total / whole.n, m2=min(whole.m2, sys.float_info.max))
 
 
 def _profile(sketch: Sketch, kind: str | None) -> Profile:

@@ -28,7 +28,7 @@ COUNTED = 2_000  # settled windows whose rows are remembered
 FOREVER = 2**62
 FINDINGS_KEPT = 16  # strongest findings kept of one table, segment and window, and listed in one event
 
-Kind = Literal["data", "lasting", "error", "performance", "quality", "service"]
+Kind = Literal["data", "lasting", "error", "performance", "quality", "service", "label"]
 Row = DriftResult | PerformanceResult | QualityResult
 Version = tuple[str, str]
 
@@ -178,7 +178,8 @@ def _is_bad(row: Row) -> bool:
 
 def _kind(row: Row) -> Kind:
     if isinstance(row, DriftResult):
-        return "error" if row.feature == "(error)" else "lasting" if row.test == "lasting" else "data"
+        own: dict[str, Kind] = {"(error)": "error", "(label)": "label"}
+        return own.get(row.feature) or ("lasting" if row.test == "lasting" else "data")
     if isinstance(row, PerformanceResult):
         return "performance"
     return "service" if row.feature == "(service)" else "quality"
@@ -187,7 +188,8 @@ def _kind(row: Row) -> Kind:
 def _finding(row: Row) -> Finding:
     where = (row.segment, row.window_start, row.window_end)
     if isinstance(row, DriftResult):
-        cause: Cause = "concept drift" if row.feature == "(error)" else "data drift"
+        speaks: Mapping[Kind, Cause] = {"error": "concept drift", "label": "prior shift"}
+        cause: Cause = speaks.get(_kind(row), "data drift")
         worth = row.p_value if row.significance is None else row.significance
         figures = (row.value, row.threshold, worth, row.effect, row.null_quantile)
         return Finding(row.feature, row.test, *where, *figures, row.n, row.verdict, cause, row.reason, row.began)
@@ -364,10 +366,11 @@ def judge(step: Step, drifted_before: bool, *, fault: bool = False) -> dict[Caus
     Worse performance speaks for the kind of change its window shows: concept drift, prior shift, or, where drift of the data or a fault
     of them explains it, "performance". Where the kind is not known, data drift in the same or the previous judged window decides. While it
     lasts, the window is clean of none of these. A detector's signal is concept drift, but while the data are faulty, in this window or in
-    an incident that is open (`fault`): then they explain it. That it gives none is no all-clear while the window's labels are on their way.
+    an incident that is open (`fault`): then they explain it. Labels that drift are a prior shift where nothing of all this explains them.
+    That a detector gives no signal is no all-clear while the window's labels are on their way.
     """
     data, errors, worse = step.findings("data") + step.findings("lasting"), step.findings("error"), step.findings("performance")
-    faults = step.findings("quality")
+    faults, labels = step.findings("quality"), step.findings("label")
     explained = bool(data) or drifted_before
     told: dict[Cause, list[Finding]] = {"concept drift": [], "prior shift": [], "performance": []}
     alarmed: Cause = "performance" if fault or faults else "concept drift"
@@ -376,11 +379,13 @@ def judge(step: Step, drifted_before: bool, *, fault: bool = False) -> dict[Caus
         unknown: Cause = "performance" if explained else "concept drift"
         cause: Cause = unknown if finding.cause == "performance" else "performance" if finding.cause == "data drift" else finding.cause
         told[cause].append(replace(finding, cause=cause))
+    if not (explained or errors or worse or fault or faults):
+        told["prior shift"] += labels
     return {
         "data fault": (faults, step.judged("quality")),
         "service health": (step.findings("service"), step.judged("service")),
         "data drift": (data, step.judged("data")),
-        "prior shift": (told["prior shift"], step.judged("performance") and not worse),
+        "prior shift": (told["prior shift"], step.judged("performance", "label") and not worse and not labels),
         "concept drift": (told["concept drift"], step.judged("error", "performance") and not worse and not step.waits),
         "performance": (told["performance"], step.judged("performance") and not worse),
     }

@@ -26,7 +26,8 @@ from driftline.streams.answers import SCORE_BINS, AnswerRows, LabelRows
 from driftline.streams.calibration import blocks_for, calibration
 from driftline.streams.chances import kept, said
 from driftline.streams.estimates import LEAST_ROWS, performance_profile
-from driftline.streams.layout import PREDICTION, SCORE
+from driftline.streams.layout import LABEL, PREDICTION, SCORE
+from driftline.streams.learning import label_profile
 from driftline.streams.panes import Pane, empty_pane
 from driftline.streams.stats import LossModel, bin_counts, edges_by, numeric_edges
 
@@ -59,7 +60,8 @@ def reference_from_frame(
         Names the features and their types; where it names none, every other column is a feature, numeric where its type is.
     prediction, score, label
         Columns of the model's answer, of its probability of the positive class in [0, 1], and of the truth. Prediction and score
-        are profiled as the features `(prediction)` and `(score)`; with a label the profile also says how well the model did.
+        are profiled as the features `(prediction)` and `(score)`; with a label the profile also says how well the model did, and what
+        the labels are.
     scores
         Of several classes: by class the column of its probability; kept where the model's metrics need it.
     exclude
@@ -104,18 +106,22 @@ def reference_from_frame(
         profiles[PREDICTION] = _profile(_tops(table[prediction], model), "numeric" if model.task == "regression" else "categorical")
     if score is not None:
         profiles[SCORE] = _numeric(_probabilities(table[score]), SCORE_EDGES)
-    performance = PerformanceProfile()
+    performance, labels = PerformanceProfile(), None
     if prediction is not None and label is not None:
         losses = {}
         if model.task == "regression":
             losses = _losses(profiles, {**{name: table[name] for name in types}, PREDICTION: table[prediction]}, table[label])
         answers = _with_chances(table, prediction, scores) if scores and kept(model) else table[prediction]
-        performance = _performance(answers, table[score] if score else None, table[label], model, losses)
+        counted = empty_pane(None)  # so that a window of the same rows has the same figures
+        fold_answers(counted, answers, table[score] if score else None, table[label], model)
+        performance, labels = performance_profile(model, counted.answers, losses), label_profile(model, counted.answers)
     columns = {**{name: table[name] for name in types}, PREDICTION: _tops(table[prediction], model) if prediction else None}
     columns[SCORE] = table[score] if score else None
-    blocks = _blocks(profiles, columns, len(table), ordered or time is not None)
-    calibrated = calibration(profiles, blocks, len(table), _window_rows(table[time], model) if time else None)
-    return Reference(model.model, version, profiles, len(table), performance, "training", effective_from, calibrated)
+    known = profiles if labels is None else {**profiles, LABEL: labels}
+    columns[LABEL] = None if labels is None else table[label]
+    blocks = _blocks(known, columns, len(table), ordered or time is not None)
+    calibrated = calibration(known, blocks, len(table), _window_rows(table[time], model) if time else None)
+    return Reference(model.model, version, profiles, len(table), performance, "training", effective_from, calibrated, labels)
 
 
 def _blocks(
@@ -284,15 +290,6 @@ def _categorical(column: pd.Series[Any]) -> CategoricalProfile:
     return CategoricalProfile(
         [name for name, _ in named], [count for _, count in named], sum(count for _, count in rest), n, len(column) - n
     )
-
-
-def _performance(
-    prediction: pd.Series[Any], score: pd.Series[Any] | None, label: pd.Series[Any], model: Model, losses: Mapping[str, LossProfile]
-) -> PerformanceProfile:
-    """Counted in a pane, so that a window of the same rows has the same figures."""
-    pane = empty_pane(None)
-    fold_answers(pane, prediction, score, label, model)
-    return performance_profile(model, pane.answers, losses)
 
 
 def _with_chances(table: pd.DataFrame, prediction: str, scores: Mapping[str, str]) -> pd.Series[Any]:

@@ -12,9 +12,9 @@ import numpy as np
 
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
+from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, Profile, Reference
 from driftline.streams.calibration import blocks_for, calibration
-from driftline.streams.layout import Int64
+from driftline.streams.layout import LABEL, Int64
 from driftline.streams.profile import MAX_CATEGORIES
 from driftline.streams.stats import Moments
 
@@ -27,7 +27,8 @@ def reference_from_panes(known: Reference, panes: Sequence[Row], model: Model, e
     Parameters
     ----------
     known
-        The reference that counted them. Its edges stay; its performance too, for panes do not hold what a reference keeps of labels.
+        The reference that counted them. Its edges stay; its performance and labels too, for these rows do not hold what a
+        reference keeps of labels.
     panes
         Rows of `feature_panes` of the whole (no segment), each pane and feature once.
 
@@ -49,10 +50,18 @@ def reference_from_panes(known: Reference, panes: Sequence[Row], model: Model, e
     total = sum(starts.values())
     blocks = {name: _blocks(counts, by_feature[name], starts) for name, counts in counted.items() if len(counts)}
     window = round(total * model.windows[0].length_ms / (len(starts) * model.pane_ms))
-    learned = calibration(profiles, blocks, total, window)
+    learned = _with_labels(calibration(profiles, blocks, total, window), known.calibration)
     return msgspec.structs.replace(
         known, features=profiles, rows=total, origin="stored", effective_from=effective_from, calibration=learned
     )
+
+
+def _with_labels(learned: Calibration, known: Calibration) -> Calibration:
+    """How much the labels waver is kept with them."""
+    if LABEL not in known.covariances or not learned.blocks:
+        return learned
+    lengths = {**learned.lengths, LABEL: known.lengths.get(LABEL, known.blocks)}
+    return msgspec.structs.replace(learned, lengths=lengths, covariances={**learned.covariances, LABEL: known.covariances[LABEL]})
 
 
 def _numbers(old: NumericProfile, rows: Sequence[Row]) -> NumericProfile:

@@ -30,7 +30,8 @@ from driftline.schemas.results import DriftResult, FeaturePane, PerformanceResul
 from driftline.streams.appraisal import performance
 from driftline.streams.drift import drift, level
 from driftline.streams.judge import Judged, WindowKey, feature_rows
-from driftline.streams.layout import PREDICTION, SCORE, Layout
+from driftline.streams.labels import label_bins, label_drift
+from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane, PaneKey, empty_pane
 from driftline.streams.profile import class_names, feature_types, fold_answers, plain, reference_from_frame
 from driftline.streams.quality import ROWS, faults_of, quality
@@ -178,7 +179,8 @@ def compare(
     ordered = before.sort_values(time, kind="stable") if time else before
     told = performance(judged) if label else []
     joint = together(ordered, after, numeric, level(model, ""))
-    return Comparison(judged, made, drift(judged, faults_of(checks)), checks, told, absent, added, joint)
+    drifted = [*drift(judged, faults_of(checks)), *(label_drift(judged) if label else ())]
+    return Comparison(judged, made, drifted, checks, told, absent, added, joint)
 
 
 @dataclass(frozen=True, repr=False)
@@ -334,10 +336,11 @@ class Comparison:
     def _panes(self) -> dict[str, FeaturePane]:
         key, layout = self.window.key, self.window.layout
         rows = feature_rows(PaneKey(key.model, key.version, key.segment, key.start), self.window.model, layout, self.window.pane, 0)
-        return {row.feature: row for row in rows}
+        labels = [label_bins(self.window, self.reference.labels)] if self.reference.labels else []
+        return {row.feature: row for row in [*rows, *labels]}
 
     def _profile(self, feature: str) -> Profile:
-        profile = self.reference.features.get(feature)
+        profile = self.reference.labels if feature == LABEL else self.reference.features.get(feature)
         if profile is None:
             raise DriftlineError("comparison_column", f"{feature!r} was not compared", f"one of: {', '.join(self.ranking[:30])}")
         return profile

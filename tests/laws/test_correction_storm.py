@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 from driftline.schemas.config import Model, Policy, Window
 from driftline.schemas.progress import encode_progress, progress_key
-from driftline.schemas.reference import NumericProfile, PerformanceProfile, Reference
+from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Reference
 from driftline.schemas.results import ComparisonResult
 from driftline.streams.answers import Losses
 from driftline.streams.detection import Detection, watches
@@ -83,7 +83,12 @@ def run(rng: random.Random, model: Model, predictions: list[Event], outcomes: li
     known = Registry({"m": model})
     for version in ("1", "2"):
         x = NumericProfile([0.25, 0.5, 0.75], [500] * 4, 2_000, 0, 0.5, 160.0)
-        known.add(Reference("m", version, {"x": x}, 2_000, PerformanceProfile(2_000, {"accuracy": 0.9, "mae": 3.0})), 0)
+        labels = (
+            NumericProfile([8.0, 32.0], [500, 900, 600], 2_000, 0, 30.0, 1e6)
+            if model.task == "regression"
+            else CategoricalProfile(["0", "1"], [900, 1_100], 0, 2_000, 0)
+        )
+        known.add(Reference("m", version, {"x": x}, 2_000, PerformanceProfile(2_000, {"accuracy": 0.9, "mae": 3.0}), labels=labels), 0)
     parts = [Partition(k, known, {}) for k in range(PARTITIONS)]
     evaluation, rows = Evaluation(known, PARTITIONS, {}), dict[tuple[Any, ...], Any]()
     at = {"p": [0] * PARTITIONS, "o": [0] * PARTITIONS}
@@ -107,7 +112,7 @@ def run(rng: random.Random, model: Model, predictions: list[Event], outcomes: li
                 evaluation.take(encode_key(pane, k), snapshot)
             evaluation.take(progress_key(k), encode_progress(part.progress({}, False)))
         out = evaluation.evaluate().results["m"]
-        of_detectors = [row for row in out.drift_results if row.feature == "(error)"]
+        of_detectors = [row for row in out.drift_results if row.feature in {"(error)", "(label)"}]
         told: list[Any] = [*out.performance_results, *of_detectors, *out.comparisons, *out.performance_panes]
         for row in told:
             key = tuple(getattr(row, name, None) for name in KEY)

@@ -84,7 +84,8 @@ def test_a_reference_that_comes_late_revises_the_windows_of_its_time() -> None:
     story.knows(REFERENCE)
     assert story.evaluation.outdated
     after = story.passed(60)
-    assert [features(after, start) for start in (0, 20, 40)] == [[], [("x", REFERENCE.hash)], [("x", REFERENCE.hash)]]
+    told = [("(label)", REFERENCE.hash), ("x", REFERENCE.hash)]
+    assert [features(after, start) for start in (0, 20, 40)] == [[], told, told]
     assert {row.reference for row in after.feature_panes} == {REFERENCE.hash}
     assert not story.evaluation.outdated
     assert story.passed(60) == Results()
