@@ -76,10 +76,21 @@ def model_from(source: Source, at: Key = ()) -> Model:
     _check_metrics(source, model, at)
     if model.missing_label != "unknown" and model.task != "binary":
         raise source.error((*at, "missing_label"), f"a {model.task} model has no {model.missing_label} class", 'set it to "unknown"')
+    _check_segments(source, model, at)
     for name in model.protected:
         if name not in model.segments:
             raise source.error((*at, "protected"), f"{name!r} is not watched", f"add {name!r} to `segments`")
     return model
+
+
+def _check_segments(source: Source, model: Model, at: Key) -> None:
+    parts = [part for name in model.segments for part in name.split("+")]
+    for name in model.segments:
+        if "" in name.split("+") or len(set(name.split("+"))) < len(name.split("+")):
+            raise source.error((*at, "segments"), f"{name!r} is no combination of names", 'join different names by "+": "region+plan"')
+    for name in model.known_values:
+        if name not in parts:
+            raise source.error((*at, "known_values", name), f"{name!r} is not watched", f"add {name!r} to `segments`")
 
 
 def _check_metrics(source: Source, model: Model, at: Key) -> None:

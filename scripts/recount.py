@@ -175,5 +175,13 @@ def _firsts(model: Model, events: Iterable[tuple[int, dict[str, Any]]]) -> list[
 
 
 def _keys(model: Model, event: dict[str, Any], ts: int) -> list[Key]:
-    names = ["", *(f"{name}={event['segments'][name]}" for name in model.segments if name in event.get("segments", {}))]
+    told = {
+        name: value if value in model.known_values.get(name, (value,)) else "(other)" for name, value in event.get("segments", {}).items()
+    }
+    names = [""]
+    for name in model.segments:
+        parts = name.split("+")
+        if all(part in told for part in parts):
+            written = [told[part].replace("\\", r"\\").replace("+", r"\+") for part in parts]
+            names.append(f"{name}={'+'.join(written) if len(parts) > 1 else told[name]}")
     return [(model.model, event["version"], name, ts // model.pane_ms * model.pane_ms) for name in names]

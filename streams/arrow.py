@@ -32,6 +32,7 @@ from driftline.streams.columns import UInt64, fingerprints, hash_stretches, join
 from driftline.streams.ipc import inflated_bytes
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
 from driftline.streams.layout import Coded
+from driftline.streams.segments import Cells
 from driftline.streams.transport.chunk import Chunk, Headers
 from driftline.streams.values import ColumnValues
 
@@ -496,16 +497,14 @@ def _is_answer(rows: Rows, name: str) -> Bool:
 
 
 def _segments(rows: Rows, model: Model) -> tuple[Int64, list[tuple[str, ...]]]:
-    codes = Codes()
-    told = [(name, rows.columns.get(f"segment.{name}")) for name in model.segments]
+    codes, cells = Codes(), Cells(model)
+    told = [(name, rows.columns.get(f"segment.{name}")) for name in cells.names]
     groups = [(name, column.list(None)) for name, column in told if isinstance(column, Coded)]
     if not groups:
         return np.zeros(rows.n, np.int64), [()]
     each = zip(*(values for _, values in groups), strict=True)
     names = [name for name, _ in groups]
-    place = codes.of(
-        tuple(dict.fromkeys(f"{name}={text}" for name, text in zip(names, row, strict=True) if text is not None)) for row in each
-    )
+    place = codes.of(cells.of({name: text for name, text in zip(names, row, strict=True) if text is not None}) for row in each)
     return place, codes.names
 
 

@@ -17,6 +17,7 @@ from driftline.streams.drift import TRAINING, yardstick
 from driftline.streams.judge import Judged
 from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane
+from driftline.streams.segments import name_of
 from driftline.streams.stats import Carried, benjamini_hochberg, psi_by_group
 
 NAMED = 3  # segments told of one feature
@@ -53,11 +54,11 @@ def _parts(window: Judged, layout: Layout, feature: str, groups: Mapping[str, Pa
     whole = layout.stretch(window.pane.counts, f)[0]
     reference, dispersion = counts_of(layout.profiles[f]), yardstick(layout).test(feature).dispersion
     parts: list[tuple[str, Carried]] = []
-    for name in sorted({segment.partition("=")[0] for segment in groups}):
+    for name in window.model.segments:
         counts = {
             segment: layout.stretch(pane.counts, f)[0]
             for segment, pane in groups.items()
-            if segment.partition("=")[0] == name and pane.reference == layout.hash
+            if name_of(segment, window.model) == name and pane.reference == layout.hash
         }
         rest = np.maximum(whole - np.sum(list(counts.values()), axis=0), 0) if counts else whole
         split = psi_by_group(reference, {**counts, REST: rest}, dispersion)

@@ -16,6 +16,7 @@ from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
 from driftline.streams.registry import Incomplete, Registry
+from driftline.streams.segments import Cells
 from driftline.streams.values import ParsedValues
 
 if TYPE_CHECKING:
@@ -124,16 +125,17 @@ class Columnar:
         if not model.segments:
             return key, [()]
         row, at = _flat(p.first_segment, rows)
-        groups = np.full((len(rows), len(model.segments)), -1)
-        for column, name in enumerate(model.segments):
+        cells = Cells(model)
+        groups = np.full((len(rows), len(cells.names)), -1)
+        for column, name in enumerate(cells.names):
             mine = p.segment[at] == texts.code(name.encode(), SEGMENT)
             groups[row[mine], column] = p.group[at[mine]]
             key = np.unique(key * (len(texts.arrays["end"]) + 1) + groups[:, column] + 1, return_inverse=True)[1]
         examples = np.zeros(int(key.max()) + 1, np.int64)
         examples[key] = np.arange(len(rows))
         codes = Codes()
-        told = (zip(model.segments, groups[example].tolist(), strict=True) for example in examples.tolist())
-        place = codes.of(tuple(dict.fromkeys(f"{name}={texts.text(group)}" for name, group in each if group >= 0)) for each in told)
+        told = (zip(cells.names, groups[example].tolist(), strict=True) for example in examples.tolist())
+        place = codes.of(cells.of({name: texts.text(group) for name, group in each if group >= 0}) for each in told)
         return place[key], codes.names
 
     def _scores(self, model: Model, rows: Int64, answers: Float64, classes: list[str]) -> Float64:

@@ -22,6 +22,7 @@ from driftline.schemas.results import DriftResult, Verdict
 from driftline.streams.calibration import Yardstick, counts_of
 from driftline.streams.judge import Judged
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Float64, Int64, Layout
+from driftline.streams.segments import cells_expected
 from driftline.streams.stats import TESTS, SmoothTest, benjamini_hochberg, bin_positions, chi_square, null_draws, psi
 
 TRAINING = "training"
@@ -86,7 +87,7 @@ def share_of_window(model: Model, segment: str, share: float) -> float:
     windows = sum(_WEEK_MS / window.every_ms for window in model.windows)
     budget = model.policy.false_alarms * share / windows
     if model.segments:
-        budget /= 2 * (len(model.segments) * model.segment_values if segment else 1)
+        budget /= 2 * (cells_expected(model) if segment else 1)
     return min(budget, 0.5)
 
 

@@ -40,6 +40,7 @@ from driftline.streams.onset import onset_of_feature, onset_of_loss
 from driftline.streams.panes import Pane, PaneKey, decode_key, decode_pane, empty_pane, epoch_of, fence_of, rebin
 from driftline.streams.quality import faults_of, quality
 from driftline.streams.registry import Registry
+from driftline.streams.segments import name_of
 from driftline.streams.service import service
 from driftline.streams.sketch import Sketch
 from driftline.streams.watermark import Watermark, watermark
@@ -98,6 +99,7 @@ class Evaluation:
     def __init__(self, registry: Registry, partitions: int, stored: MutableMapping[bytes, bytes]) -> None:
         self._registry, self._partitions, self._stored = registry, partitions, stored
         self._parts: dict[Series, dict[int, dict[int, bytes]]] = defaultdict(lambda: defaultdict(dict))  # start → partition → record key
+        self._of: dict[str, dict[str, set[Series]]] = defaultdict(lambda: defaultdict(set))  # those of `_parts` by model and version
         self._merged: dict[PaneKey, tuple[Pane, int]] = {}
         self._progress: dict[int, Progress] = {}
         self._models: dict[str, _ModelState] = defaultdict(_ModelState)
@@ -146,7 +148,9 @@ class Evaluation:
 
     def _index(self, key: bytes) -> None:
         pane, partition = decode_key(key)
-        self._parts[Series(*pane[:3])][pane.start][partition] = key
+        series = Series(*pane[:3])
+        self._parts[series][pane.start][partition] = key
+        self._of[pane.model][pane.version].add(series)
         self._due(pane)
 
     def _kept_since(self, model: str, version: str) -> int:
@@ -225,7 +229,7 @@ class Evaluation:
     def _learn(self, model: Model, state: _ModelState, out: Evaluated) -> None:
         """Make a reference of the first closed windows of a version that has none."""
         window = model.windows[0]
-        for series in [s for s in self._parts if s.model == model.model and not s.segment]:
+        for series in [Series(model.model, version, "") for version in self._of[model.model]]:
             if self._registry.layout(series.model, series.version, 2**62) is not None:
                 continue
             starts = sorted({start for pane in self._parts[series] for start in windows_of(window, pane)})
@@ -245,7 +249,7 @@ class Evaluation:
 
     def _revise(self, model: Model) -> None:
         """A reference may come to be in force for a time that was told without it: what is kept of that time is due once more."""
-        for version in {series.version for series in self._parts if series.model == model.model}:
+        for version, mine in self._of[model.model].items():
             now = self._registry.in_force(model.model, version)
             before = self._in_force.get((model.model, version))
             self._in_force[model.model, version] = now
@@ -255,8 +259,8 @@ class Evaluation:
             since = min(at for at, _ in changed)
             self._told_panes = {k: n for k, n in self._told_panes.items() if k[:2] != (model.model, version)}
             self._told_windows = {k: told for k, told in self._told_windows.items() if k[:2] != (model.model, version)}
-            for series, starts in self._parts.items():
-                for start in [start for start in starts if series[:2] == (model.model, version) and start >= since]:
+            for series in mine:
+                for start in [start for start in self._parts[series] if start >= since]:
                     self._due(PaneKey(*series, start))
 
     def _tell_panes(self, model: Model, state: _ModelState, results: dict[str, Results]) -> None:
@@ -384,9 +388,10 @@ class Evaluation:
         if key.segment or layout is None or not window.model.segments or all(row.verdict != "drift" for row in rows):
             return rows
         groups = {}
-        for series in sorted(self._parts):
-            if series[:2] == key[:2] and series.segment.partition("=")[0] in window.model.segments:
-                panes = [PaneKey(*series, start) for start in sorted(self._parts[series]) if key.start <= start < key.end]
+        for series in sorted(self._of[key.model][key.version]):
+            if name_of(series.segment, window.model):
+                starts = panes_of(Window(key.end - key.start, key.end - key.start), key.start, window.model.pane_ms)
+                panes = [PaneKey(*series, start) for start in starts if start in self._parts[series]]
                 groups[series.segment] = self._sum(panes, layout)
         return carried(window, rows, groups)
 
@@ -416,9 +421,7 @@ class Evaluation:
         """The answers of a window in each segment whose name begins so, and the sum of their revisions."""
         groups: dict[str, Pane] = {}
         total, starts = 0, list(starts)
-        for series in sorted(self._parts):
-            if series[:2] != name[:2] or not series.segment.startswith(name.segment):
-                continue
+        for series in sorted(s for s in self._of[name.model][name.version] if s.segment.startswith(name.segment)):
             keys = [PaneKey(*series, start) for start in starts if start in self._parts[series]]
             if keys:
                 total += sum(self._pane(key)[1] for key in keys)
@@ -579,7 +582,7 @@ class Evaluation:
         """Drop panes of which every window is final and told, oldest first; the detectors' bases move past them."""
         longest = max(window.length_ms for window in model.windows)
         before = (state.watermark.final(model) - model.horizon_ms - longest - model.pane_ms) // model.pane_ms * model.pane_ms
-        for series in [s for s in self._parts if s.model == model.model]:
+        for series in sorted(set().union(*self._of[model.model].values())):
             old = sorted(start for start in self._parts[series] if start < before)
             revisions = self._forgotten.get((model.model, series.version), (0, 0))[1]
             for start in old:

@@ -23,6 +23,7 @@ from driftline.streams.columnar import Columnar
 from driftline.streams.columns import fingerprints, hash_ids
 from driftline.streams.join import OutcomeRows, PredictionRows
 from driftline.streams.registry import Registry
+from driftline.streams.segments import Cells
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.values import EventValues
 
@@ -142,6 +143,7 @@ class Intake:
 
     def _predictions(self, name: str, rows: list[tuple[int, Prediction, int]], chunk: Chunk) -> Predictions:
         model, versions, classes, segments = self._registry.model(name), Codes(), Codes(), Codes()
+        cells = Cells(model)
         index = np.array([i for i, _, _ in rows])
         events = [event for _, event, _ in rows]
         columns = PredictionRows(
@@ -151,7 +153,7 @@ class Intake:
             version=versions.of(event.version for event in events),
             predicted=np.array([_said(event, model, classes) for event in events]),
             bin=np.array([_score_bin(_score(event, model)) for event in events], np.int64),
-            segments=segments.of(_segments(event, model) for event in events),
+            segments=segments.of(cells.of(event.segments) for event in events),
             fingerprint=fingerprints(chunk.data, chunk.value_start[index], chunk.value_end[index]),
         )
         latency = latency_bins(np.array([event.latency_ms for event in events], np.float64))
@@ -217,8 +219,3 @@ def _misfit_outcome(event: Outcome, model: Model) -> Rejected | None:
     if not model.labels:
         return Rejected("task_mismatch", f"the file of model {model.model!r} says `labels = false`, so its outcomes are not used")
     return misfit(event.label, model)
-
-
-def _segments(event: Prediction, model: Model) -> tuple[str, ...]:
-    """The segments a prediction belongs to, each once: with "g" and "g=a" declared, two of its groups may have one name."""
-    return tuple(dict.fromkeys(f"{name}={event.segments[name]}" for name in model.segments if name in event.segments))

@@ -35,7 +35,10 @@ from driftline.streams.transport.chunk import Chunk, chunk_of
 
 pytestmark = pytest.mark.usefixtures("either_reader")
 T0 = 1_767_571_200_000
-MODEL = Model("m", pane_ms=1_000, horizon_ms=8_000, disorder_ms=1_000, grace_ms=2_000, segments=("region",))
+MODEL = Model(
+    "m", pane_ms=1_000, horizon_ms=8_000, disorder_ms=1_000, grace_ms=2_000, segments=("region", "region+plan"),
+    known_values={"region": ("eu",)},
+)  # fmt: skip
 REFERENCE = Reference(
     "m", "1",
     {
@@ -68,7 +71,7 @@ def random_topics(rng: random.Random, n: int) -> tuple[list[bytes | None], list[
             "id": identity, "model": "m", "version": rng.choice(["1", "1", "2"]), "ts": ts, "prediction": rng.randrange(2),
             "score": rng.random(),
             "features": {"x": rng.choice([None, -1, 0, 2, 4.5, 99, "oops"]), "c": rng.choice(["a", "b", "new", None])},
-            "segments": rng.choice([{}, {"region": "eu"}, {"region": "us"}]),
+            "segments": rng.choice([{}, {"region": "eu"}, {"region": "us", "plan": "a+b"}, {"region": "asia", "plan": "pro"}]),
             "latency_ms": rng.choice([None, 0, 1.5, 80]), "failed": rng.random() < 0.1,
         }  # fmt: skip
         predictions.append(rng.choice([json.dumps(event).encode()] * 20 + [b"{", None]))

@@ -30,7 +30,7 @@ value = st.one_of(number, st.none(), st.booleans(), st.sampled_from(["", "a", "ð
 
 def model_of(name: str, task: Task) -> Model:
     return Model(
-        name, task, segments=("g", "g=a", "h"), windows=(Window(2 * MINUTE_MS, 2 * MINUTE_MS),), horizon_ms=MINUTE_MS, grace_ms=0,
+        name, task, segments=("g", "g=a", "h", "g+h"), windows=(Window(2 * MINUTE_MS, 2 * MINUTE_MS),), horizon_ms=MINUTE_MS, grace_ms=0,
         disorder_ms=0, learn_windows=1, policy=Policy(min_samples=1, min_coverage=0.0),
     )  # fmt: skip
 

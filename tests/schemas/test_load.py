@@ -84,6 +84,8 @@ def test_a_name_is_enough(tmp_path: Path) -> None:
         ('model = "m"\n[policy]\npsi = nan', 3, "policy.psi", "expected float > 0", "a number above 0"),
         ('model = "m"\n[policy]\nmin_coverage = 50', 3, "policy.min_coverage", "<= 1", "at least 0 and at most 1"),
         ('model = "m"\nsegments = [\n  "a",\n  7,\n]', 2, "segments", "expected str, got int", '["region", "plan"]'),
+        ('model = "m"\nsegments = ["a+a"]', 2, "segments", "no combination", "region+plan"),
+        ('model = "m"\nsegments = ["a"]\n[known_values]\nb = ["x"]', 4, "known_values.b", "not watched", "add 'b'"),
         ('model = "m"\n[[windows]]\nlength = "1h"\nevery = "2h"', 4, "windows[0].every", "leave gaps", "at most `length`"),
         ('model = "m"\n[[windows]]\n[[windows]]\nlength = "90s"', 4, "windows[1].length", "no multiple of the pane", "60 s"),
         ('model = "m"\npane = "7m"', None, "windows[0].length", "no multiple of the pane", "420 s"),

@@ -29,7 +29,7 @@ SECOND = 1_000
 KAFKA = T0 + 10**9
 HEADERS: Headers = (("content-type", CONTENT_TYPE),)
 MODELS = {
-    "m": Model("m", segments=("region", "region=eu")),
+    "m": Model("m", segments=("region", "region=eu", "region+tier"), known_values={"tier": ("a", "pro")}),
     "price": Model("price", task="regression"),
     "kind": Model("kind", task="multiclass", classes=("cat", "dog", "3"), metrics=("all",)),
     "mute": Model("mute", labels=False),
@@ -151,7 +151,7 @@ def tables(draw: st.DrawFn) -> tuple[str, dict[str, list[Any]]]:
     }
     optional = {
         "feature.x": draw(FEATURE), "feature.c": draw(FEATURE), "feature.z": draw(FEATURE), "score": st.floats(0, 1) | st.none(),
-        "segment.region": TEXTS, "latency_ms": st.floats(0, 1e4) | st.none(), "failed": st.booleans(),
+        "segment.region": TEXTS, "segment.tier": TEXTS, "latency_ms": st.floats(0, 1e4) | st.none(), "failed": st.booleans(),
         "role": st.sampled_from(["champion", "shadow"]),
     }  # fmt: skip
     for name, values in optional.items():

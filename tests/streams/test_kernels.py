@@ -35,7 +35,7 @@ from driftline.streams.transport.chunk import Chunk, chunk_of
 T0 = 1_767_571_200_000
 KAFKA = T0 + 10**9
 MODELS = {
-    "m": Model("m", segments=("region", "region=eu", "tier")),
+    "m": Model("m", segments=("region", "region=eu", "tier", "tier+region"), known_values={"region": ("eu", "+", "a")}),
     "churn": CHURN,
     "price": Model("price", task="regression"),
     "kind": Model("kind", task="multiclass", classes=("cat", "dog", "3", "true")),
