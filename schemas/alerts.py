@@ -47,6 +47,7 @@ class Finding(msgspec.Struct, frozen=True):
     cause: Cause  # what it speaks for
     reason: str = ""  # what is wrong, where more is known: the parameter of a fault, what lasts
     began: int | None = None  # when it began, by the panes before it; milliseconds since the epoch
+    carriers: dict[str, float] = {}  # segments that carry a drift of the whole: the share of `effect` that each adds
 
 
 class Alert(msgspec.Struct, frozen=True):

@@ -42,6 +42,8 @@ class DriftResult(msgspec.Struct, frozen=True, array_like=True):
     severity: Literal["", "warning", "critical"] = ""  # of drift
     baseline: str = "training"  # what the window was compared with
     began: int | None = None  # of drift: when it began, milliseconds since the epoch
+    split: dict[str, float] = {}  # of drift of the whole: what each cell adds to `effect`; those of one name sum to it
+    carriers: dict[str, float] = {}  # of those, the cells that carry more than chance explains: their share of `effect`
 
 
 class PerformanceResult(msgspec.Struct, frozen=True, array_like=True):

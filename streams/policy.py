@@ -192,7 +192,7 @@ def _finding(row: Row) -> Finding:
         cause: Cause = speaks.get(_kind(row), "data drift")
         worth = row.p_value if row.significance is None else row.significance
         figures = (row.value, row.threshold, worth, row.effect, row.null_quantile)
-        return Finding(row.feature, row.test, *where, *figures, row.n, row.verdict, cause, row.reason, row.began)
+        return Finding(row.feature, row.test, *where, *figures, row.n, row.verdict, cause, row.reason, row.began, row.carriers)
     change = None if row.value is None or row.reference_value is None else row.value - row.reference_value
     figures = (row.value, row.threshold, None, change, None)
     if isinstance(row, PerformanceResult):

@@ -42,7 +42,10 @@ def wire_type(kind: str) -> Any:
     if inner := re.fullmatch(r"Nullable\((.*)\)", kind):
         return wire_type(inner[1]) | None
     plain = {"UInt64": int, "UInt32": int, "Float64": float, "String": str, "Bool": bool, "DateTime64(3, 'UTC')": int}
-    compound = {"Array(UInt64)": list[int], "Map(String, UInt64)": dict[str, int], "Map(String, String)": list[tuple[str, bytes]]}
+    compound = {
+        "Array(UInt64)": list[int], "Map(String, UInt64)": dict[str, int], "Map(String, Float64)": dict[str, float],
+        "Map(String, String)": list[tuple[str, bytes]],
+    }  # fmt: skip
     return (plain | compound)[kind]
 
 

@@ -30,6 +30,7 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     list[int]: st.lists(COUNTS, max_size=4),
     dict[str, str]: st.dictionaries(TEXTS, TEXTS, max_size=3),
     dict[str, int]: st.dictionaries(TEXTS, COUNTS, max_size=3),
+    dict[str, float]: st.dictionaries(TEXTS, st.floats(allow_nan=False), max_size=3),
     list[tuple[str, bytes]]: st.lists(st.tuples(TEXTS, st.binary(max_size=8)), max_size=3),
 }
 NAMED = {
