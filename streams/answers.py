@@ -276,7 +276,7 @@ class Answers:
         """Fold label effects in. `names` are those of the class codes."""
         self.n_labelled += int(rows.sign.sum())
         exponent = np.log2(np.maximum(rows.delay_ms, 0) / 1000 + 1).astype(np.int64)
-        np.add.at(self.delays, np.minimum(exponent, DELAY_BINS - 1), rows.sign)
+        self.delays += _signed(np.minimum(exponent, DELAY_BINS - 1), rows.sign, DELAY_BINS)
         if model.task == "regression":
             self._add_errors(rows)
             return
@@ -292,8 +292,9 @@ class Answers:
             _add_count(self.confusion, names[said] + BETWEEN + names[actual], net)
         true = _came_true(rows, names, model)
         codes, place, _ = _distinct(pairs[0])
-        counts, scored = _zeros(len(codes), 2, SCORE_BINS), rows.bin >= 0
-        np.add.at(counts, (place[scored], true[scored], rows.bin[scored]), rows.sign[scored])
+        scored = rows.bin >= 0
+        at = (place[scored] * 2 + true[scored]) * SCORE_BINS + rows.bin[scored]
+        counts = _signed(at, rows.sign[scored], len(codes) * 2 * SCORE_BINS).reshape(len(codes), 2, SCORE_BINS)
         for code, count in zip(codes.tolist(), counts, strict=True):
             if count.any():
                 _add_array(self.scored, group_of(names[code], model), count)
@@ -416,12 +417,16 @@ def _distinct(codes: Int64) -> tuple[Int64, Int64, Int64]:
     return there, place[codes], counts[there]
 
 
+def _signed(places: Int64, sign: Int64, length: int) -> Int64:
+    """The sum of the signs at each of so many places. Floats hold counts of less than 2^53."""
+    return np.bincount(places, sign, length).astype(np.int64)
+
+
 def _net_counts(pairs: Int64, sign: Int64) -> list[tuple[tuple[int, int], int]]:
     width = int(pairs.max(initial=0)) + 1
     keys = pairs[0] * width + pairs[1]
     keys, inverse, _ = _distinct(keys) if width < 1_000 else np.unique(keys, return_inverse=True, return_counts=True)
-    net = np.zeros(len(keys), np.int64)
-    np.add.at(net, inverse, sign)
+    net = _signed(inverse, sign, len(keys))
     return [(divmod(k, width), count) for k, count in zip(keys.tolist(), net.tolist(), strict=True) if count]
 
 

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from driftline.schemas.config import Model
 from driftline.schemas.errors import Rejected
 from driftline.schemas.events import MAX_FEATURES, MAX_SEGMENTS, YEAR_2000_MS, YEAR_2100_MS, parse_time, text_of
-from driftline.streams import chances
+from driftline.streams import chances, kernels
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic, misfit
 from driftline.streams.columns import UInt64, fingerprints, hash_stretches, joined, partitions_of, stirred
@@ -452,19 +452,21 @@ def _fitting(rows: Rows, name: str, model: Model, chunk: Chunk, partitions: int 
         return np.full(rows.n, np.nan) if column is None else column.copy()
     if isinstance(column, np.ndarray):
         texts: list[Any]
-        numbers, index = np.unique(np.where(np.isnan(column), 0.0, column), return_inverse=True)
-        texts, place = numbers.tolist(), np.where(np.isnan(column), -1, index)
+        numbers = np.unique(column[~np.isnan(column)])
+        texts, place = numbers.tolist(), np.where(np.isnan(column), -1, np.searchsorted(numbers, column))
     else:
         texts, place = column.texts, column.code
     faults = [misfit(text, model) for text in texts]
     for fault in {(fault.code, fault.message): fault for fault in faults if fault}.values():
         unfit = np.array([other == fault for other in faults], bool)
-        rows.refuse((place >= 0) & unfit[place], fault.code, fault.message)
+        rows.refuse((place >= 0) & np.append(unfit, False)[place], fault.code, fault.message)
     answers = np.full(rows.n, np.nan)
     use = ~rows.bad & (place >= 0)
     if use.any() and model.task != "regression":
-        used, inverse = np.unique(place[use], return_inverse=True)
-        answers[use] = classes.of(text_of(texts[i]) for i in used.tolist())[inverse]
+        used = np.flatnonzero(np.bincount(place[use], minlength=len(texts)))
+        codes = np.zeros(len(texts), np.int64)
+        codes[used] = classes.of(text_of(texts[i]) for i in used.tolist())
+        answers[use] = codes[place[use]]
     return answers
 
 
@@ -515,22 +517,28 @@ def _id_hashes(rows: Rows) -> UInt64:
 
 def _fingerprints(rows: Rows) -> UInt64:
     """By which copies of a row are known, whatever batch they come in."""
-    names, words = [], []
-    for name, column in rows.columns.items():
-        if name != "id":
-            names.append(name)
-            words.append(_words(column))
-    table = np.stack(words)
-    said = table != 0
-    table += _prints_of(tuple(names))[:, None]
-    total: UInt64 = (stirred(table) * said).sum(0, dtype=np.uint64)
+    names = tuple(name for name in rows.columns if name != "id")
+    reader, total = kernels.current(), np.zeros(rows.n, np.uint64)
+    for name, own in zip(names, _prints_of(names).tolist(), strict=True):
+        column = rows.columns[name]
+        if reader is None:
+            words = _words(column)
+            total += stirred(words + np.uint64(own)) * (words != 0)
+        elif isinstance(column, Coded):
+            reader.add_column(total, own, column.code, _prints_of_texts(column))
+        else:
+            reader.add_column(total, own, column if isinstance(column, np.ndarray) and column.dtype == np.float64 else _words(column))
     return total
+
+
+def _prints_of_texts(column: Coded) -> UInt64:
+    return np.append(_text_prints(column.texts), np.uint64(0))
 
 
 def _words(column: Column) -> UInt64:
     """A word for what each row says; 0 where it says nothing."""
     if isinstance(column, Coded):
-        return np.append(_text_prints(column.texts), np.uint64(0))[column.code]
+        return _prints_of_texts(column)[column.code]
     if not isinstance(column, np.ndarray):
         return np.where([value is None for value in column], np.uint64(0), _text_prints([repr(value) for value in column]))
     if column.dtype != np.float64:

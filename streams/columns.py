@@ -70,6 +70,9 @@ def partitions_of(buffer: Any, starts: Rows, ends: Rows) -> Rows:
     >>> (partitions_of(*joined(["req-8f3a", "a", ""])) % 4).tolist()
     [1, 0, 1]
     """
+    reader = kernels.current()
+    if reader:
+        return reader.partitions_of(buffer, starts, ends)
     lengths = ends - starts
     view = np.ndarray(memoryview(buffer).nbytes + 1, "<u4", bytes(buffer) + b"\0" * 4, strides=(1,))  # four bytes from each position on
     m, h = np.uint32(0x5BD1E995), np.uint32(0x9747B28C) ^ lengths.astype(np.uint32)
@@ -211,7 +214,7 @@ class _Floats(_Column):
 
     def put(self, rows: Rows | slice, values: NDArray[Any], size: int) -> None:
         if self.data.dtype == np.float32:
-            with np.errstate(over="ignore", under="ignore"):
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a signalling NaN is invalid
                 narrow = values.astype(np.float32)
             if not np.array_equal(narrow.astype(np.float64), values, equal_nan=True):
                 self.data = self.data.astype(np.float64)

@@ -13,7 +13,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from driftline.streams import kernels
 
 UNIT_BITS = 1_152
 _WORD, _MASK = 32, np.int64(2**32 - 1)
@@ -36,11 +38,18 @@ def exact_sums(values: ArrayLike, sign: ArrayLike = 1) -> list[int]:
     >>> to_float(exact[0]), sum([1e300, 0.1, -1e300])
     (0.1, 0.0)
     """
-    table = np.atleast_2d(np.asarray(values, np.float64))
+    table, signs = np.atleast_2d(np.asarray(values, np.float64)), np.asarray(sign, np.int64)
+    reader = kernels.current()
+    words = reader.words_of(table, signs, UNIT_BITS, _WORDS) if reader else _words_of(table, signs)
+    return [sum(part << (_WORD * i) for i, part in enumerate(each) if part) for each in words.tolist()]
+
+
+def _words_of(table: NDArray[np.float64], signs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each row's sum in words, the lowest first; shape (k, _WORDS)."""
     mantissa, exponent = np.frexp(table)
     whole = np.ldexp(mantissa, 53).astype(np.int64)
     word, bit = np.divmod(exponent.astype(np.int64) - 53 + UNIT_BITS, _WORD)
-    times = np.sign(whole) * np.asarray(sign, np.int64)
+    times = np.sign(whole) * signs
     whole = np.abs(whole)
     low, high = (whole & _MASK) << bit, (whole >> _WORD) << bit
     words = np.zeros((len(table), _WORDS), np.int64)
@@ -48,7 +57,7 @@ def exact_sums(values: ArrayLike, sign: ArrayLike = 1) -> list[int]:
     np.add.at(words, (row, word), times * (low & _MASK))
     np.add.at(words, (row, word + 1), times * ((low >> _WORD) + (high & _MASK)))
     np.add.at(words, (row, word + 2), times * (high >> _WORD))
-    return [sum(part << (_WORD * i) for i, part in enumerate(each) if part) for each in words.tolist()]
+    return words
 
 
 def to_float(total: int) -> float:

@@ -26,6 +26,7 @@ Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 PREDICTION, SCORE, LABEL = "(prediction)", "(score)", "(label)"
+LIST = "\0"  # stands for a value that can be no category; in no text of an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,21 @@ class Coded(Sequence[Any]):
     def mask(self, fits: Callable[[str], bool]) -> Bool:
         """Which rows have a text that fits."""
         return np.array([*map(fits, self.texts), False], bool)[self.code]
+
+
+def coded(column: Any) -> Coded:
+    """A column of any kind with the texts that its values are as categories; a list of numbers is none, and told apart by `LIST`.
+
+    >>> coded(np.array([2.0, np.nan, 1.5, 2.0])).list()
+    ['2', None, '1.5', '2']
+    """
+    if isinstance(column, Coded):
+        return column
+    if isinstance(column, np.ndarray):
+        known = np.unique(column[np.isfinite(column)])  # what is infinite is refused, and in no row that is used
+        code = np.where(np.isfinite(column), np.searchsorted(known, column), -1)
+        return Coded([text_of(number) for number in known.tolist()], code)
+    return Coded([LIST], np.array([-1 if value is None else 0 for value in column], np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +118,8 @@ class Layout:
             values = columns.get(name)
             if values is None:
                 place = np.full(n, self.bins[f])
+            elif isinstance(values, Coded):
+                place = self._place_coded(f, values, novel)
             elif isinstance(profile, NumericProfile):
                 place = self._place_numbers(f, values, x)
             else:
@@ -110,6 +128,22 @@ class Layout:
         with np.errstate(over="ignore", invalid="ignore"):
             z = np.nan_to_num((x - self.centre) / self.scale, nan=0.0, posinf=np.inf, neginf=-np.inf)
         return Encoded(flat, z, x, novel)
+
+    def places(self, f: int, texts: Sequence[str]) -> tuple[Int64, Bool]:
+        """The place of each text in feature `f`, and after them that of a missing value; and which texts are no category it knows."""
+        codes, missing = self.categories[f], int(self.bins[f])
+        if isinstance(self.profiles[f], NumericProfile) or [*texts] == [LIST]:
+            return np.array([*repeat(missing + 1, len(texts)), missing], np.int64), np.zeros(len(texts), bool)
+        place = np.array([*map(codes.get, texts, repeat(-1)), missing], np.int64)
+        unseen = place[:-1] < 0
+        place[:-1][unseen] = missing - 1
+        return place, unseen
+
+    def _place_coded(self, f: int, values: Coded, novel: list[tuple[int, int, str]]) -> Int64:
+        places, unseen = self.places(f, values.texts)
+        if unseen.any():
+            novel += [(i, f, values[i]) for i in np.flatnonzero(np.append(unseen, False)[values.code]).tolist()]
+        return places[values.code]
 
     def _place_numbers(self, f: int, values: Sequence[Any], x: Float64) -> Int64:
         numbers, errors = numeric_column(values)
@@ -122,11 +156,6 @@ class Layout:
 
     def _place_categories(self, f: int, values: Sequence[Any], novel: list[tuple[int, int, str]]) -> Int64:
         codes, missing, error = self.categories[f], int(self.bins[f]), int(self.bins[f]) + 1
-        if isinstance(values, Coded):
-            places = np.array([*(codes.get(text, missing - 1) for text in values.texts), missing], np.int64)
-            unseen = np.array([*(text not in codes for text in values.texts), False], bool)
-            novel += [(i, f, values[i]) for i in np.flatnonzero(unseen[values.code]).tolist()]
-            return places[values.code]
         try:
             place = np.array(list(map(codes.get, values, repeat(-1))), np.int64)
         except TypeError:  # a list cannot be a category

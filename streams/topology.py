@@ -25,6 +25,7 @@ from driftline.streams.agents.cold import Cold
 from driftline.streams.agents.decide import Decide
 from driftline.streams.agents.evaluate import Evaluate
 from driftline.streams.agents.ingest import Ingest
+from driftline.streams.agents.pace import Pace
 from driftline.streams.agents.store import Store
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.transport.lane import install, lane_topic
@@ -55,7 +56,8 @@ class Pipeline:
 def build(app: faust.App, wiring: Wiring, sink: Sink, cold: Cold, ready: Callable[[], object]) -> Pipeline:
     """Wire every agent to its topics; `ready` is called whenever all verbs have begun with the partitions of an assignment."""
     topics = wiring.topics
-    verbs = Pipeline(Ingest(wiring, cold, Archive(wiring, sink)), Evaluate(wiring), Decide(wiring), Store(wiring, sink))
+    pace = Pace(wiring.flush_s)
+    verbs = Pipeline(Ingest(wiring, cold, Archive(wiring, sink), pace), Evaluate(wiring, pace), Decide(wiring), Store(wiring, sink))
     outputs = (topics.results, topics.alerts, topics.retrain, topics.dead_letters, topics.models)
     install(app, (topics.predictions, topics.outcomes, topics.panes, *outputs), verbs.start_positions)
 

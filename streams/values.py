@@ -13,8 +13,9 @@ import numpy as np
 from driftline.schemas.config import FeatureType, Model
 from driftline.schemas.events import Prediction
 from driftline.schemas.reference import NumericProfile
+from driftline.streams import kernels
 from driftline.streams.join import Int64
-from driftline.streams.layout import PREDICTION, SCORE, Coded, Encoded, Layout
+from driftline.streams.layout import PREDICTION, SCORE, Coded, Encoded, Layout, coded
 from driftline.streams.panes import Pane
 
 if TYPE_CHECKING:
@@ -83,12 +84,12 @@ class ColumnValues:
     prediction: Any
     score: Any
     rows: Int64
-    _encoded: dict[str, Encoded] = field(default_factory=dict)
+    _sheets: dict[str, Sheet] = field(default_factory=dict)  # by the hash of a layout
     _raw: list[dict[str, Sequence[Any]]] = field(default_factory=list)
 
     def take(self, rows: Int64) -> ColumnValues:
         """See `Values`."""
-        return ColumnValues(self.features, self.prediction, self.score, self.rows[rows])
+        return ColumnValues(self.features, self.prediction, self.score, self.rows[rows], self._sheets)
 
     def fold(self, pane: Pane, layout: Layout | None, rows: Int64, model: Model) -> None:
         """See `Values`."""
@@ -99,32 +100,48 @@ class ColumnValues:
                 self._raw.append({**{name: [None] * len(self.rows) for name in model.features}, **own})
             pane.add_raw(self._raw[0], rows, _types(model))
             return
-        encoded = self._encoded.get(layout.hash)
-        if encoded is None:
-            encoded = self._encoded[layout.hash] = layout.encode(self._for(layout), len(self.rows))
-        pane.add_encoded(layout, encoded, rows)
+        sheet = self._sheets.get(layout.hash)
+        if sheet is None:
+            columns, reader = self._for(layout), kernels.current()
+            sheet = reader.sheet(layout, columns) if reader else _Encoded(layout, layout.encode(columns, len(self.prediction)))
+            self._sheets[layout.hash] = sheet
+        sheet.fold(pane, self.rows[rows])
 
     def _columns(self) -> dict[str, Any]:
         columns = {name: column for name, column in self.features.items() if name not in _OWN} | {PREDICTION: self.prediction}
         return columns if self.score is None else columns | {SCORE: self.score}
 
     def _for(self, layout: Layout) -> dict[str, Sequence[Any]]:
-        """The columns of a layout, as they are where it takes them so."""
+        """The columns of a layout, of all rows: numbers where it has numbers, `Coded` otherwise."""
         columns, out = self._columns(), dict[str, Sequence[Any]]()
         for name, profile in zip(layout.names, layout.profiles, strict=True):
             column = columns.get(name)
-            if column is None:
-                continue
-            as_it_is = isinstance(column, np.ndarray if isinstance(profile, NumericProfile) else Coded)
-            out[name] = _taken(column, self.rows) if as_it_is else _listed(column, self.rows)
+            if column is not None:
+                as_it_is = isinstance(column, np.ndarray) and isinstance(profile, NumericProfile)
+                out[name] = column if as_it_is else coded(column)
         return out
 
 
+class Sheet(Protocol):
+    """Columns in the terms of a layout."""
+
+    def fold(self, pane: Pane, rows: Int64) -> None:
+        """Add these rows to a pane of the layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """What compiled code does with columns, without it."""
+
+    layout: Layout
+    encoded: Encoded
+
+    def fold(self, pane: Pane, rows: Int64) -> None:
+        """See `Sheet`."""
+        pane.add_encoded(self.layout, self.encoded, rows)
+
+
 _OWN = (PREDICTION, SCORE)
-
-
-def _taken(column: Any, rows: Int64) -> Any:
-    return column.take(rows) if isinstance(column, Coded) else column[rows]
 
 
 def _listed(column: Any, rows: Int64) -> list[Any]:

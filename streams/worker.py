@@ -73,7 +73,7 @@ def application(kafka: Mapping[str, Any], prefix: str, partitions: int, timing: 
         broker_rebalance_timeout=timing.session_s,
         broker_request_timeout=max(60.0, 2 * timing.session_s),
         producer_linger=0.005,
-        producer_compression_type="lz4",
+        producer_compression_type="zstd",
         producer_acks=-1,
         producer_request_timeout=60,
         producer_max_request_size=8 * 2**20,

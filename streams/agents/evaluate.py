@@ -15,6 +15,7 @@ from faust.types import TP
 
 from driftline.schemas.reference import encode_entry, entry_key
 from driftline.schemas.results import Results, encode_results
+from driftline.streams.agents.pace import Pace
 from driftline.streams.agents.positions import Positions, state_items
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.evaluation import Evaluation
@@ -28,8 +29,9 @@ WINDOW_ROWS = 20_000  # the same for the verdicts on one window, which stay toge
 class Evaluate:
     """The partitions of `panes` of this worker."""
 
-    def __init__(self, wiring: Wiring) -> None:
+    def __init__(self, wiring: Wiring, pace: Pace | None = None) -> None:
         self._w = wiring
+        self._pace = pace or Pace(wiring.flush_s)
         self.positions = Positions(wiring, wiring.evaluate_state, (wiring.topics.panes,))
         self._owned: dict[int, Owned] = {}
         self._evaluations: dict[int, Evaluation] = {}
@@ -50,7 +52,7 @@ class Evaluate:
             self._ends = {tp.partition: at for tp, at in self.positions.starts.items()}
 
     async def run(self, stream: Any) -> None:
-        """Take in chunks; evaluate at most every `flush_s` seconds, however many come."""
+        """Take in chunks; evaluate no more often than the worker's pace says, however many come."""
         async for event in stream.noack().events():
             chunk = event.value
             evaluation = self._evaluations.get(chunk.partition)
@@ -66,7 +68,7 @@ class Evaluate:
 
     async def tick(self) -> None:
         """Evaluate when it is time."""
-        if time.monotonic() - self._evaluated_s <= self._w.flush_s:
+        if time.monotonic() - self._evaluated_s <= self._pace.interval_s:
             return
         async with self._evaluating:
             for number, evaluation in list(self._evaluations.items()):

@@ -24,6 +24,7 @@ from driftline.schemas.results import Orphan, Results, encode_results
 from driftline.streams.agents.archive import Archive
 from driftline.streams.agents.cold import Cold, begin, bring_back, make_room, name_orphans
 from driftline.streams.agents.letters import bury
+from driftline.streams.agents.pace import Pace
 from driftline.streams.agents.positions import refuse_recreated
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.batch import Topic
@@ -52,8 +53,9 @@ def partition_of(model: str, partitions: int) -> int:
 class Ingest:
     """The source partitions of this worker."""
 
-    def __init__(self, wiring: Wiring, cold: Cold, archive: Archive | None = None) -> None:
+    def __init__(self, wiring: Wiring, cold: Cold, archive: Archive | None = None, pace: Pace | None = None) -> None:
         self._w, self._cold, self._archive = wiring, cold, archive
+        self._pace = pace or Pace(wiring.flush_s)
         self._partitions: dict[int, Partition] = {}
         self._owned: dict[int, Owned] = {}
         self._ids: dict[int, tuple[str, str]] = {}  # of predictions and outcomes, when the marker was written
@@ -64,6 +66,7 @@ class Ingest:
         self._met_s: dict[tuple[int, str], float] = {}
         self._reminded_s: dict[TP, float] = {}
         self._flushed_s = 0.0
+        self._taken = 0  # events, since the pace was told
         self._noted_s = -REMIND_S
         self._late: dict[int, tuple[int, int]] = {}  # of each partition, as it was said last
         self._late_noted_s: dict[int, float] = {}
@@ -89,6 +92,7 @@ class Ingest:
             self._events = {k: [] for k in self._partitions}
             self._dead = {k: [] for k in self._partitions}
             self._told = {}
+            self._pace.start()
             self._late = {k: _late(partition) for k, partition in self._partitions.items()}
             self._contiguity.start({(tp.topic, tp.partition): offset for tp, offset in self.start_positions().items()})
         await self._refuse_recreated()
@@ -151,13 +155,21 @@ class Ingest:
             if isinstance(verdict, Apply):
                 events = self._events[chunk.partition]
                 await self._apply(verdict.chunk)
+                self._note_pace(verdict.chunk)
                 events.append(event)  # of the assignment it was applied under, though another may have come meanwhile
             elif isinstance(verdict, SeekBack):
                 await self._seek_back(event.message.tp, verdict.position)
             else:
                 event.ack()  # seen before, or not ours: an event kept open would hold back every later commit
-            if time.monotonic() - self._flushed_s > self._w.flush_s:
+            if time.monotonic() - self._flushed_s > self._pace.interval_s:
                 await self.flush()
+
+    def _note_pace(self, chunk: Chunk) -> None:
+        tp = TP(chunk.topic, chunk.partition)
+        end = self._w.consumer.highwater(tp)
+        newest_s = int(chunk.timestamp.max(initial=0)) / 1000
+        self._pace.read(tp, time.time() - newest_s, end is not None and chunk.end >= end, self._taken)
+        self._taken = 0
 
     async def _seek_back(self, tp: TP, position: int) -> None:
         partition = self._partitions[tp.partition]
@@ -204,6 +216,7 @@ class Ingest:
         async with self._moving:
             await bring_back(partition, batch, self._cold)
             letters = partition.apply(batch)
+        self._taken += sum(len(rows.index) for rows in batch.by_model)
         now = time.monotonic()
         self._met_s |= {(chunk.partition, model): now for model in partition.met}
         partition.met.clear()
@@ -271,13 +284,14 @@ class Ingest:
         self._complain()
         self._note_unknown()
         self._note_late()
-        if time.monotonic() - self._flushed_s > self._w.flush_s:
+        if time.monotonic() - self._flushed_s > self._pace.interval_s:
             await self.flush()
 
     async def flush(self) -> None:
         """Make everything so far durable, and acknowledge it."""
         async with self._flushing:
             self._flushed_s = time.monotonic()
+            self._pace.flushed()
             for number, partition in list(self._partitions.items()):
                 if partition.recovered:
                     await self._flush(number, partition)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import NumericProfile
+from driftline.streams.kernels.grid import GRID, Grid, place_of, places_in
 from driftline.streams.kernels.machine import (
     address,
     byte,
@@ -22,7 +23,6 @@ from driftline.streams.kernels.machine import (
     set_float64,
     set_int64,
 )
-from driftline.streams.kernels.numbers import place_of_number
 from driftline.streams.kernels.parse import Parsed
 from driftline.streams.kernels.texts import ANSWER, FEATURE, LIST, NUMBER, PREDICTED, SCORED, TABLE, Table, Texts, intern_number
 from driftline.streams.layout import PREDICTION, SCORE, Layout
@@ -39,8 +39,6 @@ class Plan(NamedTuple):
     starts: int
     bins: int
     numeric: int
-    edge: int  # where a feature's edges begin
-    edges: int
     centre: int
     scale: int
     feature_of: int
@@ -75,13 +73,13 @@ def add_one(counts: int, at: int) -> None:
 
 
 _SIGNATURE = types.int64(
-    TABLE, typeof(Plan(*[0] * len(Plan._fields))), typeof(Parsed(*[0] * len(Parsed._fields))), typeof(Target(*[0] * 5)), types.int64,
+    TABLE, typeof(Plan(*[0] * len(Plan._fields))), GRID, typeof(Parsed(*[0] * len(Parsed._fields))), typeof(Target(*[0] * 5)), types.int64,
     types.int64,
 )  # fmt: skip
 
 
 @entry(_SIGNATURE)
-def fold(t: Table, plan: Plan, p: Parsed, to: Target, rows: int, n: int) -> int:
+def fold(t: Table, plan: Plan, grid: Grid, p: Parsed, to: Target, rows: int, n: int) -> int:
     """Add `n` rows of `p`; how many values could not be placed: their numbers are then in `to.strange`."""
     strange = 0
     for f in range(plan.features):
@@ -99,7 +97,7 @@ def fold(t: Table, plan: Plan, p: Parsed, to: Target, rows: int, n: int) -> int:
             if byte(plan.numeric, f):
                 if code == NUMBER:
                     x = float64(p.value, k)
-                    place = place_of_number(plan.edges, int64(plan.edge, f), int64(plan.edge, f + 1), x)
+                    place = place_of(grid, f, x)
                     add_number(plan, to, f, x)
             elif code != LIST:
                 if code == NUMBER:
@@ -138,12 +136,11 @@ class Terms:
             if code >= 0:
                 self._place_of[code] = place
         numeric = np.array([isinstance(profile, NumericProfile) for profile in layout.profiles], np.uint8)
-        edge = np.cumsum([0, *map(len, layout.edges)]).astype(np.int64)
         self._kept: list[NDArray[Any]] = [
-            layout.starts, layout.bins, numeric, edge, np.concatenate([*layout.edges, np.empty(0)]), layout.centre, layout.scale,
-            self._feature_of, self._place_of,
+            layout.starts, layout.bins, numeric, layout.centre, layout.scale, self._feature_of, self._place_of,
         ]  # fmt: skip
         self._plan = Plan._make([len(names), *map(address, self._kept), size])
+        self._places = places_in(layout)
         self._seen = np.empty(len(names), np.int64)
 
     def fold(self, pane: Pane, parsed: Parsed, rows: NDArray[np.int64]) -> None:
@@ -153,7 +150,7 @@ class Terms:
         strange = np.empty(values, np.int64)
         to = Target(*map(address, (pane.counts, pane.sums, pane.extremes, self._seen, strange)))
         pane.n += len(rows)
-        n = fold(self._texts.table, self._plan, parsed.addresses(), to, address(rows), len(rows))
+        n = fold(self._texts.table, self._plan, self._places.grid, parsed.addresses(), to, address(rows), len(rows))
         if n:
             self._place(pane, parsed, strange[:n])
 

@@ -8,9 +8,20 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from driftline.streams.kernels.machine import address, entry, float64, int32, int64, set_int64, set_uint64, uint64
+from driftline.streams.kernels.machine import (
+    address,
+    as_bits,
+    byte,
+    entry,
+    float64,
+    int32,
+    int64,
+    set_int64,
+    set_uint64,
+    uint64,
+)
 from driftline.streams.kernels.numbers import place_of_number
-from driftline.streams.kernels.texts import hash_id
+from driftline.streams.kernels.texts import hash_id, stirred
 
 
 @entry(types.void(*[types.int64] * 6))
@@ -41,6 +52,62 @@ def hash_stretches(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int6
     starts, ends, hashes = np.ascontiguousarray(starts), np.ascontiguousarray(ends), np.empty(len(starts), np.uint64)
     hash_all(address(data), len(starts), address(starts), address(ends), address(hashes))
     return hashes
+
+
+M, SEED, LOW = np.uint64(0x5BD1E995), np.uint64(0x9747B28C), np.uint64(0xFFFFFFFF)
+
+
+@entry(types.void(*[types.int64] * 5))
+def murmur_all(data: int, n: int, starts: int, ends: int, found: int) -> None:
+    """Murmur2 of each stretch of `data`, in the lower 32 bits of uint64."""
+    for k in range(n):
+        i, end = data + int64(starts, k), data + int64(ends, k)
+        h = SEED ^ np.uint64(end - i)
+        while i + 4 <= end:
+            part = np.uint64(byte(i, 0) | byte(i, 1) << 8 | byte(i, 2) << 16 | byte(i, 3) << 24)
+            part = (part * M) & LOW
+            h = ((h * M) & LOW) ^ (((part ^ (part >> np.uint64(24))) * M) & LOW)
+            i += 4
+        if i < end:
+            for j in range(end - i):
+                h ^= np.uint64(byte(i, j) << 8 * j)
+            h = (h * M) & LOW
+        h = ((h ^ (h >> np.uint64(13))) * M) & LOW
+        set_int64(found, k, np.int64((h ^ (h >> np.uint64(15))) & np.uint64(0x7FFFFFFF)))
+
+
+def partitions_of(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """See `columns.partitions_of`."""
+    data = np.frombuffer(buffer if len(buffer) else b"\0", np.uint8)
+    starts, ends, found = np.ascontiguousarray(starts), np.ascontiguousarray(ends), np.empty(len(starts), np.int64)
+    murmur_all(address(data), len(starts), address(starts), address(ends), address(found))
+    return found
+
+
+@entry(types.void(types.int64, types.int64, types.int64, types.int64, types.uint64, types.int64))
+def add_prints(kind: int, data: int, prints: int, n: int, own: Any, totals: int) -> None:
+    """Add to each of `n` sums what a column says in its row; nothing where it says nothing. See `arrow._fingerprints`.
+
+    The column holds words (kind 0, of which 0 says nothing), numbers (1) or codes (2), of which `prints` has the words, that of -1 first.
+    """
+    for k in range(n):
+        said = np.uint64(0)
+        if kind == 1:
+            x = float64(data, k)
+            if not np.isnan(x):
+                said = as_bits(x + 0.0) + np.uint64(1)
+        else:
+            said = uint64(data, k) if kind == 0 else uint64(prints, int64(data, k) + 1)
+        if said != np.uint64(0):
+            set_uint64(totals, k, uint64(totals, k) + stirred(said + own))
+
+
+def add_column(totals: NDArray[np.uint64], own: int, column: NDArray[Any], prints: NDArray[np.uint64] | None = None) -> None:
+    """Add the words of a column of uint64, float64 or, with `prints`, codes to the fingerprints of its rows, in place."""
+    column = np.ascontiguousarray(column)
+    words = np.empty(0, np.uint64) if prints is None else np.concatenate([prints[-1:], prints[:-1]])
+    kind = 2 if prints is not None else int(column.dtype == np.float64)
+    add_prints(kind, address(column), address(words), len(column), own, address(totals))
 
 
 @entry(types.void(*[types.int64] * 5))

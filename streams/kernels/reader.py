@@ -9,12 +9,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.streams.kernels.columnwise import Columnwise
 from driftline.streams.kernels.fold import AllTerms
-from driftline.streams.kernels.lookup import find_slots, hash_stretches, places_of
+from driftline.streams.kernels.lookup import add_column, find_slots, hash_stretches, partitions_of, places_of
 from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import Parsed, grammar, parse, room
 from driftline.streams.kernels.records import Records, records_of
 from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
+from driftline.streams.kernels.words import words_of
 from driftline.streams.layout import PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane
 from driftline.streams.transport.chunk import Chunk
@@ -91,7 +93,11 @@ class Reader:
 
     find_slots = staticmethod(find_slots)
     hash_stretches = staticmethod(hash_stretches)
+    partitions_of = staticmethod(partitions_of)
     places_of = staticmethod(places_of)
+    add_column = staticmethod(add_column)
+    words_of = staticmethod(words_of)
+    sheet = Columnwise
 
     @staticmethod
     def records(body: bytes, n: int, base_offset: int, base_timestamp: int, append_time: int) -> Records | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from driftline.schemas.config import Model
 from driftline.schemas.errors import DEAD_LETTER_CODES
 from driftline.schemas.progress import decode_marker
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
+from driftline.streams import kernels
 from driftline.streams.arrow import CONTENT_TYPE
 from driftline.streams.columns import joined, partitions_of
 from driftline.streams.panes import Pane, PaneKey, decode_pane
@@ -178,8 +179,11 @@ def events(model: str, columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]
 
 
 @settings(max_examples=150)
-@given(tables(), st.booleans(), st.integers(1, 12))
-def test_rows_of_batches_count_as_the_same_events_in_json(table: tuple[str, dict[str, list[Any]]], learned: bool, cut: int) -> None:
+@given(tables(), st.booleans(), st.integers(1, 12), st.sampled_from([kernels.load, kernels.unload]))
+def test_rows_of_batches_count_as_the_same_events_in_json(
+    table: tuple[str, dict[str, list[Any]]], learned: bool, cut: int, prepare: Callable[[], None]
+) -> None:
+    prepare()
     model, columns = table
     n = len(columns["id"])
     ours, theirs = Source(learned), Source(learned)

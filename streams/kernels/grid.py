@@ -1,0 +1,75 @@
+"""Places of numbers among edges in a few steps: equal cells tell which edges come into question, mostly none or one.
+
+Which cell a number belongs to never falls as the number rises, however it is rounded: all edges of lower cells are below it, all of
+higher ones above. So the grid only saves comparisons, and the edges alone decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import typeof
+from numpy.typing import NDArray
+
+from driftline.streams.kernels.machine import address, compiled, float64, int32, int64
+from driftline.streams.layout import Layout
+
+CELLS = 512  # a feature
+
+
+class Grid(NamedTuple):
+    """Addresses. `below[f, c]`: how many edges of feature f lie in cells before c; its edges begin at `edge[f]` of `edges`."""
+
+    edges: int
+    edge: int
+    low: int
+    per: int  # cells to one unit of the feature
+    below: int
+
+
+GRID = typeof(Grid(*[0] * len(Grid._fields)))
+
+
+@compiled
+def place_of(grid: Grid, f: int, x: float) -> Any:
+    """How many of the feature's edges are at most `x`, which is not NaN."""
+    cell = (x - float64(grid.low, f)) * float64(grid.per, f)
+    cell = cell if cell > 0.0 else 0.0
+    at = f * (CELLS + 1) + int(cell if cell < CELLS - 1 else CELLS - 1)
+    first = int32(grid.below, at)
+    n = int32(grid.below, at + 1) - first
+    base = grid.edges + 8 * int64(grid.edge, f)
+    while n > 1:  # without a branch that could be guessed wrong
+        half = n >> 1
+        first += half * (float64(base, first + half - 1) <= x)
+        n -= half
+    return first + ((n == 1) & (float64(base, first) <= x))
+
+
+class Places:
+    """The grid of the edges of several features."""
+
+    def __init__(self, edges: Sequence[NDArray[np.float64]]) -> None:
+        low, per = np.zeros(len(edges)), np.zeros(len(edges))
+        below = np.zeros((len(edges), CELLS + 1), np.int32)
+        for f, own in enumerate(edges):
+            with np.errstate(all="ignore"):
+                span = own[-1] - own[0] if len(own) > 1 else np.inf
+                if len(own) > 1 and np.isfinite(CELLS / span):
+                    low[f], per[f] = own[0], CELLS / span
+                cell = np.nan_to_num((own - low[f]) * per[f], nan=0.0)
+            cells = np.clip(cell, 0, CELLS - 1).astype(np.int64)
+            below[f, 1:] = np.cumsum(np.bincount(cells, minlength=CELLS))
+        edge = np.cumsum([0, *map(len, edges)]).astype(np.int64)
+        # One more, since the edge after the last is looked at, though it does not count.
+        self._kept: list[NDArray[Any]] = [np.concatenate([*edges, np.zeros(1)]), edge, low, per, below]
+        self.grid = Grid._make(map(address, self._kept))
+
+
+@lru_cache(maxsize=256)
+def places_in(layout: Layout) -> Places:
+    """The grid of a layout."""
+    return Places(layout.edges)

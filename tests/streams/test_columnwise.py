@@ -1,0 +1,69 @@
+"""Columns of batches by compiled code give what NumPy gives: places, counts, moments, novel categories, partitions and exact sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
+from driftline.streams import exact, kernels
+from driftline.streams.columns import joined, partitions_of
+from driftline.streams.layout import LIST, Coded, Layout
+from driftline.streams.panes import empty_pane
+
+NUMBERS = st.floats(-1e150, 1e150) | st.sampled_from([0.0, -0.0, 5e-324, 1.0, 1e150])
+EDGES = st.lists(NUMBERS, max_size=12, unique=True).map(sorted) | st.integers(1, 600).map(lambda n: np.arange(n) * 0.01)
+TEXTS = ["a", "b", "c", "new", "other"]
+
+
+def layout_of(edges: Any, categories: list[str]) -> Layout:
+    numeric = NumericProfile([float(x) for x in edges], [1] * (len(edges) + 1), len(edges) + 1, 0, 0.5, 1.0)
+    features: dict[str, Profile] = {
+        "x": numeric, "c": CategoricalProfile(categories, [1] * len(categories), 0, 3, 0), "y": numeric, "gone": numeric,
+    }  # fmt: skip
+    return Layout(Reference("m", "1", features, 4))
+
+
+@given(EDGES, st.lists(NUMBERS | st.none(), min_size=1, max_size=60), st.data())
+def test_columns_fold_as_numpy_folds_them(edges: Any, values: list[float | None], data: st.DataObject) -> None:
+    layout = layout_of(edges, data.draw(st.lists(st.sampled_from(TEXTS[:3]), unique=True)))
+    known = [float(x) for x in edges]
+    x = np.array([np.nan if value is None else value for value in values] + known)
+    code = np.array(data.draw(st.lists(st.integers(-1, len(TEXTS) - 1), min_size=len(x), max_size=len(x))), np.int64)
+    columns: dict[str, Any] = {"x": x, "c": Coded(TEXTS, code), "y": Coded([LIST], np.minimum(code, 0))}
+    rows = np.array(sorted(data.draw(st.sets(st.integers(0, len(x) - 1), min_size=1))), np.int64)
+    theirs, ours = empty_pane(layout), empty_pane(layout)
+    kernels.unload()
+    theirs.add_encoded(layout, layout.encode(columns, len(x)), rows)
+    kernels.load()
+    reader = kernels.current()
+    assert reader is not None
+    sheet = reader.sheet(layout, columns)
+    half = len(rows) // 2
+    for part in (rows[:half], rows[half:]):
+        sheet.fold(ours, part)
+    assert (ours.n, ours.counts.tolist(), ours.novel) == (theirs.n, theirs.counts.tolist(), theirs.novel)
+    np.testing.assert_array_equal(ours.extremes, theirs.extremes)
+    np.testing.assert_allclose(ours.sums, theirs.sums, rtol=1e-9, atol=1e-9 * np.abs(theirs.sums).max(initial=0))
+
+
+@given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3), max_size=30), st.data())
+def test_exact_sums_are_the_same_integers(table: list[list[float]], data: st.DataObject) -> None:
+    sign = data.draw(st.just(1) | st.lists(st.sampled_from([-1, 1, 2]), min_size=3, max_size=3))
+    sums = []
+    for prepare in (kernels.unload, kernels.load):
+        prepare()
+        sums.append(exact.exact_sums(table or np.empty((0, 3)), sign))
+    assert sums[0] == sums[1]
+
+
+@given(st.lists(st.text(max_size=9)))
+def test_the_partition_of_a_key_is_the_same(keys: list[str]) -> None:
+    found = []
+    for prepare in (kernels.unload, kernels.load):
+        prepare()
+        found.append(partitions_of(*joined(keys)).tolist())
+    assert found[0] == found[1]
