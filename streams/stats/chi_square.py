@@ -102,6 +102,8 @@ def pool_small(table: Floats, min_expected: float) -> Floats:
 
 def _pool_starts(expected: Floats, least: float) -> NDArray[np.intp]:
     """Where each pool of neighbours begins."""
+    if expected.size and expected.min() >= max(least, np.finfo(np.float64).tiny):  # the usual case: nothing to pool
+        return np.arange(expected.size)
     starts, held = [0], 0.0
     for i, value in enumerate(expected.tolist()):
         if held > 0 and held >= least:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,16 +36,22 @@ class ScoreCalibration:
         >>> [round(chance, 2) for chance in ScoreCalibration.fit([90, 50, 60, 20], [10, 50, 40, 80]).chance]
         [0.1, 0.45, 0.45, 0.8]
         """
-        low, high = np.asarray(negative, dtype=np.float64), np.asarray(positive, dtype=np.float64)
-        own = (np.arange(low.size) + 0.5) / low.size
-        pools: list[list[float]] = []  # rows, positives, bins
-        for rows, ones in zip((low + high + 1).tolist(), (high + own).tolist(), strict=True):
-            pools.append([rows, ones, 1])
-            while len(pools) > 1 and pools[-2][1] * pools[-1][0] >= pools[-1][1] * pools[-2][0]:
-                last = pools.pop()
-                pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
-        return cls(tuple(np.repeat([ones / rows for rows, ones, _ in pools], [int(bins) for *_, bins in pools]).tolist()))
+        return cls(_fitted(np.asarray(negative, dtype=np.float64).tobytes(), np.asarray(positive, dtype=np.float64).tobytes()))
 
     def chances(self) -> Floats:
         """The probabilities, shape (bins,)."""
         return np.array(self.chance)
+
+
+@lru_cache(maxsize=1_024)
+def _fitted(negative: bytes, positive: bytes) -> tuple[float, ...]:
+    """`ScoreCalibration.fit` of these float64; every window asks for that of its reference again."""
+    low, high = np.frombuffer(negative), np.frombuffer(positive)
+    own = (np.arange(low.size) + 0.5) / low.size
+    pools: list[list[float]] = []  # rows, positives, bins
+    for rows, ones in zip((low + high + 1).tolist(), (high + own).tolist(), strict=True):
+        pools.append([rows, ones, 1])
+        while len(pools) > 1 and pools[-2][1] * pools[-1][0] >= pools[-1][1] * pools[-2][0]:
+            last = pools.pop()
+            pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
+    return tuple(np.repeat([ones / rows for rows, ones, _ in pools], [int(bins) for *_, bins in pools]).tolist())
