@@ -60,6 +60,7 @@ class PerformanceProfile(msgspec.Struct, frozen=True, omit_defaults=True):
     losses: dict[str, LossProfile] = {}
     label_mean: float | None = None  # of a regression
     label_variance: float | None = None
+    places: dict[str, tuple[int, float, float]] = {}  # of a regression, by size of the prediction: rows, mean |e|, mean e²
     chances: dict[str, tuple[list[int], list[int]]] = {}  # by class: rows of other classes and of this one, by its probability
 
 

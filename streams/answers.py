@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.schemas.config import Model
-from driftline.streams import chances, exact
+from driftline.streams import chances, exact, places
 from driftline.streams.chances import Chances, ChancesWire
+from driftline.streams.places import Places, PlacesWire
 from driftline.streams.sketch import bucket_of
 from driftline.streams.stats import Batch, average_precision_at, hit, ndcg, reciprocal_rank
 
@@ -254,11 +255,14 @@ class Answers:
     ranks: list[int] = field(default_factory=lambda: [0] * (2 * len(RANKS) + 1))
     chances: Chances = field(default_factory=Chances)
     labels: dict[int, int] = field(default_factory=dict)  # of a regression: labelled rows by the bucket of the label (`sketch.bucket_of`)
+    places: Places = field(default_factory=Places)  # of a regression
 
     def add_predictions(self, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
         """Fold predictions in. `names` are those of the class codes."""
         self.latencies += np.bincount(rows.latency[rows.latency >= 0], minlength=LATENCY_BINS)
         self.failures += int(rows.failed.sum())
+        if model.task == "regression":
+            self.places.add_predictions(rows.predicted)
         if model.task in ("regression", "ranking"):
             return
         if chances.kept(model):
@@ -321,6 +325,7 @@ class Answers:
         np.add.at(net, place, rows.sign)
         for bucket, count in zip(buckets[net != 0].tolist(), net[net != 0].tolist(), strict=True):
             _add_count(self.labels, bucket, count)
+        self.places.add_errors(rows.predicted, error, rows.sign)
 
     def _add_ranks(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
         figures = _ranked(rows.predicted, rows.label, names, model.top)
@@ -351,6 +356,7 @@ class Answers:
         self.chances.add(other.chances)
         for bucket, count in other.labels.items():
             _add_count(self.labels, bucket, count)
+        self.places.add(other.places)
 
     def sum_of(self, name: str) -> float:
         """One of `SUMS` as a float."""
@@ -447,6 +453,7 @@ class AnswersWire(msgspec.Struct, array_like=True):
     ranks: list[bytes] = []
     chances: ChancesWire = ChancesWire()  # from codec 4 on
     labels: dict[int, int] = {}  # from codec 5 on
+    places: PlacesWire = PlacesWire()  # from codec 6 on
 
 
 def to_wire(answers: Answers) -> AnswersWire:
@@ -458,6 +465,7 @@ def to_wire(answers: Answers) -> AnswersWire:
         _packed(answers.scored), [exact.to_bytes(each) for each in answers.sums], answers.delays.tobytes(),
         (loss.n, sums[0], sums[1], loss.scored, sums[2], sums[3]), answers.rivals,
         [exact.to_bytes(each) for each in answers.ranks], chances.to_wire(answers.chances), answers.labels,
+        places.to_wire(answers.places),
     )  # fmt: skip
 
 
@@ -471,6 +479,7 @@ def from_wire(wire: AnswersWire) -> Answers:
         wire.failures, wire.confusion, {name: _unpacked(data).reshape(2, -1) for name, data in wire.scored.items()},
         [exact.from_bytes(each) for each in wire.sums], _unpacked(wire.delays), losses, wire.rivals,
         [exact.from_bytes(each) for each in wire.ranks] or Answers().ranks, chances.from_wire(wire.chances), wire.labels,
+        places.from_wire(wire.places),
     )  # fmt: skip
 
 

@@ -22,10 +22,12 @@ import numpy as np
 
 from driftline.schemas.config import Model
 from driftline.schemas.reference import LossProfile, PerformanceProfile
+from driftline.streams import exact
 from driftline.streams.answers import BETWEEN, OLD, SCORE_BINS, Answers, Float64, Int64, group_of, negative_of
 from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane
 from driftline.streams.performance import PRICES, mean_of_classes, metrics
+from driftline.streams.places import expected as expected_errors
 from driftline.streams.stats import (
     UNKNOWN,
     Estimate,
@@ -47,6 +49,7 @@ from driftline.streams.stats import (
     mean_cost,
     precision_of,
     recall_of,
+    score_positions,
     specificity_of,
 )
 
@@ -54,6 +57,16 @@ LEAST_ROWS = 100  # labelled rows of the reference that a calibration is learned
 ALIKE = 1.01  # weights that vary by less are taken as one
 BIN_ROWS = 25  # of the reference that neighbouring bins of the score are put together for, in the weighted form
 OF_CELLS = {"accuracy": accuracy_of, "precision": precision_of, "recall": recall_of, "f1": f1_of, "specificity": specificity_of}
+_Cells = tuple[float, float, float, float]
+#: Numerator and denominator of a figure, by (true positive, false positive, false negative, true negative).
+RATIOS: dict[str, tuple[_Cells, _Cells]] = {
+    "accuracy": ((1, 0, 0, 1), (1, 1, 1, 1)), "precision": ((1, 0, 0, 0), (1, 1, 0, 0)), "recall": ((1, 0, 0, 0), (1, 0, 1, 0)),
+    "f1": ((2, 0, 0, 0), (2, 1, 1, 0)), "specificity": ((0, 0, 0, 1), (0, 1, 0, 1)),
+}  # fmt: skip
+WRONG: _Cells = (0, 1, 1, 0)
+STEPS = 3  # of Newton's method
+_AT = score_positions(SCORE_BINS)
+_SCORE_LOSSES = {"brier": np.stack([_AT**2, (1 - _AT) ** 2]), "log_loss": np.stack([-np.log1p(-_AT), -np.log(_AT)])}
 _NEVER = Estimate(0.0, 0.0, 0.0)
 _NONE = np.zeros((2, SCORE_BINS), np.int64)
 
@@ -64,8 +77,14 @@ def performance_profile(model: Model, answers: Answers, losses: Mapping[str, Los
     scored = {group: (counts[0].tolist(), counts[1].tolist()) for group, counts in answers.scored.items()}
     label = answers.labels_batch() if model.task == "regression" and answers.n_labelled else None
     mean, variance = (label.total / label.n, label.m2 / label.n) if label else (None, None)
+    places = {str(place): (int(n), absolute / n, square / n) for place, (_, n, absolute, square) in _labelled_places(answers)}
     chances = {name: (counts[0].tolist(), counts[1].tolist()) for name, counts in answers.chances.actual.items()}
-    return PerformanceProfile(answers.n_labelled, known, dict(answers.confusion), scored, dict(losses), mean, variance, chances)
+    return PerformanceProfile(answers.n_labelled, known, dict(answers.confusion), scored, dict(losses), mean, variance, places, chances)
+
+
+def _labelled_places(answers: Answers) -> list[tuple[int, tuple[float, ...]]]:
+    places, table = answers.places.table()
+    return [(place, tuple(row)) for place, row in zip(places, table.tolist(), strict=True) if row[1]]
 
 
 @dataclass(frozen=True)
@@ -165,7 +184,7 @@ def _of_cells(expected: ExpectedConfusion, model: Model) -> dict[str, Estimate]:
 
 
 def _in_unit(each: Estimate) -> Estimate:
-    return Estimate(each.value, max(each.lower, 0.0), min(each.upper, 1.0))
+    return Estimate(*(min(max(part, 0.0), 1.0) for part in each))
 
 
 def _price(model: Model, key: str) -> _Figure:
@@ -242,7 +261,10 @@ def _of_losses(expectation: Expectation, pane: Pane, layout: Layout) -> dict[str
 
 
 def combination(expectation: Expectation, parts: Sequence[tuple[float, Answers]]) -> dict[str, Estimate]:
-    """Accuracy of all the window's predictions from the labels of some and the estimate of all: prediction-powered inference.
+    """Figures of all the window's predictions from the labels of some and the estimate of all: prediction-powered inference.
+
+    A ratio of two means, as precision is, is where the mean of `numerator - ratio * denominator` is 0. It is found by Newton's method,
+    and its interval is that mean's over the denominator.
 
     Parameters
     ----------
@@ -250,43 +272,135 @@ def combination(expectation: Expectation, parts: Sequence[tuple[float, Answers]]
         The window's panes, each with its weight: one over the share of its labels that is there by now takes the lead from labels that
         come early. With one weight for all, labels are taken to be missing at random.
     """
-    calibration = expectation.calibration
-    if expectation.model.task == "regression" or calibration is None:
+    model = expectation.model
+    if model.task == "regression":
+        return _combined_errors(expectation.profile, parts)
+    if expectation.calibration is None:
         return {}
-    chance = calibration.chances()
-    told = [(weight, _sums(expectation.model, group, each, chance)) for weight, each in parts for group in _groups(each)]
-    rows, weighed, squared = (sum(weight**power * part[0].n for weight, part in told) for power in (0, 1, 2))
-    if not rows or not weighed:
-        return {}
-    alike = weighed / squared  # weights that differ make as many rows worth fewer
-    realised, of_same = (Sums(*np.sum([np.multiply(part[i], weight * alike) for weight, part in told], axis=0)) for i in range(2))
-    product = sum(part[3] * weight * alike for weight, part in told)
-    rest = Sums(*np.sum([part[2] for _, part in told], axis=0))
-    if squared * rows > ALIKE * weighed**2:  # labelled rows that are weighed stand for all rows, no longer for the others alone
-        rest = Sums(*np.add(rest, np.sum([part[1] for _, part in told], axis=0)))
-    error = combined(realised, of_same, product, rest)
-    return {"accuracy": Estimate(*(min(max(1 - part, 0.0), 1.0) for part in (error.value, error.upper, error.lower)))}
+    chance, rows, found = expectation.calibration.chances(), _merged(parts), {}
+    for name, (above, below) in _ratios(model).items():
+        figure = _ratio(model, rows, chance, above, below)
+        found[name] = figure if name in PRICES else _in_unit(figure)
+    if model.task == "binary":
+        for name, loss in _SCORE_LOSSES.items():
+            found[name] = _not_negative(_powered([_sums(*each, chance, loss) for each in rows.values()]))
+    return {name: figure for name, figure in found.items() if math.isfinite(figure.value)}
+
+
+def _ratios(model: Model) -> dict[str, tuple[_Cells, _Cells]]:
+    """What stands above and below the line of each figure, by (true positive, false positive, false negative, true negative).
+
+    Of several classes the first two stand for right and wrong.
+    """
+    if model.task == "multiclass":
+        return {"accuracy": RATIOS["accuracy"]}
+    priced = {name: _price(model, key) for name, key in PRICES.items() if getattr(model, key)}
+    return RATIOS | {name: ((p.hit, p.false_alarm, p.miss, p.rest), (1.0, 1.0, 1.0, 1.0)) for name, p in priced.items()}
+
+
+#: Of a predicted group: labelled rows by what came true and the score, each as often as its weight says; and the others by score.
+_Rows = tuple[Float64, Float64]
+
+
+def _merged(parts: Sequence[tuple[float, Answers]]) -> dict[str, _Rows]:
+    """All parts together, by group."""
+    scale, differ = _scale([(weight, int(each.scores.sum())) for weight, each in parts])
+    out: dict[str, _Rows] = {}
+    for weight, each in parts:
+        for group in _groups(each):
+            scored, rest = out.setdefault(group, (np.zeros((2, SCORE_BINS)), np.zeros(SCORE_BINS)))
+            told = each.scored.get(group, _NONE)
+            labelled = told.sum(0)
+            scored += weight * scale * told
+            rest += np.maximum(each.said.get(group, _NONE[0]) - labelled, 0) + labelled * differ
+    return out
+
+
+def _scale(told: Sequence[tuple[float, float]]) -> tuple[float, bool]:
+    """By what weights of so many labelled rows are multiplied: those that differ make as many rows worth fewer. And whether they differ;
+    then labelled rows stand for all rows, no longer for the others alone.
+    """
+    rows, weighed, squared = (sum(weight**power * n for weight, n in told) for power in (0, 1, 2))
+    return (weighed / squared, squared * rows > ALIKE * weighed**2) if squared else (1.0, False)
+
+
+def _ratio(model: Model, rows: Mapping[str, _Rows], chance: Float64, above: _Cells, below: _Cells) -> Estimate:
+    def mean(cells: Sequence[float]) -> Estimate:
+        return _powered([_sums(*each, chance, _loss(model, group, cells)) for group, each in rows.items()])
+
+    bottom = mean(below).value
+    if not bottom > 0:  # nothing of the kind, or nothing known
+        return UNKNOWN
+    value = mean(above).value / bottom
+    for _ in range(STEPS):
+        rest = mean([a - value * b for a, b in zip(above, below, strict=True)])
+        value += rest.value / bottom
+    half = (rest.upper - rest.lower) / 2 / bottom
+    return Estimate(value, value - half, value + half)
+
+
+def _loss(model: Model, group: str, cells: Sequence[float]) -> Float64:
+    """What a row of a predicted group counts, by what came true of it and its score; shape (2, 256)."""
+    hit, false_alarm, miss, rest = cells
+    told = (false_alarm, hit) if model.task == "multiclass" or group == model.positive else (rest, miss)
+    return np.repeat(np.array(told, np.float64)[:, None], SCORE_BINS, 1)
+
+
+#: The realised loss of labelled rows, the expected one of the same rows, that of all others, and realised × expected.
+_Told = tuple[Sums, Sums, Sums, float]
+
+
+def _powered(parts: Sequence[_Told]) -> Estimate:
+    """The mean of a loss over all rows."""
+    if not parts:
+        return UNKNOWN
+    realised, of_same, rest = (Sums(*np.sum([part[i] for part in parts], axis=0)) for i in range(3))
+    return combined(realised, of_same, sum(part[3] for part in parts), rest)
+
+
+def _sums(scored: Float64 | Int64, rest: Float64 | Int64, chance: Float64, loss: Float64) -> _Told:
+    """Of one predicted group. `loss` is by what came true and the score, shape (2, 256)."""
+    labelled, expected, realised = scored.sum(0), chance * loss[1] + (1 - chance) * loss[0], (scored * loss).sum(0)
+    return (
+        Sums(float(labelled.sum()), float(realised.sum()), float((scored * loss**2).sum())),
+        Sums(float(labelled.sum()), float(labelled @ expected), float(labelled @ expected**2)),
+        Sums(float(rest.sum()), float(rest @ expected), float(rest @ expected**2)),
+        float(realised @ expected),
+    )
 
 
 def _groups(answers: Answers) -> list[str]:
     return sorted((answers.said.keys() | answers.scored.keys()) - {OLD})
 
 
-def _sums(model: Model, group: str, answers: Answers, chance: Float64) -> tuple[Sums, Sums, Sums, float]:
-    """Of one predicted group: the realised errors, the expected ones of the same rows, those of the rest, and realised × expected."""
-    scored = answers.scored.get(group, _NONE)
-    # By the group's answer, what did not come true is right or wrong.
-    wrong_row = 1 if model.task == "binary" and group != model.positive else 0
-    expected = chance if wrong_row else 1 - chance
-    wrong, labelled = scored[wrong_row], scored.sum(0)
-    rest = np.maximum(answers.said.get(group, _NONE[0]) - labelled, 0)
-    errors = float(wrong.sum())
+def _combined_errors(profile: PerformanceProfile, parts: Sequence[tuple[float, Answers]]) -> dict[str, Estimate]:
+    """Of a regression: its mean absolute error and root mean squared error; the estimate is by the size of the prediction."""
+    if sum(n for n, *_ in profile.places.values()) < LEAST_ROWS:
+        return {}
+    scale, differ = _scale([(weight, each.n_labelled) for weight, each in parts])
+    absolute, squares = (_powered([_sums_of_places(each, profile, i, weight * scale, differ) for weight, each in parts]) for i in range(2))
+    if not (math.isfinite(absolute.value) and math.isfinite(squares.value)):
+        return {}
+    return {"mae": _not_negative(absolute), "rmse": Estimate(*(math.sqrt(part) for part in _not_negative(squares)))}
+
+
+def _sums_of_places(answers: Answers, profile: PerformanceProfile, which: int, weight: float, differ: bool) -> _Told:
+    """Of |e| (0) or e² (1)."""
+    places, table = answers.places.table()
+    told = expected_errors(profile.places, places)[which]
+    everything, labelled, absolute, squares = table.T
+    rest, of = (everything if differ else np.maximum(everything - labelled, 0)), (absolute, squares)[which]
+    spread = (float(squares.sum()), exact.to_float(answers.places.fourth))[which]
     return (
-        Sums(float(labelled.sum()), errors, errors),
-        Sums(float(labelled.sum()), float(labelled @ expected), float(labelled @ expected**2)),
-        Sums(float(rest.sum()), float(rest @ expected), float(rest @ expected**2)),
-        float(wrong @ expected),
+        Sums(*np.multiply((labelled.sum(), of.sum(), spread), weight).tolist()),
+        Sums(*np.multiply((labelled.sum(), labelled @ told, labelled @ told**2), weight).tolist()),
+        Sums(float(rest.sum()), float(rest @ told), float(rest @ told**2)),
+        float(of @ told) * weight,
     )
+
+
+def _not_negative(each: Estimate) -> Estimate:
+    return Estimate(*(max(part, 0.0) for part in each))
 
 
 def gap(expectation: Expectation, pane: Pane, layout: Layout) -> Estimate:
@@ -306,8 +420,9 @@ def gap(expectation: Expectation, pane: Pane, layout: Layout) -> Estimate:
     if calibration is None or not answers.scored:
         return UNKNOWN
     chance = calibration.chances()
-    parts = [_sums(model, group, answers, chance) for group in _groups(answers)]
-    realised, told_sums, _ = (Sums(*np.sum([part[i] for part in parts], axis=0)) for i in range(3))
+    scored = {group: answers.scored.get(group, _NONE) for group in _groups(answers)}
+    parts = [_sums(rows, _NONE[0], chance, _loss(model, group, WRONG)) for group, rows in scored.items()]
+    realised, told_sums = (Sums(*np.sum([part[i] for part in parts], axis=0)) for i in range(2))
     if realised.n < 2:
         return UNKNOWN
     n = realised.n

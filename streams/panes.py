@@ -20,7 +20,7 @@ from driftline.streams.answers import Answers, AnswersWire, copy_of, from_old, f
 from driftline.streams.layout import SCORE, Encoded, Float64, Int64, Layout, category_text, numeric_column
 from driftline.streams.sketch import Sketch, add_texts, bucket_start, sketch_of
 
-CODEC = 5
+CODEC = 6
 NOVEL = 50  # unseen categories kept by name, per feature and pane
 
 

@@ -239,17 +239,62 @@ def test_the_error_of_a_regression_is_estimated_by_where_its_rows_lie() -> None:
 
 def test_few_labels_and_the_estimate_together_tell_more_than_either() -> None:
     covered, shorter = 0, 0
+    few = Model("m", metrics=("accuracy",), policy=POLICY)
     for seed in range(100):
         rng = np.random.default_rng(seed)
         frame = scored(rng, 2_000, 3.0, 1.5, flip=0.1)  # concept drift: the estimate alone is wrong
         truth = sk.accuracy_score(frame["truth"], frame["said"])
-        told = rows_of(window(frame.assign(truth=frame["truth"].where(rng.random(2_000) < 0.15))))
+        told = rows_of(window(frame.assign(truth=frame["truth"].where(rng.random(2_000) < 0.15)), model=few))
         both, alone = told["combined", "accuracy"], told["realised", "accuracy"]
         covered += (both.lower or 0) <= truth <= (both.upper or 0)
         shorter += width(both) < width(alone)
         assert abs((told["estimated", "accuracy"].value or 0) - truth) > 0.01
     assert covered >= 88
     assert shorter >= 90
+
+
+def test_every_figure_of_few_labels_and_the_estimate_holds_the_truth() -> None:
+    asked = ("precision", "recall", "f1", "specificity", "brier", "log_loss")
+    model = Model("m", metrics=asked, values={"1/1": 10.0, "1/0": -4.0}, policy=POLICY)
+    held, shorter, names = Counter[str](), Counter[str](), set[str]()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        frame = scored(rng, 3_000, 2.0, 2.0, flip=0.1)  # concept drift: the estimate alone is wrong
+        y, said, at = frame["truth"], frame["said"], (np.floor(frame["score"] * SCORE_BINS) + 0.5) / SCORE_BINS
+        truth = {
+            "precision": sk.precision_score(y, said), "recall": sk.recall_score(y, said), "f1": sk.f1_score(y, said),
+            "specificity": sk.recall_score(y, said, pos_label=0), "brier": sk.brier_score_loss(y, at), "log_loss": sk.log_loss(y, at),
+            "value": (10.0 * ((said == 1) & (y == 1)) - 4.0 * ((said == 1) & (y == 0))).mean(),
+        }  # fmt: skip
+        told = rows_of(window(frame.assign(truth=y.where(rng.random(3_000) < 0.15)), model=model))
+        for name, value in truth.items():
+            both, alone = told["combined", name], told["realised", name]
+            assert both.lower is not None
+            assert both.upper is not None
+            held[name] += both.lower <= value <= both.upper
+            shorter[name] += width(both) < width(alone) * 1.05
+        names |= truth.keys()
+    # Of 40 windows an interval of 95 % misses more than 6 once in three hundred.
+    assert {name: held[name] >= 34 for name in names} == dict.fromkeys(names, True), held
+    assert all(shorter[name] >= 27 for name in names), shorter
+
+
+def test_the_error_of_a_regression_is_told_of_all_rows_by_the_labels_of_some() -> None:
+    layout = Layout(reference_from_frame(prices(np.random.default_rng(4), 20_000, 5), PRICE, "1", prediction="said", label="truth"))
+    held, shorter = Counter[str](), Counter[str]()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        frame = prices(rng, 3_000, 5, wrong=1.3)  # concept drift
+        truth = {"mae": (frame["truth"] - frame["said"]).abs().mean(), "rmse": sk.root_mean_squared_error(frame["truth"], frame["said"])}
+        told = rows_of(window(frame.assign(truth=frame["truth"].where(rng.random(3_000) < 0.15)), layout, PRICE))
+        for name, value in truth.items():
+            both = told["combined", name]
+            assert both.lower is not None
+            assert both.upper is not None
+            held[name] += both.lower <= value <= both.upper
+            shorter[name] += width(both) < width(told["realised", name])
+    assert min(held.values()) >= 52, held
+    assert shorter["mae"] >= 55, shorter
 
 
 def test_labels_that_come_early_are_weighed_against_their_lead() -> None:
