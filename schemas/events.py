@@ -136,11 +136,11 @@ def decode_outcome(value: bytes | None, on_unknown: OnUnknown | None = None) -> 
 
 
 def _decode(decoders: _Decoders[Event], value: bytes, on_unknown: OnUnknown | None) -> Event | Rejected:
-    """What the types allow, in UTF-8, not too long and not nested too deeply. The checks are ordered by what they cost."""
-    if len(value) > MAX_VALUE_BYTES or not (value.isascii() or _is_utf8(value)):
-        return _why_unreadable(value)
-    if value.count(b"{") + (value.count(b"[") if _BRACKET in value else 0) > MAX_DEPTH and _too_deep(value):
-        return Rejected("too_deep", f"objects and lists are nested more than {MAX_DEPTH} levels deep")
+    """What the types allow; of a CloudEvent in structured mode the event in its `data`, whose attributes mean nothing here."""
+    if (fault := _unfit(value)) is not None:
+        return fault
+    if _ENVELOPE in value and (inside := _inside(value)) is not None:
+        return _decode(decoders, inside, on_unknown)
     try:
         return (decoders.exact if on_unknown else decoders.any).decode(value)
     except msgspec.ValidationError as error:
@@ -153,6 +153,32 @@ def _decode(decoders: _Decoders[Event], value: bytes, on_unknown: OnUnknown | No
     if not isinstance(event, Rejected):
         on_unknown(unknown[1])
     return event
+
+
+def _unfit(value: bytes) -> Rejected | None:
+    """Whether the value is not in UTF-8, too long, or nested too deeply. The checks are ordered by what they cost."""
+    if len(value) > MAX_VALUE_BYTES or not (value.isascii() or _is_utf8(value)):
+        return _why_unreadable(value)
+    if value.count(b"{") + (value.count(b"[") if _BRACKET in value else 0) > MAX_DEPTH and _too_deep(value):
+        return Rejected("too_deep", f"objects and lists are nested more than {MAX_DEPTH} levels deep")
+    return None
+
+
+class _CloudEvent(msgspec.Struct):
+    specversion: Literal["1.0"]
+    data: msgspec.Raw
+
+
+_ENVELOPE, _cloud_events = b'"specversion"', msgspec.json.Decoder(_CloudEvent)
+
+
+def _inside(value: bytes) -> bytes | None:
+    """The object in the `data` of a CloudEvent 1.0 in structured mode; None where the value is none."""
+    try:
+        data = bytes(_cloud_events.decode(value).data)
+    except msgspec.MsgspecError:
+        return None
+    return data if data.startswith(b"{") else None
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
@@ -256,8 +282,8 @@ def _why_invalid(value: bytes, text: str) -> Rejected:
     if text.startswith("Expected `object`") and " - at " not in text:
         return Rejected("not_object", "the value must be one JSON object")
     code = next((code for beginning, code in _INVALID if text.startswith(beginning)), "wrong_type")
-    if code == "missing_field" and b'"specversion"' in value:
-        return Rejected("unknown_type", "the value is a CloudEvent; publish what is in its `data` as the value")
+    if code == "missing_field" and _ENVELOPE in value:
+        return Rejected("unknown_type", "the value is a CloudEvent of another version than 1.0, or one without an object in its `data`")
     if code == "wrong_type" and text.endswith("`$.ts`"):
         text += ": write integer milliseconds since the epoch, or RFC 3339 with an offset"
     return Rejected(code, text[:300])

@@ -14,6 +14,7 @@ from driftline.story import story
 
 TS = 1_732_170_000_000
 GOOD: dict[str, Any] = {"id": "a", "model": "m", "version": "1", "ts": TS, "prediction": 1, "features": {"x": 1.5, "c": "b"}, "score": 0.5}
+ENVELOPE = {"specversion": "1.0", "type": "org.example.predicted", "source": "/service", "id": "e-1", "time": "2026-01-05T00:00:00Z"}
 
 
 def message(**fields: Any) -> bytes:
@@ -66,7 +67,10 @@ BAD = {
     "schema registry's header before JSON": ("wire_format", b"\0\0\0\0\x07" + message()),
     "schema registry's header before Avro": ("wire_format", b"\0\0\0\0\x07\x02a\xff"),
     "an Arrow stream": ("wire_format", b"\xff\xff\xff\xff\x10\0\0\0"),
-    "a CloudEvent": ("unknown_type", json.dumps({"specversion": "1.0", "type": "t", "source": "s", "id": "1", "data": GOOD}).encode()),
+    "a CloudEvent of another version": ("unknown_type", json.dumps(ENVELOPE | {"specversion": "0.3", "data": GOOD}).encode()),
+    "a CloudEvent with a text in it": ("unknown_type", json.dumps(ENVELOPE | {"data": json.dumps(GOOD)}).encode()),
+    "a CloudEvent without data": ("unknown_type", json.dumps(ENVELOPE).encode()),
+    "a CloudEvent with half an event in it": ("missing_field", json.dumps(ENVELOPE | {"data": {"id": "a"}}).encode()),
     # numbers
     "NaN": ("non_finite", message(score=math.nan)),
     "NaN among the features": ("non_finite", message(features={"x": math.nan})),
@@ -156,6 +160,9 @@ BAD_OUTCOMES = {
 
 GOOD_MESSAGES = {
     "plain": message(),
+    "a CloudEvent": json.dumps(ENVELOPE | {"data": GOOD}).encode(),
+    "a CloudEvent with its data first": json.dumps({"data": GOOD, "datacontenttype": "application/json", **ENVELOPE}).encode(),
+    "a field named like a CloudEvent's": message(specversion="1.0"),
     "white space around it": b" \n" + message() + b"\r\n\t",
     "a field that is not known": message(other={"deep": [1, [2]]}, sampling=0.1),
     "a huge number in a field that is not known": spliced('"other": -1e999'),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import NumericProfile
+from driftline.streams.kernels.grammar import Parsed
 from driftline.streams.kernels.grid import GRID, Grid, place_of, places_in
 from driftline.streams.kernels.machine import (
     address,
@@ -23,7 +24,6 @@ from driftline.streams.kernels.machine import (
     set_float64,
     set_int64,
 )
-from driftline.streams.kernels.parse import Parsed
 from driftline.streams.kernels.texts import ANSWER, FEATURE, LIST, NUMBER, PREDICTED, SCORED, TABLE, Table, Texts, intern_number
 from driftline.streams.layout import PREDICTION, SCORE, Layout
 from driftline.streams.panes import NOVEL, Pane

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from driftline.streams.kernels.columnwise import Columnwise
 from driftline.streams.kernels.fold import AllTerms
+from driftline.streams.kernels.grammar import Parsed, grammar, room
 from driftline.streams.kernels.lookup import add_column, find_slots, hash_stretches, partitions_of, places_of
 from driftline.streams.kernels.machine import address
-from driftline.streams.kernels.parse import Parsed, grammar, parse, room
+from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import Records, records_of
 from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
 from driftline.streams.kernels.words import words_of

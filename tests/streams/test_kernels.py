@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from messages import BAD, BAD_OUTCOMES, GOOD_MESSAGES, REAL, mutated
+from messages import BAD, BAD_OUTCOMES, ENVELOPE, GOOD_MESSAGES, REAL, mutated
 
 from driftline.schemas.config import Model
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
@@ -73,7 +73,8 @@ def chunk(values: Sequence[bytes | None], keys: Sequence[bytes | None] | None = 
 
 def key_of(value: bytes | None) -> bytes:
     try:
-        return str(json.loads(value or b"")["id"]).encode()
+        event = json.loads(value or b"")
+        return str((event["data"] if "specversion" in event else event)["id"]).encode()
     except (ValueError, KeyError, TypeError, RecursionError):
         return b"k"
 
@@ -190,7 +191,10 @@ OUTCOMES = st.fixed_dictionaries(
 @st.composite
 def messages(draw: st.DrawFn) -> bytes:
     """An event, nearly always one that can be used, as one of several writers puts it."""
-    event = draw(PREDICTIONS | OUTCOMES)
+    event: Any = draw(PREDICTIONS | OUTCOMES)
+    if draw(st.integers(0, 3)) == 0:
+        around = {**ENVELOPE, **draw(st.fixed_dictionaries({}, optional={"specversion": VALUES, "data": VALUES, "more": VALUES}))}
+        event = draw(st.sampled_from([{**around, "data": event}, {"data": event, **around}, {**event, **around}]))
     separators, ascii_only = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\t:  ")])), draw(st.booleans())
     text = json.dumps(event, separators=separators, ensure_ascii=ascii_only)
     return text.encode("utf-8", "surrogatepass")
@@ -264,7 +268,8 @@ def test_every_optional_field_is_of_the_regular_shape() -> None:
         "score": None, "scores": {"a": 0.25, "b": 0.75}, "segments": {"region": "eu"}, "role": "shadow", "latency_ms": 12.5, "failed": True,
         "trace": "00-4bf9-01", "sampling": {"rate": [0.1]},
     }  # fmt: skip
-    assert taken(chunk([json.dumps(event, ensure_ascii=False).encode()])) == [True]
+    values = [event, ENVELOPE | {"data": event}, {"data": event, "datacontenttype": "application/json", **ENVELOPE}]
+    assert taken(chunk([json.dumps(value, ensure_ascii=False).encode() for value in values])) == [True, True, True]
 
 
 def test_ids_and_payloads_have_the_hashes_that_numpy_gives() -> None:
