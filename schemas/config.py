@@ -144,6 +144,7 @@ class Model(msgspec.Struct, frozen=True):
     labels_per_week: Count = 10_000  # expected; the e-detector's run length is this over the budget of false alarms
     labels: bool = True  # false: no outcomes will come, so nothing waits for them, and those that do are dead letters
     max_wait_ms: Length = 10_000  # processing time without any event after which what was seen is judged provisionally
+    multivariate: bool = False  # whether what numeric features do together is judged: correlations, PCA, MMD, a classifier
     archive: Literal["off", "all"] | Share = "off"  # which events the store keeps as they are; a share is taken by id
     learn_windows: Count = 3  # windows that become the reference where none was published
     policy: Policy = Policy()

@@ -79,6 +79,21 @@ class Calibration(msgspec.Struct, frozen=True):
     null_size: int = 0
 
 
+class JointProfile(msgspec.Struct, frozen=True):
+    """What numeric features do together: sums of all rows as panes keep them (`streams.joint`), and how the reference wavers by itself.
+
+    `null_mean`, `null_freedom` and `null_quantile` are of squared and plain distances times the root of rows, one each for
+    `streams.joint.TESTS`, over `windows` windows of its later half; none where it has too few rows.
+    """
+
+    features: list[str]
+    sums: list[int]
+    null_mean: list[float] = []
+    null_freedom: list[float] = []
+    null_quantile: list[float] = []
+    windows: int = 0
+
+
 class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
     """One entry on the `models` topic: the profile of (model, version), in force for panes that start at `effective_from` or later.
 
@@ -95,6 +110,7 @@ class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
     effective_from: int = 0  # milliseconds since the epoch, event time
     calibration: Calibration = Calibration()
     labels: Profile | None = None  # of its labelled rows; None where there were none
+    joint: JointProfile | None = None  # of its numeric features, where it was made of a table and has two
 
     @property
     def hash(self) -> str:
@@ -104,6 +120,8 @@ class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
             content = (*content, self.calibration)
         if self.labels is not None:
             content = (*content, self.labels)
+        if self.joint is not None:
+            content = (*content, self.joint)
         return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:12]
 
 

@@ -33,6 +33,25 @@ class Recount:
     losses: list[float] = field(default_factory=list)
     residuals: list[float] = field(default_factory=list)  # of the scored: 1 or 0 for what came true, less the middle of the score's bin
     rivals: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))  # by version that answered before
+    given: list[dict[str, Any]] = field(default_factory=list)  # of a model that is judged by its features together: those of each row
+
+    def joint(self, known: dict[str, tuple[float, float]]) -> list[int]:
+        """Rows, sums, and sums of products (upper triangle) of features in whole 256ths of a standard deviation, eight of which are most;
+        `known` tells their means and standard deviations. What is no number counts as the mean."""
+        rows = []
+        for values in self.given:
+            row = []
+            for name, (mean, deviation) in known.items():
+                value = values.get(name)
+                z = (value - mean) / deviation if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+                row.append(round(256 * min(max(z, -8.0), 8.0)))
+            rows.append(row)
+        k = range(len(known))
+        return [
+            len(rows),
+            *(sum(row[i] for row in rows) for i in k),
+            *(sum(row[i] * row[j] for row in rows) for i in k for j in k if j >= i),
+        ]
 
 
 def recount(model: Model, predictions: Sequence[bytes | None], outcomes: Sequence[bytes | None]) -> dict[Key, Recount]:
@@ -51,6 +70,8 @@ def recount(model: Model, predictions: Sequence[bytes | None], outcomes: Sequenc
         for key in _keys(model, event, event["ts"]):
             pane = panes[key]
             pane.n += 1
+            if model.multivariate and not key[2]:
+                pane.given.append(event.get("features", {}))
             for name, value in {**event.get("features", {}), "(prediction)": event["prediction"], "(score)": event.get("score")}.items():
                 pane.features[name][value] += 1
             _count_answer(pane, model, event, label)
@@ -119,6 +140,7 @@ def add(into: dict[Key, Recount], more: dict[Key, Recount]) -> None:
     for key, pane in more.items():
         mine = into.setdefault(key, Recount())
         mine.n += pane.n
+        mine.given += pane.given
         for name, values in pane.features.items():
             mine.features[name].update(values)
         mine.failures += pane.failures

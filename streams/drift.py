@@ -29,6 +29,7 @@ TRAINING = "training"
 #: How the budget of false alarms is shared out: what windows show at once, in the whole and in segments; and what lasts over windows.
 AT_ONCE, LASTING = 0.8, 0.2
 LABELS = 0.1  # of what windows show at once, where a model has labels: theirs
+TOGETHER = 0.1  # the same of features together, where they are judged
 NULL_DRAWS = 199
 _WEEK_MS = 7 * DAY_MS
 _QUIET = 1e-9  # a direction is told only where something moved
@@ -78,7 +79,7 @@ def level(model: Model, segment: str) -> float:
     >>> round(level(Model("m", labels=False), "") * 7 * 24, 3)  # hourly windows and no segments
     0.08
     """
-    share = 1 - LABELS * model.labels
+    share = 1 - LABELS * model.labels - TOGETHER * model.multivariate
     return share_of_window(model, segment, AT_ONCE * share / max(len(model.baselines), 1))
 
 

@@ -43,6 +43,7 @@ from driftline.streams.registry import Registry
 from driftline.streams.segments import name_of
 from driftline.streams.service import service
 from driftline.streams.sketch import Sketch
+from driftline.streams.together import joint_drift
 from driftline.streams.watermark import Watermark, watermark
 from driftline.streams.windows import panes_of, windows_of
 
@@ -298,7 +299,7 @@ class Evaluation:
                 checks = quality(judged)
                 results[model.model].quality_results.extend(checks)
                 rows = [row for each in against for row in drift(judged, faults_of(checks), each)]
-                rows = self._carried(judged, self._begun(judged, rows))
+                rows = self._carried(judged, self._begun(judged, rows)) + joint_drift(judged, faults_of(checks))
                 results[model.model].drift_results.extend(rows)
                 results[model.model].quality_results.extend(service(judged))
                 self._features[judged.key] = (any(row.verdict == "drift" for row in rows), any(row.verdict == "fault" for row in checks))

@@ -20,7 +20,7 @@ from driftline.streams.answers import Answers, AnswersWire, copy_of, from_old, f
 from driftline.streams.layout import SCORE, Encoded, Float64, Int64, Layout, category_text, numeric_column
 from driftline.streams.sketch import Sketch, add_texts, bucket_start, sketch_of
 
-CODEC = 6
+CODEC = 7
 NOVEL = 50  # unseen categories kept by name, per feature and pane
 
 
@@ -59,6 +59,7 @@ class Pane:
     novel: dict[str, dict[str, int]] = field(default_factory=dict)
     sketches: dict[str, Sketch] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
+    joint: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))  # sums of features together (`joint.Plan`); empty: none
 
     def add_encoded(self, layout: Layout, encoded: Encoded, rows: Int64) -> None:
         """Fold rows of predictions in, by the reference this pane was begun with."""
@@ -110,6 +111,12 @@ class Pane:
         for name, texts in other.novel.items():
             add_texts(self.novel.setdefault(name, {}), texts.items(), NOVEL)
         self.answers.add(other.answers)
+        self.add_joint(other.joint)
+
+    def add_joint(self, sums: Int64) -> None:
+        """Add sums of features together, of the same plan."""
+        if len(sums):
+            self.joint = self.joint + sums if len(self.joint) else sums.copy()
 
 
 def empty_pane(layout: Layout | None) -> Pane:
@@ -185,6 +192,7 @@ class _Wire(msgspec.Struct, array_like=True):
     novel: dict[str, dict[str, int]]
     sketches: dict[str, Sketch]
     answers: AnswersWire
+    joint: bytes = b""  # from codec 7 on
 
 
 class _OldLosses(msgspec.Struct):
@@ -228,7 +236,7 @@ def encode_pane(pane: Pane, fence: Fence, epoch: int = 0) -> bytes:
     """A snapshot: the pane, the fence up to which it knows its partition, and the epoch of the owner that wrote it; one blob."""
     wire = _Wire(
         CODEC, fence, pane.reference, pane.n, pane.counts.tobytes(), pane.sums.tobytes(), pane.extremes.tobytes(), pane.novel,
-        pane.sketches, to_wire(pane.answers),
+        pane.sketches, to_wire(pane.answers), pane.joint.tobytes(),
     )  # fmt: skip
     body = bytes(cramjam.lz4.compress_block(msgspec.msgpack.encode(wire)))
     return (_OWNED | epoch).to_bytes(8) + fence.predictions.to_bytes(8) + fence.outcomes.to_bytes(8) + body
@@ -267,7 +275,8 @@ def decode_pane(snapshot: bytes) -> tuple[Pane, Fence]:
         answers = from_old(wire.n_labelled, wire.confusion, wire.scores, wire.errors, wire.delays, losses)
     else:
         answers = from_wire(wire.answers)
-    return Pane(wire.reference, counts, sums, extremes, wire.n, wire.novel, wire.sketches, answers), fence_of(snapshot)
+    joint = np.zeros(0, np.int64) if isinstance(wire, _Wire1) else np.frombuffer(wire.joint, np.int64).copy()
+    return Pane(wire.reference, counts, sums, extremes, wire.n, wire.novel, wire.sketches, answers, joint), fence_of(snapshot)
 
 
 def encode_key(key: PaneKey, partition: int) -> bytes:

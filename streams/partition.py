@@ -26,6 +26,7 @@ from driftline.streams.batch import Batch, DeadLetter, Outcomes, Predictions, To
 from driftline.streams.breaker import Breaker
 from driftline.streams.intake import Intake
 from driftline.streams.join import NEVER, Floor, Int64, LabelEffects, PredictionRows
+from driftline.streams.joint import plan_of
 from driftline.streams.layout import Layout
 from driftline.streams.panes import (
     Fence,
@@ -301,7 +302,10 @@ class Partition:
                 pane = self._open(key, layout)
                 self._pend(key).predictions.append(answers.take(rows[fresh]))
                 # Another than `layout` where a reference was put in force for a time that had already begun.
-                values.fold(pane, self._registry.by_hash(pane.reference), fresh, shard.model)
+                under = self._registry.by_hash(pane.reference)
+                values.fold(pane, under, fresh, shard.model)
+                if shard.model.multivariate and not key.segment and under and (plan := plan_of(under)):
+                    pane.add_joint(values.joint_sums(under, plan, fresh))
 
     def _fold_labels(self, shard: Shard, effects: LabelEffects) -> None:
         """Bring label effects to the panes of the predictions, and losses to the panes of the label times."""

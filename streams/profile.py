@@ -21,18 +21,28 @@ from numpy.typing import NDArray
 from driftline.schemas.config import EdgeRule, FeatureType, Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.events import text_of
-from driftline.schemas.reference import CategoricalProfile, LossProfile, NumericProfile, PerformanceProfile, Profile, Reference
+from driftline.schemas.reference import (
+    CategoricalProfile,
+    JointProfile,
+    LossProfile,
+    NumericProfile,
+    PerformanceProfile,
+    Profile,
+    Reference,
+)
 from driftline.streams.answers import SCORE_BINS, AnswerRows, LabelRows
 from driftline.streams.calibration import blocks_for, calibration
 from driftline.streams.chances import kept, said
 from driftline.streams.estimates import LEAST_ROWS, performance_profile
-from driftline.streams.layout import LABEL, PREDICTION, SCORE
+from driftline.streams.joint import Plan, joint_profile
+from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
 from driftline.streams.learning import label_profile
 from driftline.streams.panes import Pane, empty_pane
 from driftline.streams.stats import LossModel, bin_counts, edges_by, numeric_edges
 
 MAX_CATEGORIES = 200
 LOSS_FEATURES = 20  # a regression's loss is learned over so many of them
+_ROWS_AT_ONCE = 50_000
 SCORE_EDGES = np.arange(1, 20) / 20  # twenty equal bins on [0, 1]
 
 
@@ -121,18 +131,41 @@ def reference_from_frame(
     columns[LABEL] = None if labels is None else table[label]
     blocks = _blocks(known, columns, len(table), ordered or time is not None)
     calibrated = calibration(known, blocks, len(table), _window_rows(table[time], model) if time else None)
-    return Reference(model.model, version, profiles, len(table), performance, "training", effective_from, calibrated, labels)
+    made = Reference(model.model, version, profiles, len(table), performance, "training", effective_from, calibrated, labels)
+    joint = _joint(made, table, ordered or time is not None, _window_rows(table[time], model) if time else None)
+    return msgspec.structs.replace(made, joint=joint)
+
+
+def _joint(made: Reference, table: pd.DataFrame, ordered: bool, window_rows: int | None) -> JointProfile | None:
+    """What the numeric features do together; None where there are fewer than two."""
+    layout, plan = Layout(made), Plan.of(made.features)
+    if plan is None:
+        return None
+    block = _block_of(len(table), ordered)
+    columns = [_numbers(table[name]) for name in plan.names]
+    centre, scale = layout.centre[plan.features], layout.scale[plan.features]
+    many = max(int(block.max(initial=0)) + 1, 1)
+    sums = np.zeros((many, plan.length), np.int64)
+    for begin in range(0, len(table), _ROWS_AT_ONCE):
+        x = np.stack([column[begin : begin + _ROWS_AT_ONCE] for column in columns], axis=1)
+        z = np.where(np.isfinite(x), (x - centre) / scale, 0.0)
+        for b in np.unique(of := block[begin : begin + _ROWS_AT_ONCE]).tolist():
+            sums[b] += plan.sums(z[of == b])
+    blocks = [each for each in sums if each[0]] if blocks_for(len(table)) else []
+    return joint_profile(plan, blocks, sums.sum(0), window_rows)
+
+
+def _block_of(rows: int, ordered: bool) -> NDArray[np.int64]:
+    """The block of each row: consecutive rows, or any where their order means nothing."""
+    block = np.arange(rows) * max(blocks_for(rows), 1) // rows
+    return block if ordered else np.random.default_rng(0).permutation(block)
 
 
 def _blocks(
     profiles: Mapping[str, Profile], columns: Mapping[str, pd.Series[Any] | None], rows: int, ordered: bool
 ) -> dict[str, NDArray[np.int64]]:
     """Each feature's counts in consecutive blocks of rows."""
-    many = blocks_for(rows)
-    block = np.arange(rows) * many // rows
-    if not ordered:
-        block = np.random.default_rng(0).permutation(block)
-    counted = {}
+    many, block, counted = blocks_for(rows), _block_of(rows, ordered), {}
     for name, profile in profiles.items():
         column = columns[name]
         if column is None or not many:

@@ -15,6 +15,7 @@ from driftline.schemas.events import Prediction
 from driftline.schemas.reference import NumericProfile
 from driftline.streams import kernels
 from driftline.streams.join import Int64
+from driftline.streams.joint import Plan
 from driftline.streams.layout import PREDICTION, SCORE, Coded, Encoded, Layout, coded
 from driftline.streams.panes import Pane
 
@@ -30,6 +31,9 @@ class Values(Protocol):
 
     def fold(self, pane: Pane, layout: Layout | None, rows: Int64, model: Model) -> None:
         """Add rows to a pane, by the reference it was begun with, or without one."""
+
+    def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
+        """What the plan of the layout's reference sums up of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,10 @@ class EventValues:
             encoded = self._encoded[layout.hash] = layout.encode(_columns(self.events, layout, model), len(self.events))
         pane.add_encoded(layout, encoded, rows)
 
+    def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
+        """See `Values`; rows that were folded before."""
+        return plan.sums(self._encoded[layout.hash].z[np.ix_(rows, plan.features)])
+
 
 @dataclass(frozen=True, slots=True)
 class ParsedValues:
@@ -74,6 +82,10 @@ class ParsedValues:
             pane.add_raw(self.columns.by_feature(self.rows[rows], model.features), np.arange(len(rows)), _types(model))
         else:
             self.columns.fold(pane, layout, self.rows[rows])
+
+    def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
+        """See `Values`."""
+        return plan.sums(self.columns.standardised(layout, plan.features, self.rows[rows]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,15 @@ class ColumnValues:
             sheet = reader.sheet(layout, columns) if reader else _Encoded(layout, layout.encode(columns, len(self.prediction)))
             self._sheets[layout.hash] = sheet
         sheet.fold(pane, self.rows[rows])
+
+    def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
+        """See `Values`. What is no column of numbers holds none."""
+        columns, z = self._columns(), np.zeros((len(rows), len(plan.names)))
+        for i, (name, f) in enumerate(zip(plan.names, plan.features.tolist(), strict=True)):
+            if isinstance(column := columns.get(name), np.ndarray):
+                with np.errstate(over="ignore"):
+                    z[:, i] = (column[self.rows[rows]] - layout.centre[f]) / layout.scale[f]
+        return plan.sums(np.nan_to_num(z, posinf=np.inf, neginf=-np.inf))
 
     def _columns(self) -> dict[str, Any]:
         columns = {name: column for name, column in self.features.items() if name not in _OWN} | {PREDICTION: self.prediction}
@@ -171,6 +192,15 @@ class MixedValues:
             own = self.at[rows[self.part[rows] == number]]
             if len(own):
                 values.fold(pane, layout, own, model)
+
+    def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
+        """See `Values`."""
+        total = np.zeros(plan.length, np.int64)
+        for number, values in enumerate(self.parts):
+            own = self.at[rows[self.part[rows] == number]]
+            if len(own):
+                total += values.joint_sums(layout, plan, own)
+        return total
 
 
 def _types(model: Model) -> dict[str, FeatureType]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -28,14 +28,15 @@ from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import NumericProfile, Profile, Reference
 from driftline.schemas.results import DriftResult, FeaturePane, PerformanceResult, QualityResult
 from driftline.streams.appraisal import performance
-from driftline.streams.drift import drift, level
+from driftline.streams.drift import drift
+from driftline.streams.joint import plan_of
 from driftline.streams.judge import Judged, WindowKey, feature_rows
 from driftline.streams.labels import label_bins, label_drift
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane, PaneKey, empty_pane
 from driftline.streams.profile import class_names, feature_types, fold_answers, plain, reference_from_frame
 from driftline.streams.quality import ROWS, faults_of, quality
-from driftline.together import together
+from driftline.streams.together import joint_drift
 
 Source = pd.DataFrame | pa.Table | str | Path
 
@@ -175,10 +176,8 @@ def compare(
     absent = tuple(name for name in types if name not in after.columns)
     added = tuple(name for name in after.columns if name not in before.columns and name not in exclude)
     checks = [row for row in quality(judged) if row.feature != ROWS]  # a table has no traffic
-    numeric = [name for name, kind in types.items() if kind == "numeric" and name in after.columns]
-    ordered = before.sort_values(time, kind="stable") if time else before
     told = performance(judged) if label else []
-    joint = together(ordered, after, numeric, level(model, ""))
+    joint = joint_drift(replace(judged, model=msgspec.structs.replace(model, multivariate=True)), faults_of(checks))
     drifted = [*drift(judged, faults_of(checks)), *(label_drift(judged) if label else ())]
     return Comparison(judged, made, drifted, checks, told, absent, added, joint)
 
@@ -197,8 +196,6 @@ class Comparison:
         Rows as the store would hold them.
     absent, added
         Features that the current table lacks, and columns that only it has.
-    together
-        What the numeric features do together, a row a test: correlations, directions, joint distribution, a classifier.
     """
 
     window: Judged
@@ -208,7 +205,17 @@ class Comparison:
     performance: list[PerformanceResult]
     absent: tuple[str, ...]
     added: tuple[str, ...]
-    together: pd.DataFrame
+    joint: list[DriftResult]
+
+    @cached_property
+    def together(self) -> pd.DataFrame:
+        """What the numeric features do together, a row a test; empty where there are fewer than two.
+
+        `most` is the pair, or the feature, that shows it most.
+        """
+        fields = ("test", "value", "p_value", "null_quantile", "effect", "verdict", "most", "reason")
+        told = [[getattr(row, "direction" if name == "most" else name) for name in fields] for row in self.joint]
+        return pd.DataFrame(told, columns=list(fields))
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -526,7 +533,10 @@ def _fold(layout: Layout, table: pd.DataFrame, columns: Mapping[str, str | None]
     for begin in range(0, len(table), step):
         block = table.iloc[begin : begin + step]
         values = {name: _values(block[column]) for name, column in taken.items() if column is not None and column in table.columns}
-        pane.add_encoded(layout, layout.encode(values, len(block)), np.arange(len(block)))
+        encoded = layout.encode(values, len(block))
+        pane.add_encoded(layout, encoded, np.arange(len(block)))
+        if plan := plan_of(layout):
+            pane.add_joint(plan.sums(encoded.z[:, plan.features]))
     return pane
 
 

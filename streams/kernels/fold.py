@@ -154,6 +154,21 @@ class Terms:
         if n:
             self._place(pane, parsed, strange[:n])
 
+    def standardised(self, parsed: Parsed, features: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """See `Columns`. Its twin is `Encoded.z`."""
+        counts = parsed.first[rows + 1] - parsed.first[rows]
+        row = np.repeat(np.arange(len(rows)), counts)
+        at = np.arange(len(row)) + np.repeat(parsed.first[rows] - (np.cumsum(counts) - counts), counts)
+        column_of = np.full(len(self._layout.names) + 1, -1)  # the last one: of names that are no features
+        column_of[features] = np.arange(len(features))
+        name = parsed.name[at]
+        column = column_of[np.where(name < self._feature_of.size, self._feature_of[np.minimum(name, self._feature_of.size - 1)], -1)]
+        use = (column >= 0) & (parsed.code[at] == NUMBER)
+        column, z = column[use], np.zeros((len(rows), len(features)))
+        with np.errstate(over="ignore"):
+            z[row[use], column] = (parsed.value[at[use]] - self._layout.centre[features[column]]) / self._layout.scale[features[column]]
+        return z
+
     def _place(self, pane: Pane, parsed: Parsed, at: NDArray[np.int64]) -> None:
         """Categories without a place, and numbers that stand for one."""
         layout = self._layout

@@ -38,6 +38,10 @@ class Columns:
         """Add predictions to a pane of this layout."""
         self.terms.of(layout).fold(pane, self.parsed, rows)
 
+    def standardised(self, layout: Layout, features: Int64, rows: Int64) -> NDArray[np.float64]:
+        """Numeric features of predictions in the reference's standard deviations, shape (n, k), 0 where one is absent."""
+        return self.terms.of(layout).standardised(self.parsed, features, rows)
+
     def by_feature(self, rows: Int64, wanted: Collection[str]) -> dict[str, Sequence[Any]]:
         """The values of predictions as `Pane.add_raw` takes them; of the features that are wanted, or of all."""
         p, texts = self.parsed, self.texts

@@ -133,7 +133,7 @@ def test_the_same_rows_through_the_stream_give_the_same_figures() -> None:
 def test_a_table_against_itself_is_clean() -> None:
     same = compare(rows(1_000), rows(1_000), **ROLES)
     assert same.clean
-    assert same.table.query("test == 'psi'")["value"].tolist() == [0.0] * 6
+    assert same.table.query("test == 'psi'")["value"].tolist() == [0.0] * 7
 
 
 def test_drift_is_named_with_what_moved(found: Comparison) -> None:
@@ -335,9 +335,9 @@ def test_a_notebook_gets_a_fragment_and_a_terminal_lines(found: Comparison) -> N
     fragment = Page(found._repr_html_())
     assert not {"html", "body", "script"} & set(fragment.tags)
     lines = repr(found).splitlines()
-    assert lines[0] == "2,000 rows against 4,000 of the reference: 2 of 6 features drifted, 6 worse metrics"
+    assert lines[0] == "2,000 rows against 4,000 of the reference: 2 of 7 features drifted, 6 worse metrics"
     assert lines[1].split()[:3] == ["feature", "PSI", "limit"]
-    assert len(lines) == 2 + 6 + 6 + sum(found.together["verdict"] == "drift")
+    assert len(lines) == 2 + 7 + 6 + sum(found.together["verdict"] == "drift")
 
 
 def test_names_are_escaped_wherever_they_are_shown() -> None:
@@ -464,5 +464,8 @@ def test_features_that_no_longer_go_together_are_told_though_each_is_as_it_was()
 
 def test_one_numeric_feature_or_few_rows_tell_nothing_of_the_whole() -> None:
     found = compare(pd.DataFrame({"a": range(900)}), pd.DataFrame({"a": range(900)}))
+    assert found.together.empty
+    few = pd.DataFrame({"a": np.arange(90.0), "b": np.arange(90.0) % 7})
+    found = compare(few, few)
     assert set(found.together["verdict"]) == {"insufficient"}
-    assert found.to_dict()["together"][0]["value"] is None
+    assert found.to_dict()["together"][0]["p_value"] is None

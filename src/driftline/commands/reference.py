@@ -109,6 +109,7 @@ def show(
     from rich.console import Console
 
     from driftline.registry import read
+    from driftline.streams.joint import told_by
 
     settings = Settings.from_environment()
     entries = read(settings.kafka_client(), settings.topics().models)
@@ -121,6 +122,7 @@ def show(
         console.print(_overview(found))
         for entry in found if version else ():
             console.print(_features(entry))
+            console.print(*told_by(entry), sep="\n", markup=False)
     if not found:
         print(f"no reference of {model} {version or ''}; make one: driftline reference build FILE --model {model} …", file=sys.stderr)
         raise typer.Exit(1)

@@ -1,0 +1,115 @@
+"""Verdicts on what features do together: what no feature shows alone is found, and nothing where nothing drifts."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from driftline.schemas.config import HOUR_MS, Model, Policy
+from driftline.schemas.results import DriftResult
+from driftline.streams.drift import drift
+from driftline.streams.joint import plan_of, told_by
+from driftline.streams.judge import Judged, WindowKey
+from driftline.streams.layout import Layout
+from driftline.streams.panes import empty_pane
+from driftline.streams.profile import reference_from_frame
+from driftline.streams.together import joint_drift
+
+K = 6
+NAMES = [f"f{i}" for i in range(K)]
+MODEL = Model("m", multivariate=True, policy=Policy(min_samples=100, false_alarms=1.0))
+MIX = np.eye(K) + np.diag([0.8] * (K - 1), 1)  # neighbours go together
+
+
+def rows(n: int, seed: int, memory: float = 0.0) -> NDArray[np.float64]:
+    z = np.random.default_rng(seed).standard_normal((n, K)) * np.sqrt(1 - memory**2)
+    return np.asarray(lfilter([1.0], [1.0, -memory], z, axis=0) @ MIX)
+
+
+def frame(x: NDArray[np.float64]) -> pd.DataFrame:
+    return pd.DataFrame(x, columns=NAMES)
+
+
+@pytest.fixture(scope="module")
+def layout() -> Layout:
+    return Layout(reference_from_frame(frame(rows(10_000, 1)), MODEL, "1"))
+
+
+def window_of(layout: Layout, x: NDArray[np.float64], model: Model = MODEL, segment: str = "") -> Judged:
+    pane, plan = empty_pane(layout), plan_of(layout)
+    encoded = layout.encode({name: x[:, i].tolist() for i, name in enumerate(NAMES)}, len(x))
+    pane.add_encoded(layout, encoded, np.arange(len(x)))
+    if plan:
+        pane.add_joint(plan.sums(encoded.z[:, plan.features]))
+    return Judged(WindowKey("m", "1", segment, 0, HOUR_MS), model, layout, pane, 1, True, (pane,))
+
+
+def found(rows: list[DriftResult]) -> set[str]:
+    return {row.feature for row in rows if row.verdict == "drift"}
+
+
+def test_features_that_no_longer_go_together_are_found_though_none_of_them_drifted(layout: Layout) -> None:
+    x, rng = rows(2_000, 2), np.random.default_rng(3)
+    apart = np.stack([rng.permutation(column) for column in x.T], axis=1)
+    window = window_of(layout, apart)
+    told = joint_drift(window)
+    assert found(drift(window)) == set()
+    assert found(told) >= {"(pca)", "(correlation)"} and "(domain classifier)" not in found(told)
+    assert {row.test for row in told} == {"pca_reconstruction", "correlation_change", "mmd", "domain_classifier"}
+
+
+def test_a_move_across_the_usual_direction_is_found_and_names_the_feature(layout: Layout) -> None:
+    x = rows(2_000, 4)
+    x[:, 3] += 0.7
+    told = {row.feature: row for row in joint_drift(window_of(layout, x))}
+    assert told["(domain classifier)"].verdict == "drift" and told["(domain classifier)"].direction == "f3"
+    assert told["(domain classifier)"].value is not None and told["(domain classifier)"].value > 0.6
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.6])
+def test_windows_without_drift_alarm_within_the_budget_whether_neighbours_are_alike_or_not(memory: float) -> None:
+    often = Model("m", multivariate=True, policy=Policy(min_samples=100, psi=1e-6, false_alarms=0.1 * 7 * 24 / 0.08))  # one window in ten
+    stream = rows(10_000 + 60 * 400, 5, memory)
+    known = Layout(reference_from_frame(frame(stream[:10_000]), often, "1"))
+    alarms = sum(bool(found(joint_drift(window_of(known, part, often)))) for part in np.split(stream[10_000:], 60))
+    assert alarms <= 14  # six are allowed; more would come by chance once in a thousand times
+
+
+def test_a_window_like_the_reference_stays_below_its_null_quantile(layout: Layout) -> None:
+    told = [row for seed in range(10, 20) for row in joint_drift(window_of(layout, rows(800, seed)))]
+    assert {row.verdict for row in told} == {"ok"}
+    below = [row.value <= row.null_quantile for row in told if row.value is not None and row.null_quantile is not None]
+    assert len(below) == 40 and np.mean(below) > 0.8
+
+
+def test_a_short_reference_and_few_rows_are_no_verdict(layout: Layout) -> None:
+    short = Layout(reference_from_frame(frame(rows(500, 1)), MODEL, "1"))
+    assert {row.verdict for row in joint_drift(window_of(short, rows(500, 2)))} == {"insufficient"}
+    assert {row.reason for row in joint_drift(window_of(layout, rows(50, 2)))} == {"50 rows with joint sums; 100 are needed"}
+
+
+def test_a_reference_without_joint_statistics_says_so(layout: Layout) -> None:
+    bare = Layout(msgspec.structs.replace(layout.reference, joint=None))
+    told = joint_drift(window_of(bare, rows(500, 2)))
+    assert {(row.verdict, row.value) for row in told} == {("insufficient", None)}
+    assert "the reference has no joint statistics" in told[0].reason
+
+
+def test_faulty_inputs_are_no_drift_together(layout: Layout) -> None:
+    told = joint_drift(window_of(layout, rows(500, 2)), {"f1": "all values are 0"})
+    assert {(row.verdict, row.reason) for row in told} == {("fault", "the inputs are faulty: f1, all values are 0")}
+
+
+def test_segments_and_models_that_do_not_ask_have_no_such_rows(layout: Layout) -> None:
+    assert joint_drift(window_of(layout, rows(500, 2), segment="a=b")) == []
+    assert joint_drift(window_of(layout, rows(500, 2), Model("m"))) == []
+
+
+def test_a_reference_tells_its_joint_statistics(layout: Layout) -> None:
+    first, second = told_by(layout.reference)
+    assert first.startswith("correlations: f0 and f1 +0.") or "f1 and f2" in first
+    assert "principal components of 6 features explain" in second
