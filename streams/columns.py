@@ -332,6 +332,10 @@ class HashIndex:
         return slots
 
     def _place(self, keys: UInt64, rows: NDArray[Any]) -> None:
+        reader = kernels.current()
+        if reader:
+            reader.place(self._rows, keys, rows)
+            return
         slots, steps = self._first(keys), self._steps(keys)
         rows = rows.astype(np.int32)
         while len(rows):

@@ -78,6 +78,8 @@ class Intake:
         self, chunk: Chunk, topic: Topic, usable: Callable[[arrow.Rows, Model, Chunk, int | None], Rows], into: _Columns[Rows]
     ) -> None:
         """Records that are batches, with the dead letters among them."""
+        if not any(chunk.headers):
+            return
         found = [(i, chunk.value(i)) for i, headers in enumerate(chunk.headers) if headers and arrow.is_batch(headers)]
         values = [(i, value) for i, value in found if value is not None]
         into.batches |= {i for i, _ in values}

@@ -127,6 +127,8 @@ class Terms:
             for owner, categories in zip(owners, layout.categories, strict=True)
             for text, place in categories.items()
         }
+        for owner, categories in zip(owners, layout.categories, strict=True):
+            places |= {code: place for code, place in zip(texts.codes_of_numbers([*categories], owner), categories.values(), strict=True)}
         size = texts.size + 1_000
         self._feature_of, self._place_of = np.full(size, -1, np.int32), np.full(size, -1, np.int32)
         for f, name in enumerate(names):

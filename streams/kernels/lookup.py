@@ -16,6 +16,7 @@ from driftline.streams.kernels.machine import (
     float64,
     int32,
     int64,
+    set_int32,
     set_int64,
     set_uint64,
     uint64,
@@ -37,6 +38,25 @@ def slots_of(rows: int, size: int, column: int, n: int, keys: int, slots: int) -
             at = (at + step) & last
             row = int32(rows, at)
         set_int64(slots, k, at)
+
+
+@entry(types.void(*[types.int64] * 5))
+def take_slots(slots: int, size: int, n: int, keys: int, rows: int) -> None:
+    """Put the `n` rows of keys that are absent, and differ from each other, into the first free slots on their ways."""
+    last = size - 1
+    for k in range(n):
+        key = uint64(keys, k)
+        at: Any = np.int64(key & np.uint64(last))
+        step: Any = np.int64(key >> np.uint64(40)) | 1
+        while int32(slots, at) >= 0:
+            at = (at + step) & last
+        set_int32(slots, at, int64(rows, k))
+
+
+def place(slots: NDArray[np.int32], keys: NDArray[np.uint64], rows: NDArray[Any]) -> None:
+    """See `columns.HashIndex._place`."""
+    keys, rows = np.ascontiguousarray(keys), np.ascontiguousarray(rows, np.int64)
+    take_slots(address(slots), len(slots), len(keys), address(keys), address(rows))
 
 
 @entry(types.void(*[types.int64] * 5))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from driftline.streams.kernels.columnwise import Columnwise
 from driftline.streams.kernels.fold import AllTerms
 from driftline.streams.kernels.grammar import Parsed, grammar, room
-from driftline.streams.kernels.lookup import add_column, find_slots, hash_stretches, partitions_of, places_of
+from driftline.streams.kernels.lookup import add_column, find_slots, hash_stretches, partitions_of, place, places_of
 from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import Records, records_of
@@ -97,6 +97,7 @@ class Reader:
         return Columns(chunk, parsed, texts, self._terms)
 
     find_slots = staticmethod(find_slots)
+    place = staticmethod(place)
     hash_stretches = staticmethod(hash_stretches)
     partitions_of = staticmethod(partitions_of)
     places_of = staticmethod(places_of)

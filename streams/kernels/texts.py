@@ -6,6 +6,7 @@ entries as well, by their bits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -199,6 +200,15 @@ def in_order(n: int, code: int, scratch: int, place: int, distinct: int) -> int:
     return size
 
 
+def _number_of(name: str) -> float:
+    """The number that is named so as a category; NaN without one."""
+    try:
+        value = float(name)
+    except ValueError:
+        return np.nan
+    return value if np.isfinite(value) and text_of(value) == name else np.nan
+
+
 class Texts:
     """A table and its memory.
 
@@ -221,6 +231,13 @@ class Texts:
     def code(self, text: bytes, owner: int) -> int:
         """The code of a text."""
         return int(text_code(self.table, address(np.frombuffer(text or b"\0", np.uint8)), len(text), owner))
+
+    def codes_of_numbers(self, names: Sequence[str], owner: int) -> list[int]:
+        """The codes that the numbers have which stand for these categories; -1 where a name is no number's."""
+        values = np.array([_number_of(name) for name in names], np.float64)
+        codes = np.where(np.isnan(values), ABSENT, NUMBER).astype(np.int32)
+        self.name_numbers(codes, values, owner)
+        return np.maximum(codes, FULL).tolist()
 
     def text(self, code: int) -> str:
         """The text of a code; of a number, as a category is named."""
