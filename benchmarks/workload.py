@@ -53,6 +53,7 @@ class Shape:
     hot: float = 0.0  # share of the events that lie in partition 0 beside its own part
     alternating: bool = False  # every second window drifts, instead of all from the sixth tenth on
     horizon: str = "1h"
+    tests: tuple[str, ...] = ()  # of every feature, instead of those that a model has where its file names none
 
     @property
     def features(self) -> int:
@@ -79,8 +80,9 @@ class Shape:
         """The model's file."""
         kinds = "".join(f'{name} = "{"numeric" if name[0] == "n" else "categorical"}"\n' for name in self.names)
         window = f'length = "{self.window_ms}ms"\nevery = "{self.window_ms}ms"\n'
+        tests = f"tests = {list(self.tests)}\n" if self.tests else ""
         return (
-            f'model = "{self.model(number)}"\npane = "{self.window_ms}ms"\nhorizon = "{self.horizon}"\ngrace = "1h"\ndisorder = "1s"\n'
+            f'model = "{self.model(number)}"\n{tests}pane="{self.window_ms}ms"\nhorizon = "{self.horizon}"\ngrace = "1h"\ndisorder = "1s"\n'
             f'max_wait = "1h"\n[[windows]]\n{window}[policy]\nresolve_after = 1\ncooldown = "0s"\nmin_samples = 50\n[features]\n{kinds}'
         )
 

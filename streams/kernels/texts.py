@@ -237,7 +237,7 @@ class Texts:
         values = np.array([_number_of(name) for name in names], np.float64)
         codes = np.where(np.isnan(values), ABSENT, NUMBER).astype(np.int32)
         self.name_numbers(codes, values, owner)
-        return np.maximum(codes, FULL).tolist()
+        return [int(code) for code in np.maximum(codes, FULL)]
 
     def text(self, code: int) -> str:
         """The text of a code; of a number, as a category is named."""
