@@ -53,6 +53,7 @@ Chance = Annotated[float, Meta(gt=0, lt=1)]
 Amount = Annotated[float, Meta(gt=0, le=1_000_000)]
 _NUMBER = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 EdgeRule = Annotated[str, Meta(pattern=rf"^(quantile:[1-9][0-9]?|doane|{_NUMBER}(, *{_NUMBER}){{0,63}})$")]
+Bounds = tuple[float, float]  # inclusive; infinite: no bound on that side
 Factor = Annotated[float, Meta(ge=0, le=1_000_000)]
 Price = Annotated[float, Meta(ge=-1e12, le=1e12)]
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -94,7 +95,7 @@ class Policy(msgspec.Struct, frozen=True):
     lasting_psi: Amount = 0.02  # a shift of this size that lasts over windows is drift too
     significance: Chance = 0.001  # level of the verdicts on performance in one window
     missing_rise: Share = 0.1  # share of rows, absolute
-    type_errors: Share = 0.01  # share of rows
+    type_errors: Share = 0.01  # share of rows; the same of values outside the range or domain that the file declares
     performance_drop: Amount = 0.05  # accuracy and AUC: absolute; MAE and RMSE: relative to the reference
     min_coverage: Share = 0.8  # share of a window's predictions that have their label before its performance is judged
     cooldown_ms: Delay = DAY_MS  # event time during which one cause asks for one retrain only
@@ -123,7 +124,9 @@ class Model(msgspec.Struct, frozen=True):
     tests: tuple[TestName, ...] = ("psi", "ks", "chi_square")  # of every feature; PSI is always told
     baselines: tuple[Baseline, ...] = ("training",)  # what windows are compared with: also trailing:7d, hour-of-week, version:6
     exclude: tuple[Exclusion, ...] = ()  # event time that is not judged and is no baseline
-    edges: dict[Name, EdgeRule] = {}  # of a reference made from a table, by feature, "*" for all: "quantile:20", "doane" or "6, 12, 24"
+    edges: dict[Name, EdgeRule] = {}  # of references, by feature, "*" for all: "quantile:20", "doane" or "6, 12, 24"
+    ranges: dict[Name, Bounds] = {}  # least and largest value that a numeric feature may have; what lies outside is a fault
+    domains: dict[Name, tuple[Name, ...]] = {}  # the categories that a feature may have; another is a fault
     windows: tuple[Window, ...] = (Window(),)
     pane_ms: Length = MINUTE_MS
     disorder_ms: Delay = 10_000  # the watermark stays this far behind the newest event

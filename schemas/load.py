@@ -73,6 +73,10 @@ def model_from(source: Source, at: Key = ()) -> Model:
     if model.classes and model.positive not in model.classes and model.task == "binary":
         fix = f"name the positive class: one of {', '.join(model.classes)}"
         raise source.error((*at, "classes"), f"the positive class {model.positive!r} is none of them", fix)
+    for name, (least, most) in model.ranges.items():
+        if not least <= most:
+            fix = "write [least, largest], for instance [0, 120]"
+            raise source.error((*at, "ranges", name), f"no value lies between {least:g} and {most:g}", fix)
     _check_metrics(source, model, at)
     if model.missing_label != "unknown" and model.task != "binary":
         raise source.error((*at, "missing_label"), f"a {model.task} model has no {model.missing_label} class", 'set it to "unknown"')

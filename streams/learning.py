@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from driftline.schemas.config import Model
+from driftline.schemas.config import Bounds, EdgeRule, Model
 from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
 from driftline.streams.answers import BETWEEN, Answers
 from driftline.streams.calibration import LEAST_BLOCKS, blocks_for, calibration
@@ -18,18 +18,19 @@ from driftline.streams.labels import label_counts
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane, empty_pane, rebin
 from driftline.streams.sketch import TEXTS, Sketch, bucket_start
-from driftline.streams.stats import bin_buckets, weighted_edges
+from driftline.streams.stats import bin_buckets, weighted_edges, with_bounds
 
 
 def learn(model: Model, version: str, pane: Pane, effective_from: int, parts: Sequence[Pane] = ()) -> Reference:
     """The profile of a pane that was kept without a reference, in force from `effective_from` on.
 
-    Its edges lie on the sketch's bucket boundaries, so panes that were begun as sketches are counted by it exactly. `parts`, the panes
+    Its edges lie on the sketch's bucket boundaries, so panes that were begun as sketches are counted by it exactly; but for edges and
+    bounds that the model's file gives, beside which a bucket is 1 % wide. `parts`, the panes
     that the pane is the sum of, in order of time, tell how much the features waver by themselves.
     """
     answer = "numeric" if model.task == "regression" else "categorical"
     kinds = {**model.features, PREDICTION: answer, SCORE: "numeric"}
-    features = {name: _profile(sketch, kinds.get(name)) for name, sketch in sorted(pane.sketches.items())}
+    features = {name: _profile(sketch, kinds.get(name), name, model) for name, sketch in sorted(pane.sketches.items())}
     labelled = pane.answers.n_labelled
     performance, labels = PerformanceProfile(labelled), None
     if labelled >= model.policy.min_samples:
@@ -92,16 +93,20 @@ def label_profile(model: Model, answers: Answers) -> Profile | None:
     return msgspec.structs.replace(made, mean=whole.total / whole.n, m2=min(whole.m2, sys.float_info.max))
 
 
-def _profile(sketch: Sketch, kind: str | None) -> Profile:
+def _profile(sketch: Sketch, kind: str | None, name: str, model: Model) -> Profile:
     numeric = kind == "numeric" if kind else sketch.numeric_rows > sketch.text_rows
-    return _numeric(sketch) if numeric else _categorical(sketch)
+    if not numeric:
+        return _categorical(sketch)
+    own = name in {PREDICTION, SCORE}
+    return _numeric(sketch, None if own else model.edges.get(name, model.edges.get("*")), model.ranges.get(name))
 
 
-def _numeric(sketch: Sketch) -> NumericProfile:
+def _numeric(sketch: Sketch, rule: EdgeRule | None = None, bounds: Bounds | None = None) -> NumericProfile:
     buckets, counts = np.array(sketch.buckets, np.int64), np.array(sketch.counts, np.int64)
     lower, upper = bucket_start(buckets), bucket_start(buckets + 1)
     n = int(counts.sum())
-    edges = weighted_edges(lower, upper, counts) if n else np.array([0.0])
+    edges = weighted_edges(lower, upper, counts, rule=rule) if n else np.array([0.0])
+    edges = edges if bounds is None else with_bounds(edges, bounds)
     mean = sketch.total / n if n else 0.0
     m2 = max(sketch.squares - n * mean * mean, 0.0)
     if not math.isfinite(m2):  # the sums overflow; what travels as JSON must be finite

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from driftline.schemas.config import EdgeRule, FeatureType, Model
+from driftline.schemas.config import Bounds, EdgeRule, FeatureType, Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import (
@@ -38,7 +38,7 @@ from driftline.streams.joint import Plan, joint_profile
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
 from driftline.streams.learning import label_profile
 from driftline.streams.panes import Pane, empty_pane
-from driftline.streams.stats import LossModel, bin_counts, edges_by, numeric_edges
+from driftline.streams.stats import LossModel, bin_counts, edges_by, numeric_edges, with_bounds
 
 MAX_CATEGORIES = 200
 LOSS_FEATURES = 20  # a regression's loss is learned over so many of them
@@ -111,7 +111,8 @@ def reference_from_frame(
         table = table.sort_values(time, kind="stable")
     types = feature_types(table, model, {*own, *exclude, *([time] if time else [])})
     _require(table, [*types, *own])
-    profiles = {name: _profile(table[name], kind, model.edges.get(name, model.edges.get("*"))) for name, kind in types.items()}
+    rules, ranges = model.edges, model.ranges
+    profiles = {name: _profile(table[name], kind, rules.get(name, rules.get("*")), ranges.get(name)) for name, kind in types.items()}
     if prediction is not None:
         profiles[PREDICTION] = _profile(_tops(table[prediction], model), "numeric" if model.task == "regression" else "categorical")
     if score is not None:
@@ -220,12 +221,13 @@ def _require(table: pd.DataFrame, names: list[str]) -> None:
         raise DriftlineError("reference_column", f"no column {', '.join(map(repr, absent))} in the table", f"its columns are: {have}")
 
 
-def _profile(column: pd.Series[Any], kind: FeatureType, rule: EdgeRule | None = None) -> Profile:
+def _profile(column: pd.Series[Any], kind: FeatureType, rule: EdgeRule | None = None, bounds: Bounds | None = None) -> Profile:
     if kind == "categorical":
         return _categorical(column)
     values = _numbers(column)
     present = values[np.isfinite(values)]
-    return _numeric(values, numeric_edges(present) if rule is None else edges_by(present, rule))
+    edges = numeric_edges(present) if rule is None else edges_by(present, rule)
+    return _numeric(values, edges if bounds is None else with_bounds(edges, bounds))
 
 
 def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:

@@ -40,7 +40,8 @@ def quality(window: Judged) -> list[QualityResult]:
     """Every check of every feature, and of the window as a whole.
 
     `missing_rate`, `type_error_rate`; of numbers `out_of_range_rate` (outside the reference's range), of categories
-    `new_category_rate` (shares of the window's rows) and `categories` (how many occur); `fingerprint`, a fault with its parameter.
+    `new_category_rate` (shares of the window's rows) and `categories` (how many occur); `range` and `domain` where the file has
+    them; `fingerprint`, a fault with its parameter.
     Of the whole, as the feature `(rows)`: `volume`, `freshness` (seconds without events at its end), `duplicated_traffic` (share of the
     rows that come twice or more). Rows in panes of another reference are not counted by this one, so they are no part of the whole either.
     """
@@ -116,8 +117,35 @@ def _checks(window: Judged, layout: Layout, f: int, bins: Int64, missing: int, e
         yield _Check(
             "out_of_range_rate", int(bins[0] + bins[-1]) / n, (profile.counts[0] + profile.counts[-1]) / max(profile.n, 1), math.nan
         )
+    if present:
+        yield from _declared(window, layout, f, bins, n)
     fault = fingerprint(window, layout, f) if present else None
     yield _Check("fingerprint", float(fault is not None), 0.0, 0.5, fault.message if fault else "")
+
+
+def _declared(window: Judged, layout: Layout, f: int, bins: Int64, n: int) -> Iterator[_Check]:
+    """The range or domain that the model's file declares: the share of the rows outside.
+
+    Exact where the reference was made under the same range, for then its bounds are edges; else of bins that lie outside as a whole, and
+    one row at least where the extremes do. Categories beyond those that panes keep by name count as outside.
+    """
+    name, profile, model = layout.names[f], layout.profiles[f], window.model
+    if isinstance(profile, NumericProfile) and name in model.ranges:
+        least, most = model.ranges[name]
+        edges, (low, high) = np.array(profile.edges), window.pane.extremes[f].tolist()
+        outside = int(bins[: int(np.searchsorted(edges, least, side="right"))].sum()) if least > -math.inf else 0
+        outside += int(bins[int(np.searchsorted(edges, most, side="right")) + 1 :].sum()) if most < math.inf else 0
+        outside = max(outside, int(low < least) + int(high > most))
+        said = f"{100 * outside / n:.1f} % of the values lie outside {least:g} to {most:g}: {low:g} to {high:g}"
+        yield _Check("range", outside / n, 0.0, model.policy.type_errors, said)
+    if isinstance(profile, CategoricalProfile) and name in model.domains:
+        domain, unseen = set(model.domains[name]), window.pane.novel.get(name, {})
+        strange = {text: int(count) for text, count in zip(profile.categories, bins, strict=False) if count and text not in domain}
+        outside = sum(strange.values()) + int(bins[-1]) - sum(count for text, count in unseen.items() if text in domain)
+        strange |= {text: count for text, count in unseen.items() if text not in domain}
+        named = ", ".join(sorted(strange, key=lambda text: (-strange[text], text))[:3])
+        said = f"{100 * outside / n:.1f} % of the values are not in the domain: {named}"
+        yield _Check("domain", outside / n, 0.0, model.policy.type_errors, said)
 
 
 def fingerprint(window: Judged, layout: Layout, f: int) -> Fault | None:

@@ -39,7 +39,7 @@ from driftline.streams.stats.drift_evidence import DriftEvidence, EvidenceState
 from driftline.streams.stats.e_detector import EDetector, EDetectorState
 from driftline.streams.stats.ecdd import Ecdd, EcddState
 from driftline.streams.stats.eddm import Eddm, EddmState
-from driftline.streams.stats.edges import bin_buckets, bin_counts, edges_by, numeric_edges, weighted_edges
+from driftline.streams.stats.edges import bin_buckets, bin_counts, edges_by, numeric_edges, weighted_edges, with_bounds
 from driftline.streams.stats.energy import energy
 from driftline.streams.stats.errors import mae, percentage_error, quantile_loss, r2, rmse
 from driftline.streams.stats.estimate import UNKNOWN, Estimate, mean_of_sums, resampled, wilson
@@ -229,4 +229,5 @@ __all__ = [
     "wasserstein_normalised",
     "weighted_edges",
     "wilson",
+    "with_bounds",
 ]

@@ -91,12 +91,22 @@ def edges_by(values: ArrayLike, rule: str) -> Floats:
     value, rows = np.unique(finite if finite.size else np.zeros(1), return_counts=True)
     with np.errstate(over="ignore"):
         cells = _Cells(value, np.nextafter(value, np.inf), rows.astype(np.float64))
-    between = _doane(cells) if rule == "doane" else _quantiles(cells, int(rule.removeprefix("quantile:")))
-    ends = np.array([cells.lower[0], cells.upper[-1]])
-    return _distinct(np.concatenate((ends, _thin(np.setdiff1d(between, ends), MAX_EDGES - 2))))
+    return _between_ends(cells, _doane(cells) if rule == "doane" else _quantiles(cells, int(rule.removeprefix("quantile:"))))
 
 
-def weighted_edges(lower: ArrayLike, upper: ArrayLike, counts: ArrayLike, bins: int = 32, max_edges: int = MAX_EDGES) -> Floats:
+def with_bounds(edges: ArrayLike, bounds: tuple[float, float]) -> Floats:
+    """Edges, and those that part the values within `bounds`, both inclusive, from the others. Infinite bounds part nothing.
+
+    >>> with_bounds([1.0, 2.0], (0.0, np.inf)).tolist()
+    [0.0, 1.0, 2.0]
+    """
+    with np.errstate(over="ignore"):
+        return _distinct(np.append(np.asarray(edges, dtype=np.float64), [bounds[0], np.nextafter(bounds[1], np.inf)]))
+
+
+def weighted_edges(
+    lower: ArrayLike, upper: ArrayLike, counts: ArrayLike, bins: int = 32, max_edges: int = MAX_EDGES, rule: str | None = None
+) -> Floats:
     """Edges for a numeric feature that is known as a sketch only: rows counted in buckets `[lower, upper)`.
 
     Every edge is a bound of some bucket, so the sketch can be binned again by these edges exactly (`bin_buckets`).
@@ -110,6 +120,8 @@ def weighted_edges(lower: ArrayLike, upper: ArrayLike, counts: ArrayLike, bins: 
         Rows of each bucket, shape (buckets,); empty buckets are ignored.
     bins, max_edges
         As in `numeric_edges`. A bucket counts as an atom as a single value would.
+    rule
+        As in `edges_by`. Edges that are given stay where they are: a bucket that holds one counts whole on the side of its lower bound.
 
     Returns
     -------
@@ -121,6 +133,8 @@ def weighted_edges(lower: ArrayLike, upper: ArrayLike, counts: ArrayLike, bins: 
     >>> weighted_edges([0.0, 2.0, 8.0], [1.0, 3.0, 9.0], [5, 1, 5]).tolist()
     [0.0, 1.0, 2.0, 3.0, 8.0, 9.0]
     """
+    if rule is not None and rule != "doane" and not rule.startswith("quantile:"):
+        return edges_by([], rule)
     low, high, rows = (np.asarray(each, dtype=np.float64) for each in (lower, upper, counts))
     held = rows > 0
     if not held.any():
@@ -128,6 +142,8 @@ def weighted_edges(lower: ArrayLike, upper: ArrayLike, counts: ArrayLike, bins: 
     cells = _Cells(low[held], high[held], rows[held])
     even = _doane(cells)
     snapped = cells.lower[np.minimum(np.searchsorted(cells.lower, even), cells.lower.size - 1)]
+    if rule is not None:
+        return _between_ends(cells, snapped if rule == "doane" else _quantiles(cells, int(rule.removeprefix("quantile:"))))
     return _choose(cells, snapped, bins, max_edges)
 
 
@@ -154,6 +170,12 @@ def bin_buckets(lower: ArrayLike, counts: ArrayLike, edges: ArrayLike) -> NDArra
     total = np.zeros(bounds.size + 1, dtype=np.int64)
     np.add.at(total, np.searchsorted(bounds, np.asarray(lower, dtype=np.float64), side="right"), np.asarray(counts, dtype=np.int64))
     return total
+
+
+def _between_ends(cells: _Cells, between: Floats) -> Floats:
+    """The ends of the cells, and of the edges between them as many as fit."""
+    ends = np.array([cells.lower[0], cells.upper[-1]])
+    return _distinct(np.concatenate((ends, _thin(np.setdiff1d(between, ends), MAX_EDGES - 2))))
 
 
 def _choose(cells: _Cells, even: Floats, bins: int, max_edges: int) -> Floats:
