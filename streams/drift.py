@@ -256,8 +256,15 @@ def _figures(window: Judged, feature: Measured) -> list[tuple[str, float, float,
         value, p_value = (chi.statistic, chi.p_value) if name == "chi_square" else test.measure(reference, counts, at)
         alike = feature.test.dispersion
         shape = reference if alike == 1 else np.maximum(np.rint(reference / alike), 1.0 * (reference > 0))
-        figures.append((name, value, p_value, test.null_quantile(shape, max(round(counts.sum() / alike), 1), 0.95, at)))
+        null = _null_quantile(name, shape.tobytes(), max(round(counts.sum() / alike), 1), at.tobytes())
+        figures.append((name, value, p_value, null))
     return figures
+
+
+@lru_cache(maxsize=16_384)
+def _null_quantile(test: str, reference: bytes, n: int, at: bytes) -> float:
+    """What a test stays below in 95 % of windows of `n` rows; the same for window after window."""
+    return TESTS[test].null_quantile(np.frombuffer(reference), n, 0.95, np.frombuffer(at))
 
 
 def _positions(feature: Measured) -> Float64:
