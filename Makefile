@@ -53,6 +53,7 @@ bench-quality: .venv/.dev
 	@$(INSTALL) --editable '.[quality]'
 	$(BIN)/python benchmarks/quality/drift.py
 	$(BIN)/python benchmarks/quality/detectors.py $(ARGS)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/quality/estimates.py
 
 # Each library in an environment of its own, made the first time.
 parity: .venv/.dev

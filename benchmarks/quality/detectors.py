@@ -164,8 +164,9 @@ def main() -> None:
     total = options.repetitions * len(concepts.CONCEPTS)
     text = f"""# Concept-drift detectors at an equal budget
 
-Written by `make bench-quality`. {total} stationary streams of {LENGTH} labels to choose each detector's setting on, {total} others to
-count false alarms, {total} with an abrupt change at label {CHANGE}. Budget: {BUDGET:g} false alarm per 10 000 labels. A change counts
+Written by `make bench-quality ARGS="--repetitions {options.repetitions}"`. {total} stationary streams of {LENGTH} labels to choose
+each detector's setting on, {total} others to count false alarms, {total} with an
+abrupt change at label {CHANGE}. Budget: {BUDGET:g} false alarm per 10 000 labels. A change counts
 as found within {IN_TIME} labels. The values are the errors, one by one, of a model that was trained before the change and left alone: a
 decision tree on SEA, Agrawal and hyperplane ({concepts.NOISE:.0%} of the labels are noise), boosted trees on the recorded streams, where
 nobody knows the truth and alarms are only counted. `(over)`: no setting that was tried keeps the budget. The dummies say what a figure
