@@ -211,7 +211,9 @@ class Worker:
             return asyncio.run_coroutine_threadsafe(question, self._loop).result(patience_s)
         except TimeoutError:
             raise RuntimeError(f"it has been busy for {patience_s:.0f} s") from None
-        except CancelledError:  # the loop ended while it was asked
+        except (CancelledError, RuntimeError) as error:  # its loop, or its consumer's, ended while it was asked
+            if isinstance(error, RuntimeError) and not (self._app and self._app.crashed):
+                raise
             self._thread.join(30)
             raise self.crashed or RuntimeError("the worker was stopped") from None
 

@@ -39,6 +39,7 @@ ORDER BY opened, model, version, cause, incident
 _RETRAIN = """
 SELECT id, incident, model, version, cause, state, training_start, training_end, rows, labelled_rows, message
 FROM v_retrain
+WHERE state != 'withdrawn'
 ORDER BY requested, model, version, cause, id
 """
 
@@ -52,6 +53,7 @@ def summarise(store: ClickHouse) -> dict[str, Any]:
         `events` (predictions accepted), `joined` (those with a label), `dead_letters`, `windows`: counts. `findings`: every
         verdict that is not fine, in order of event time, with `feature`, `test`, `window` ([start, end), RFC 3339), `value`, and what
         it was judged by. `alerts`: one an incident, in the state of its last event. `retrain_requests`: one a case.
+        Alerts that were retracted and requests that were withdrawn are left out.
     """
     (counts,) = store.query(_COUNTS).to_pylist()
     return {

@@ -281,7 +281,7 @@ def test_plain_json_from_the_console_producer_lands_where_the_sdk_puts_it(kafka:
     lines = [f'{id}\t{{"id": "{id}", "model": "churn", "version": "7", "ts": 1732170000000, "prediction": 1}}' for id in dict.fromkeys(ids)]
     subprocess.run(
         ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{kafka.libs}/*", "org.apache.kafka.tools.ConsoleProducer",
-         "--bootstrap-server", kafka.bootstrap, "--topic", topics.predictions,
+         "--bootstrap-server", kafka.bootstrap, "--topic", topics.predictions, "--request-timeout-ms", "30000",
          "--property", "parse.key=true", "--property", "key.separator=\t"],
         input="\n".join(lines) + "\n", text=True, check=True, capture_output=True, timeout=120,
     )  # fmt: skip

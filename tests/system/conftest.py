@@ -29,7 +29,7 @@ from driftline.schemas.topics import Topics
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.streams.transport import topics as administration
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 Check = Callable[[], object]
 
 

@@ -16,7 +16,7 @@ from driftline.streams.transport.embedded import EmbeddedBroker
 from driftline.streams.transport.models import ModelsReader
 
 TOPIC = "models"
-PATIENCE_S = 40
+PATIENCE_S = 90
 
 
 def reference(category: str, effective_from: int = 0) -> Reference:

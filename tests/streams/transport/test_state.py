@@ -15,7 +15,7 @@ from driftline.streams.transport.lane import install, lane_topic
 from driftline.streams.transport.state import ERA, State
 from driftline.streams.worker import Timing, application
 
-PATIENCE_S = 40
+PATIENCE_S = 90
 PARTITIONS = 2
 
 
