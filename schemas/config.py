@@ -20,7 +20,8 @@ TestName = Literal[
     "psi", "kl", "jensen_shannon", "hellinger", "cramers_v", "chi_square", "g_test", "total_variation", "l_infinity", "ks",
     "cramer_von_mises", "anderson_darling", "wasserstein", "wasserstein_normalised", "energy", "mean_shift", "levene",
 ]  # fmt: skip
-FeatureType = Literal["numeric", "categorical"]
+#: "numeric", "categorical", "text", or "embedding:DIM", a list of so many numbers.
+FeatureType = Annotated[str, Meta(pattern=r"^(numeric|categorical|text|embedding:[1-9][0-9]{0,3})$")]
 MissingLabel = Literal["unknown", "negative", "positive"]
 DetectorName = Literal[
     "adwin", "bocpd", "cusum", "ddm", "ecdd", "e_detector", "eddm", "hddm_a", "hddm_w", "kswin", "page_hinkley", "rddm", "shewhart",

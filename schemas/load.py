@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
-from driftline.schemas.config import METRICS, MOST_CHANCES, OF_CHANCES, Model
+from driftline.schemas.config import METRICS, MOST_CHANCES, OF_CHANCES, FeatureType, Model
 from driftline.schemas.errors import ConfigurationError
 
 Key = tuple[str | int, ...]
@@ -191,6 +191,9 @@ class Source:
             options = get_args(kind)
             if get_origin(kind) is Literal and isinstance(value, str):
                 raise self.error(at, f"{value!r} is not one of {', '.join(options)}", _nearest(value, options)) from None
+            if kind == FeatureType and isinstance(value, str):
+                names = ("numeric", "categorical", "text", "embedding:DIM")
+                raise self.error(at, f"{value!r} is not one of {', '.join(names)}", _nearest(value, names)) from None
             raise self.error(at, str(error).replace("`", "").lower(), _wanted(kind)) from None
 
 

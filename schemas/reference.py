@@ -110,6 +110,7 @@ class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
     effective_from: int = 0  # milliseconds since the epoch, event time
     calibration: Calibration = Calibration()
     labels: Profile | None = None  # of its labelled rows; None where there were none
+    vocabularies: dict[str, bytes] = {}  # of its texts, where it was made of a table (`streams.derived`)
     joint: JointProfile | None = None  # of its numeric features, where it was made of a table and has two
 
     @property
@@ -122,6 +123,8 @@ class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
             content = (*content, self.labels)
         if self.joint is not None:
             content = (*content, self.joint)
+        if self.vocabularies:
+            content = (*content, self.vocabularies)
         return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:12]
 
 

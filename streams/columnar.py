@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from driftline.schemas.config import Model
-from driftline.streams import chances
+from driftline.streams import chances, derived
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
@@ -73,7 +73,8 @@ class Columnar:
         timestamp = self._columns.chunk.timestamp[rows]
         try:
             known = self._registry.knows(model.model, int(timestamp.min())) and (model.labels or not self._outcomes)
-            known = known and model.task != "ranking" and (self._outcomes or not chances.kept(model))
+            strictly = not self._outcomes and (chances.kept(model) or bool(derived.sources(model.features)))
+            known = known and model.task != "ranking" and not strictly
         except Incomplete:
             known = False
         present: Bool = self._columns.parsed.ts[rows] <= timestamp + model.skew_ms

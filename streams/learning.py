@@ -13,6 +13,7 @@ from driftline.schemas.config import Bounds, EdgeRule, Model
 from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
 from driftline.streams.answers import BETWEEN, Answers
 from driftline.streams.calibration import LEAST_BLOCKS, blocks_for, calibration
+from driftline.streams.derived import expanded
 from driftline.streams.estimates import performance_profile
 from driftline.streams.labels import label_counts
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
@@ -29,7 +30,7 @@ def learn(model: Model, version: str, pane: Pane, effective_from: int, parts: Se
     that the pane is the sum of, in order of time, tell how much the features waver by themselves.
     """
     answer = "numeric" if model.task == "regression" else "categorical"
-    kinds = {**model.features, PREDICTION: answer, SCORE: "numeric"}
+    kinds = {**expanded(model.features), PREDICTION: answer, SCORE: "numeric"}
     features = {name: _profile(sketch, kinds.get(name), name, model) for name, sketch in sorted(pane.sketches.items())}
     labelled = pane.answers.n_labelled
     performance, labels = PerformanceProfile(labelled), None

@@ -33,6 +33,7 @@ from driftline.schemas.reference import (
 from driftline.streams.answers import SCORE_BINS, AnswerRows, LabelRows
 from driftline.streams.calibration import blocks_for, calibration
 from driftline.streams.chances import kept, said
+from driftline.streams.derived import WRONG, derive, expanded, sources, vocabulary
 from driftline.streams.estimates import LEAST_ROWS, performance_profile
 from driftline.streams.joint import Plan, joint_profile
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
@@ -111,6 +112,10 @@ def reference_from_frame(
         table = table.sort_values(time, kind="stable")
     types = feature_types(table, model, {*own, *exclude, *([time] if time else [])})
     _require(table, [*types, *own])
+    vocabularies: dict[str, bytes] = {}
+    if sources(types):
+        table, vocabularies = _with_derived(table, types, ordered or time is not None)
+        types = expanded(types)
     rules, ranges = model.edges, model.ranges
     profiles = {name: _profile(table[name], kind, rules.get(name, rules.get("*")), ranges.get(name)) for name, kind in types.items()}
     if prediction is not None:
@@ -134,7 +139,53 @@ def reference_from_frame(
     calibrated = calibration(known, blocks, len(table), _window_rows(table[time], model) if time else None)
     made = Reference(model.model, version, profiles, len(table), performance, "training", effective_from, calibrated, labels)
     joint = _joint(made, table, ordered or time is not None, _window_rows(table[time], model) if time else None)
-    return msgspec.structs.replace(made, joint=joint)
+    return msgspec.structs.replace(_with_vocabularies(made, vocabularies), joint=joint)
+
+
+def _with_derived(table: pd.DataFrame, types: Mapping[str, FeatureType], ordered: bool) -> tuple[pd.DataFrame, dict[str, bytes]]:
+    """The table with columns derived from texts and vectors, and the vocabularies.
+
+    A vocabulary is that of the earlier half of the rows: so the later half tells how many words are unknown without any drift. Of the
+    earlier half that is not known.
+    """
+    half = len(table) // 2
+    earlier = np.arange(len(table)) < half if ordered else np.random.default_rng(0).permutation(len(table)) < half
+    columns = {name: listed(table[name]) for name in sources(types)}
+    known = {
+        name: vocabulary(text for text, first in zip(columns[name], earlier.tolist(), strict=True) if first)
+        for name, kind in types.items() if kind == "text"
+    }  # fmt: skip
+    made = {name: pd.Series(column, table.index, dtype=object) for name, column in derive(columns, types, known).items()}
+    for name, column in made.items():
+        if (wrong := column.map(lambda value: value is WRONG)).any():
+            row, source = int(wrong.to_numpy().argmax()), name.rpartition(".")[0]
+            raise DriftlineError(
+                "reference_value", f"column {source!r} holds {str(columns[source][row])[:60]!r} in row {row} and is to be {types[source]}",
+                f"declare it as it is in the model: features.{source}, or clean the column",
+            )  # fmt: skip
+        if name.endswith(".unknown_words"):
+            made[name] = column.mask(earlier)
+    return table.drop(columns=list(columns)).assign(**made), known
+
+
+def listed(column: pd.Series[Any]) -> list[Any]:
+    """A column of texts or vectors as events would carry them.
+
+    >>> listed(pd.Series(["a", None, np.array([1.0, 2.0])]))
+    ['a', None, [1.0, 2.0]]
+    """
+    plain_values = [value.tolist() if isinstance(value, np.ndarray) else value for value in column.tolist()]
+    return [None if value is pd.NA or value is None or value != value else value for value in plain_values]  # noqa: PLR0124
+
+
+def _with_vocabularies(made: Reference, vocabularies: Mapping[str, bytes]) -> Reference:
+    """The reference with its vocabularies. That the words of the earlier rows are not told apart is no missing value of theirs."""
+    features = dict(made.features)
+    for name in vocabularies:
+        profile, length = features[f"{name}.unknown_words"], features[f"{name}.length"]
+        missing = round(length.missing * profile.n / max(length.n, 1))
+        features[f"{name}.unknown_words"] = msgspec.structs.replace(profile, missing=missing)
+    return msgspec.structs.replace(made, features=features, vocabularies=dict(vocabularies))
 
 
 def _joint(made: Reference, table: pd.DataFrame, ordered: bool, window_rows: int | None) -> JointProfile | None:

@@ -13,7 +13,7 @@ import numpy as np
 from driftline.schemas.config import FeatureType, Model
 from driftline.schemas.events import Prediction
 from driftline.schemas.reference import NumericProfile
-from driftline.streams import kernels
+from driftline.streams import derived, kernels
 from driftline.streams.join import Int64
 from driftline.streams.joint import Plan
 from driftline.streams.layout import PREDICTION, SCORE, Coded, Encoded, Layout, coded
@@ -109,11 +109,13 @@ class ColumnValues:
             if not self._raw:
                 wanted = model.features or self.features
                 own = {name: _listed(column, self.rows) for name, column in self._columns().items() if name in wanted or name in _OWN}
-                self._raw.append({**{name: [None] * len(self.rows) for name in model.features}, **own})
+                self._raw.append(derived.derive({**{name: [None] * len(self.rows) for name in model.features}, **own}, model.features, {}))
             pane.add_raw(self._raw[0], rows, _types(model))
             return
         sheet = self._sheets.get(layout.hash)
-        if sheet is None:
+        if sheet is None and derived.sources(model.features):
+            sheet = self._sheets[layout.hash] = self._derived(layout, model)
+        elif sheet is None:
             columns, reader = self._for(layout), kernels.current()
             sheet = reader.sheet(layout, columns) if reader else _Encoded(layout, layout.encode(columns, len(self.prediction)))
             self._sheets[layout.hash] = sheet
@@ -121,12 +123,21 @@ class ColumnValues:
 
     def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
         """See `Values`. What is no column of numbers holds none."""
+        sheet = self._sheets.get(layout.hash)
+        if isinstance(sheet, _Encoded):
+            return plan.sums(sheet.encoded.z[np.ix_(self.rows[rows], plan.features)])
         columns, z = self._columns(), np.zeros((len(rows), len(plan.names)))
         for i, (name, f) in enumerate(zip(plan.names, plan.features.tolist(), strict=True)):
             if isinstance(column := columns.get(name), np.ndarray):
                 with np.errstate(over="ignore"):
                     z[:, i] = (column[self.rows[rows]] - layout.centre[f]) / layout.scale[f]
         return plan.sums(np.nan_to_num(z, posinf=np.inf, neginf=-np.inf))
+
+    def _derived(self, layout: Layout, model: Model) -> _Encoded:
+        """The columns of all rows as events would have them, with those that are derived from texts and vectors."""
+        n = len(self.prediction)
+        listed = {name: _listed(column, np.arange(n)) for name, column in self._columns().items()}
+        return _Encoded(layout, layout.encode(derived.derive(listed, model.features, layout.reference.vocabularies), n))
 
     def _columns(self) -> dict[str, Any]:
         columns = {name: column for name, column in self.features.items() if name not in _OWN} | {PREDICTION: self.prediction}
@@ -206,15 +217,19 @@ class MixedValues:
 def _types(model: Model) -> dict[str, FeatureType]:
     """Types for learning: what is configured, and those of the model's own columns."""
     answer: FeatureType = "numeric" if model.task == "regression" else "categorical"
-    return {**model.features, PREDICTION: answer, SCORE: "numeric"}
+    return {**derived.expanded(model.features), PREDICTION: answer, SCORE: "numeric"}
 
 
 def _columns(events: Sequence[Prediction], layout: Layout | None, model: Model) -> dict[str, Sequence[Any]]:
     """One column per feature: those of the reference, or without one all that the events have."""
     names = layout.names if layout else list(model.features or dict.fromkeys(name for event in events for name in event.features))
-    columns: dict[str, Sequence[Any]] = _transposed(
-        [event.features for event in events], [n for n in names if n not in {PREDICTION, SCORE}]
-    )
+    raw = [name for name in names if name not in {PREDICTION, SCORE}]
+    if of := derived.sources(model.features):
+        made = {each for name, kind in of.items() for each in derived.names_of(name, kind)}
+        raw = list(dict.fromkeys([*(name for name in raw if name not in made), *of]))
+    columns: dict[str, Sequence[Any]] = _transposed([event.features for event in events], raw)
+    if of:
+        columns = derived.derive(columns, model.features, layout.reference.vocabularies if layout else {})
     columns[PREDICTION] = [event.top for event in events]
     if any(event.score is not None for event in events):
         columns[SCORE] = [event.score for event in events]

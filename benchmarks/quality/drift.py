@@ -82,7 +82,7 @@ def model_of() -> Model:
     """Windows of an hour, and a budget by which one in twenty may have a false alarm. Drift of any size counts: see `limited`."""
     features = {f"f{i}": "categorical" if shifts.is_category(i) else "numeric" for i in range(shifts.FEATURES)}
     policy = Policy(min_samples=100, false_alarms=WANTED * 7 * 24, psi=1e-6)
-    return Model("bench", features=features, tests=("psi",), policy=policy)  # type: ignore[arg-type]
+    return Model("bench", features=features, tests=("psi",), policy=policy)
 
 
 class Stream:

@@ -28,13 +28,14 @@ from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import NumericProfile, Profile, Reference
 from driftline.schemas.results import DriftResult, FeaturePane, PerformanceResult, QualityResult
 from driftline.streams.appraisal import performance
+from driftline.streams.derived import derive, expanded, sources
 from driftline.streams.drift import drift
 from driftline.streams.joint import plan_of
 from driftline.streams.judge import Judged, WindowKey, feature_rows
 from driftline.streams.labels import label_bins, label_drift
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane, PaneKey, empty_pane
-from driftline.streams.profile import class_names, feature_types, fold_answers, plain, reference_from_frame
+from driftline.streams.profile import class_names, feature_types, fold_answers, listed, plain, reference_from_frame
 from driftline.streams.quality import ROWS, faults_of, quality
 from driftline.streams.together import joint_drift
 
@@ -156,7 +157,7 @@ def compare(
     if not any(name in after.columns for name in [*types, *own]):
         raise DriftlineError("comparison_column", "the tables have no column in common", f"current has: {_listed(after)}")
     for side, table in (("reference", before), ("current", after)):
-        _check_values(table, side, [name for name in [*types, *own] if name in table.columns])
+        _check_values(table, side, [name for name in [*types, *own] if name in table.columns and name not in sources(types)])
         _check_answers(table, side, model, prediction)
     model = msgspec.structs.replace(model, features=types)
     made = reference_from_frame(
@@ -169,7 +170,8 @@ def compare(
         time=time,
     )
     layout = Layout(made)
-    pane = _fold(layout, after, {**{name: name for name in types}, PREDICTION: prediction, SCORE: score})
+    folded = _derived(after, types, made)
+    pane = _fold(layout, folded, {**{name: name for name in expanded(types)}, PREDICTION: prediction, SCORE: score})
     if prediction is not None:
         fold_answers(pane, after[prediction], after[score] if score else None, after[label] if label else None, model)
     judged = Judged(WindowKey(model.model, made.version, "", 0, 1), model, layout, pane, revision=pane.n, is_final=True)
@@ -538,6 +540,13 @@ def _fold(layout: Layout, table: pd.DataFrame, columns: Mapping[str, str | None]
         if plan := plan_of(layout):
             pane.add_joint(plan.sums(encoded.z[:, plan.features]))
     return pane
+
+
+def _derived(table: pd.DataFrame, types: Mapping[str, FeatureType], made: Reference) -> pd.DataFrame:
+    """The table with the columns derived from texts and vectors, by the vocabularies of the reference."""
+    columns = {name: listed(table[name]) for name in sources(types) if name in table.columns}
+    told = derive(columns, types, made.vocabularies)
+    return table.assign(**{name: pd.Series(column, table.index, dtype=object) for name, column in told.items()}) if told else table
 
 
 def _values(column: pd.Series[Any]) -> list[Any]:

@@ -40,7 +40,7 @@ def table(z: NDArray[np.float64]) -> pd.DataFrame:
 
 
 KINDS = {name: "categorical" if i % 4 == 3 else "numeric" for i, name in enumerate(NAMES)}
-MODEL = Model("m", features=KINDS, tests=("psi",), policy=Policy(false_alarms=0.05 * 7 * 24 / 0.8))  # type: ignore[arg-type]
+MODEL = Model("m", features=KINDS, tests=("psi",), policy=Policy(false_alarms=0.05 * 7 * 24 / 0.8))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def drifted(rows: dict[str, DriftResult]) -> list[str]:
 def test_windows_without_drift_alarm_within_the_budget_whether_neighbours_are_alike_or_not(memory: float) -> None:
     stream = noise(8_000 + 40 * 500, 2, memory)
     known = Layout(reference_from_frame(table(stream[:8_000]), MODEL, "1"))
-    any_size = Model("m", features=KINDS, tests=("psi",), policy=Policy(false_alarms=0.05 * 7 * 24 / 0.8, psi=1e-6))  # type: ignore[arg-type]
+    any_size = Model("m", features=KINDS, tests=("psi",), policy=Policy(false_alarms=0.05 * 7 * 24 / 0.8, psi=1e-6))
     alarms = [bool(drifted(judged(known, table(part), any_size))) for part in np.split(stream[8_000:], 40)]
     # One in twenty is allowed; more than seven of forty would come by chance once in a thousand times.
     assert sum(alarms) <= 7
@@ -110,7 +110,7 @@ def test_twice_the_allowed_effect_is_critical(layout: Layout) -> None:
 
 
 def test_a_window_too_small_for_the_budget_has_no_verdict(layout: Layout) -> None:
-    strict = Model("m", features=KINDS, tests=("psi",), policy=Policy(min_samples=10, false_alarms=0.001))  # type: ignore[arg-type]
+    strict = Model("m", features=KINDS, tests=("psi",), policy=Policy(min_samples=10, false_alarms=0.001))
     row = judged(layout, table(noise(40, 7)), strict)["f0"]
     assert row.verdict == "insufficient"
     assert row.reason.startswith("not enough data for a verdict at this budget: 40 values against 8000")
@@ -118,7 +118,7 @@ def test_a_window_too_small_for_the_budget_has_no_verdict(layout: Layout) -> Non
 
 def test_so_short_a_reference_that_nothing_could_be_shown_has_no_verdict() -> None:
     few = Layout(reference_from_frame(table(noise(60, 8)), MODEL, "1"))
-    strict = Model("m", features=KINDS, tests=("psi",), policy=Policy(min_samples=10, false_alarms=0.001))  # type: ignore[arg-type]
+    strict = Model("m", features=KINDS, tests=("psi",), policy=Policy(min_samples=10, false_alarms=0.001))
     assert {row.verdict for row in judged(few, table(noise(1_000, 9)), strict).values()} == {"insufficient"}
 
 
@@ -160,7 +160,7 @@ def test_every_test_can_be_chosen_and_is_told_as_a_row() -> None:
 
 
 def test_significance_stands_beside_every_figure_of_a_feature(layout: Layout) -> None:
-    rows = drift(window_of(layout, table(noise(500, 14)), Model("m", features=KINDS)))  # type: ignore[arg-type]
+    rows = drift(window_of(layout, table(noise(500, 14)), Model("m", features=KINDS)))
     by_feature: dict[str, set[float | None]] = {}
     for row in rows:
         by_feature.setdefault(row.feature, set()).add(row.significance)
