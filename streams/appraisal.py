@@ -86,9 +86,13 @@ def _change(told: _Told, answers: Answers, drifted: bool, fault: bool) -> Change
     expectation = Expectation(window.model, window.layout.reference.performance)
     if window.model.task != "regression":
         before = sum(expectation.scored.values(), np.zeros((2, SCORE_BINS), np.int64))
-        return typed(before, answers.scores, drifted=drifted).change
+        change = typed(before, answers.scores, drifted=drifted).change
+        if change != "none":
+            return change
     found = gap(expectation, replace(window.pane, answers=answers), window.layout)
     threshold, worse, _ = _verdict_of_gap(told, found, window.layout.reference.performance)
+    if window.model.task != "regression":  # too few rows to tell by the score; but answers are worth less than they were
+        return "concept drift" if worse else "none"
     return typed_by_gap(found.value, threshold, worse=worse, drifted=drifted).change
 
 

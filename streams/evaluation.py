@@ -312,7 +312,7 @@ class Evaluation:
             drifted, fault = self._features[judged.key]
             told = performance(judged, drifted=drifted, fault=fault)
             if any(row.verdict == "worse" for row in told):
-                began = onset_of_loss(self._around(judged))
+                began = onset_of_loss(self._around(judged), judged.layout.reference.performance if judged.layout else PerformanceProfile())
                 told = [msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in told]
             results[model.model].performance_results.extend(told)
             results[model.model].drift_results.extend(label_drift(judged))

@@ -1,12 +1,16 @@
-"""When a finding began: the pane where its level is best cut in two, by the panes of its window and those before. Pure."""
+"""When a finding began: the pane where its level is best cut in two, by the panes of its window and those before. Pure.
+
+The reference stands before the panes. So where all of them are beyond it, it began with the first, or earlier.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from driftline.schemas.reference import CategoricalProfile
+from driftline.schemas.reference import CategoricalProfile, PerformanceProfile
 from driftline.streams.answers import BETWEEN
 from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane
@@ -30,16 +34,33 @@ def onset_of_feature(panes: Panes, layout: Layout, feature: int, since: int) -> 
     if not np.sum(now) or not before.sum():
         return None
     lifted = np.log((now + 0.5) / (np.sum(now) + 0.5 * len(before))) - np.log((before + 0.5) / (before.sum() + 0.5 * len(before)))
-    batches = []
-    for each in counts:
-        n, total = int(each.sum()), float(each @ lifted)
-        batches.append(Batch(n, total, max(float(each @ lifted**2) - total * total / n, 0.0) if n else 0.0))
-    return _cut(panes, batches)
+    reference, *batches = (_batch(int(each.sum()), float(each @ lifted), float(each @ lifted**2)) for each in (before, *counts))
+    return _cut(panes, batches, reference)
 
 
-def onset_of_loss(panes: Panes) -> int | None:
-    """When the labelled rows of the panes began to be worse; None where it fell, or nothing tells."""
-    return _cut(panes, [_losses(pane) for _, pane in panes], "up")
+def onset_of_loss(panes: Panes, profile: PerformanceProfile) -> int | None:
+    """When the labelled rows of the panes began to be worse than those of the reference; None where it fell, or nothing tells."""
+    return _cut(panes, [_losses(pane) for _, pane in panes], _known(profile), "up")
+
+
+def _known(profile: PerformanceProfile) -> Batch:
+    """The losses of the reference's labelled rows."""
+    if profile.confusion:
+        return _of_confusion(profile.confusion)
+    if profile.places:
+        n, absolute, squares = np.sum([(n, n * absolute, n * square) for n, absolute, square in profile.places.values()], axis=0).tolist()
+        return _batch(int(n), absolute, squares)
+    lost = 1 - profile.metrics.get("ndcg", math.nan)
+    return Batch(0, 0.0) if math.isnan(lost) else Batch(profile.n, profile.n * lost, profile.n * lost * (1 - lost))
+
+
+def _batch(n: int, total: float, squares: float) -> Batch:
+    return Batch(n, total, max(squares - total * total / n, 0.0)) if n else Batch(0, 0.0)
+
+
+def _of_confusion(confusion: Mapping[str, int]) -> Batch:
+    wrong = float(sum(count for pair, count in confusion.items() if len(set(pair.split(BETWEEN))) > 1))
+    return _batch(sum(confusion.values()), wrong, wrong)
 
 
 def _losses(pane: Pane) -> Batch:
@@ -51,14 +72,16 @@ def _losses(pane: Pane) -> Batch:
         n, total, squares = answers.ranked("ndcg")
         return Batch(n, n - total, max(squares - total * total / n, 0.0))
     if not answers.confusion:
-        total = answers.sum_of("absolute")
-        return Batch(n, total, max(answers.sum_of("squares") - total * total / n, 0.0))
-    wrong = float(sum(count for pair, count in answers.confusion.items() if len(set(pair.split(BETWEEN))) > 1))
-    return Batch(n, wrong, max(wrong - wrong * wrong / n, 0.0))
+        return _batch(n, answers.sum_of("absolute"), answers.sum_of("squares"))
+    return _of_confusion(answers.confusion)
 
 
-def _cut(panes: Panes, batches: Sequence[Batch], direction: str = "") -> int | None:
-    found = change_point(batches)
+def _cut(panes: Panes, batches: Sequence[Batch], reference: Batch, direction: str = "") -> int | None:
+    if not sum(batch.n for batch in batches):
+        return None
+    # As many rows of it as there are others, or it would outweigh them.
+    share = min(sum(batch.n for batch in batches) / reference.n, 1.0) if reference.n else 0.0
+    found = change_point([(reference.n * share, reference.total * share, reference.m2 * share), *batches])  # type: ignore[list-item]
     if found is None or (direction and found.signal.direction != direction):
         return None
-    return panes[found.at][0]
+    return panes[found.at - 1][0]

@@ -102,10 +102,6 @@ def reference_from_frame(
     table = frame.to_pandas() if isinstance(frame, pa.Table) else frame
     if not len(table):
         raise DriftlineError("reference_empty", "the table has no rows", "give the rows the model was trained or validated on")
-    if prediction is not None and score is None and scores:
-        _require(table, [prediction, *scores.values()])
-        table = table.assign(**{SCORE: _of_answers(table, prediction, scores)})
-        score = SCORE
     own = [*(name for name in (prediction, score, label) if name is not None), *scores.values()]
     if time is not None:
         _require(table, [time])
@@ -129,7 +125,9 @@ def reference_from_frame(
             losses = _losses(profiles, {**{name: table[name] for name in types}, PREDICTION: table[prediction]}, table[label])
         answers = _with_chances(table, prediction, scores) if scores and kept(model) else table[prediction]
         counted = empty_pane(None)  # so that a window of the same rows has the same figures
-        fold_answers(counted, answers, table[score] if score else None, table[label], model)
+        # The feature `(score)` is what events carry as `score`; these carry `scores`.
+        told = table[score] if score else _of_answers(table, prediction, scores) if scores else None
+        fold_answers(counted, answers, told, table[label], model)
         performance, labels = performance_profile(model, counted.answers, losses), label_profile(model, counted.answers)
     columns = {**{name: table[name] for name in types}, PREDICTION: _tops(table[prediction], model) if prediction else None}
     columns[SCORE] = table[score] if score else None
@@ -386,12 +384,12 @@ def _with_chances(table: pd.DataFrame, prediction: str, scores: Mapping[str, str
     return pd.Series([said(name, each) if isinstance(name, str) else None for name, each in named], table.index, dtype=object)
 
 
-def _of_answers(table: pd.DataFrame, prediction: str, scores: Mapping[str, str]) -> NDArray[np.float64]:
+def _of_answers(table: pd.DataFrame, prediction: str, scores: Mapping[str, str]) -> pd.Series[Any]:
     """The probability of the class that is predicted; NaN where it has no column."""
     named, out = class_names(table[prediction]), np.full(len(table), np.nan)
     for name, column in scores.items():
         out = np.where(named == name, _probabilities(table[column]), out)
-    return out
+    return pd.Series(out, table.index)
 
 
 def _losses(profiles: Mapping[str, Profile], columns: Mapping[str, pd.Series[Any]], label: pd.Series[Any]) -> dict[str, LossProfile]:

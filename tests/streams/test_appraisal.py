@@ -323,6 +323,12 @@ def test_realised_less_expected_is_nought_until_the_concept_changes(a: float, b:
     assert row.value == pytest.approx(0.0 if worse == "ok" else 0.1, abs=0.05)
 
 
+def test_answers_that_are_worth_less_are_a_change_of_concept_though_their_rows_are_few() -> None:
+    # Too few rows to tell the kind of change by score and outcome.
+    changes = {flip: [row.change for row in performance(window(scored(np.random.default_rng(7), 400, flip=flip)))] for flip in (0.0, 0.25)}
+    assert {flip: set(each) for flip, each in changes.items()} == {0.0: {"none"}, 0.25: {"concept drift"}}
+
+
 def test_the_gap_of_a_regression_shows_a_change_of_concept_only() -> None:
     rng = np.random.default_rng(7)
     layout = Layout(reference_from_frame(prices(rng, 20_000, 5), PRICE, "1", prediction="said", label="truth"))

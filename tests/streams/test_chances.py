@@ -179,7 +179,7 @@ def test_a_reference_from_a_table_knows_what_the_stream_knows_of_the_same_rows()
     streamed = performance_profile(MODEL, run(*events(p, label)))
     assert (made.performance.chances, made.performance.scored) == (streamed.chances, streamed.scored)
     assert made.performance.metrics == streamed.metrics
-    assert set(made.features) == {"(prediction)", "(score)"}
+    assert set(made.features) == {"(prediction)"}  # events have `scores`, not the feature `(score)`
 
 
 def test_every_class_is_estimated_without_labels() -> None:

@@ -13,6 +13,7 @@ from sklearn.metrics import ndcg_score
 
 from driftline.schemas.config import Model, Policy
 from driftline.schemas.events import decode_outcome, decode_prediction
+from driftline.schemas.reference import PerformanceProfile
 from driftline.streams.answers import RANKS, Answers, Losses
 from driftline.streams.batch import Codes
 from driftline.streams.onset import onset_of_loss
@@ -167,4 +168,4 @@ def test_when_rankings_became_worse_is_told() -> None:
         frame = pd.DataFrame({"said": [["a", "b"]] * 100, "taken": [["a"] if start < 4 else ["b"]] * 100})
         fold_answers(pane, frame["said"], None, frame["taken"], MODEL)
         panes.append((start, pane))
-    assert onset_of_loss(panes) == 4
+    assert onset_of_loss(panes, PerformanceProfile()) == 4
