@@ -86,14 +86,17 @@ class Policy(msgspec.Struct, frozen=True):
     """When a difference is worth waking somebody.
 
     A drift verdict needs both: evidence that survives the control of false alarms, whose budget for all features, segments and windows
-    of the model is `false_alarms`, and an effect (PSI) above `psi`. A smaller one counts when it lasts. Nothing is judged on fewer
+    of the model is `false_alarms`, and an effect: a PSI above `psi`, numbers that move or widen by more than `shift` standard
+    deviations, or a category whose share changes by more than `share`. A smaller one counts when it lasts. Nothing is judged on fewer
     than `min_samples` rows.
     """
 
     min_samples: Count = 200
     false_alarms: Amount = 0.1  # of drift, expected per week of event time where nothing drifts
     psi: Amount = 0.2
-    lasting_psi: Amount = 0.02  # a shift of this size that lasts over windows is drift too
+    shift: Amount = 0.2  # of a numeric feature's place or spread, in standard deviations; it may be far at a small PSI
+    share: Share = 0.05  # change of the share of one category
+    lasting_psi: Amount = 0.02  # a shift of this size that lasts over windows is drift too; one of a quarter of it never is
     significance: Chance = 0.001  # level of the verdicts on performance in one window
     missing_rise: Share = 0.1  # share of rows, absolute
     type_errors: Share = 0.01  # share of rows; the same of values outside the range or domain that the file declares

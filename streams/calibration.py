@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, Profile, Reference
 from driftline.streams.layout import LABEL
 from driftline.streams.stats import PooledNull, SmoothTest, category_basis, score_basis, shared_between_blocks
-from driftline.streams.stats.smooth_test import block_scores
+from driftline.streams.stats.smooth_test import block_scores, location
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -124,15 +124,16 @@ class Yardstick:
         return test
 
     def _made(self, profile: Profile, feature: str) -> SmoothTest:
-        basis, known = basis_of(profile), self._known
+        basis, known, counts = basis_of(profile), self._known, counts_of(profile)
+        direction = location(counts, basis) if isinstance(profile, NumericProfile) and len(basis) else None
         if not known.blocks:
-            return SmoothTest(counts_of(profile), basis, np.eye(len(basis)), INDEPENDENT)
+            return SmoothTest(counts, basis, np.eye(len(basis)), INDEPENDENT, direction)
         covariance = np.zeros((len(basis), len(basis)))
         upper = np.triu_indices(len(basis))
         covariance[upper] = known.covariances.get(feature, [0.0] * len(upper[0]))
         covariance += np.triu(covariance, 1).T
         blocks = known.lengths.get(feature, known.blocks) if feature in known.covariances else 0
-        return SmoothTest(counts_of(profile), basis, covariance, blocks)
+        return SmoothTest(counts, basis, covariance, blocks, direction)
 
     @cached_property
     def null(self) -> PooledNull:

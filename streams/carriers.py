@@ -51,7 +51,7 @@ def _is_of_the_whole(row: DriftResult) -> bool:
 def _with(row: DriftResult, split: Mapping[str, Carried], carriers: Mapping[str, Carried]) -> DriftResult:
     shares = {cell: part.psi / (row.effect or 1.0) for cell, part in carriers.items()}
     said = [f"{cell} carries {shares[cell]:.0%} of it with {part.rows:.0%} of the rows" for cell, part in carriers.items()]
-    reason = row.reason or "; ".join(said[:NAMED])
+    reason = "; ".join(filter(None, [row.reason, *said[:NAMED]]))
     return msgspec.structs.replace(row, reason=reason, split={cell: part.psi for cell, part in split.items()}, carriers=shares)
 
 

@@ -1,8 +1,9 @@
 """Drift of one window: every feature against its baseline, as rows for the store. Pure.
 
 A verdict of drift needs both: significance (the smooth test's p-value, made honest by the reference's own wavering, that survives
-Benjamini-Hochberg over the window's features at the level the budget of false alarms leaves for it) and an effect (PSI above the
-threshold, and above what no drift gives at this sample size). What a fault of the data explains is no drift.
+Benjamini-Hochberg over the window's features at the level the budget of false alarms leaves for it) and an effect: PSI above the threshold,
+and above what no drift gives at this sample size; or a move of the whole feature or of one category. What a fault of the data explains is
+no drift.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from driftline.streams.calibration import Yardstick, counts_of
 from driftline.streams.judge import Judged
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Float64, Int64, Layout
 from driftline.streams.segments import cells_expected
-from driftline.streams.stats import TESTS, SmoothTest, benjamini_hochberg, bin_positions, chi_square, null_draws, psi
+from driftline.streams.stats import TESTS, SmoothTest, benjamini_hochberg, bin_positions, chi_square, l_infinity, null_draws, psi
 
 TRAINING = "training"
 #: How the budget of false alarms is shared out: what windows show at once, in the whole and in segments; and what lasts over windows.
@@ -63,6 +64,7 @@ class Measured:
     effect: float
     null: float  # of the effect
     bounds: tuple[float, float] = (math.nan, math.nan)
+    moved: float = 0.0  # standard deviations of a numeric feature; of categories the largest change of a share; 0 or more
 
     @property
     def n(self) -> int:
@@ -156,7 +158,9 @@ def measured(
     if not counts.sum() or not reference.sum():
         return Measured(name, profile, reference, counts, test, math.nan, math.nan, math.nan, bounds)
     null = _null_of_psi(reference, counts, test.dispersion)
-    return Measured(name, profile, reference, counts, test, test.p_value(counts, other), psi(reference, counts), null, bounds)
+    numeric = isinstance(profile, NumericProfile)
+    moved = test.moved(counts, other) if numeric else l_infinity(reference, counts)
+    return Measured(name, profile, reference, counts, test, test.p_value(counts, other), psi(reference, counts), null, bounds, moved)
 
 
 def _null_of_psi(reference: Float64, counts: Float64, dispersion: float) -> float:
@@ -211,8 +215,13 @@ def verdict_of(feature: Measured, reason: str, found: bool, window: Judged, faul
     """The verdict on a feature, and why there is none or a fault."""
     if fault and feature.n and feature.n_reference:
         return "fault", fault
-    if found and feature.effect > max(window.model.policy.psi, feature.null):
+    policy, numeric = window.model.policy, isinstance(feature.profile, NumericProfile)
+    if found and feature.effect > max(policy.psi, feature.null):
         return "drift", ""
+    if found and numeric and feature.moved > policy.shift:
+        return "drift", f"its place or spread moved by {feature.moved:.2f} standard deviations"
+    if found and not numeric and feature.moved > policy.share:
+        return "drift", f"a share changed by {100 * feature.moved:.1f} points"
     if "empty" in reason:
         return "undefined", reason
     return ("insufficient", reason) if reason else ("ok", "")

@@ -133,7 +133,8 @@ def _after(sums: Float64, step: Step, model: Model) -> Float64:
 def _scores(layout: Layout, window: Judged, rows: Sequence[DriftResult]) -> tuple[Float64, Float64]:
     """Of the features whose verdict is ok, or lacks only rows."""
     known: Yardstick = yardstick(layout)
-    evidence = DriftEvidence(least=math.sqrt(window.model.policy.lasting_psi))
+    # A PSI is about the square of a shift in standard deviations. Half of it is given away, so that a whole one shows in time.
+    evidence = DriftEvidence(least=math.sqrt(window.model.policy.lasting_psi) / 2)
     scores, away = np.full((len(layout.names), ALL_SCORES), np.nan), np.zeros((len(layout.names), ALL_SCORES))
     of: Mapping[str, DriftResult] = {row.feature: row for row in rows}
     for f, name in enumerate(layout.names):

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.polynomial.legendre import legvander
 from numpy.typing import ArrayLike
-from scipy.special import fdtrc
+from scipy.special import fdtrc, ndtri
 
 from driftline.streams.stats.chi_square import chi_square
 from driftline.streams.stats.counts import Floats, shares
@@ -45,6 +45,66 @@ def score_basis(reference: ArrayLike, degree: int = 4) -> Floats:
     # Libraries differ in the signs; here every score rises with its power, whoever computes it.
     to_orthonormal *= np.sign(np.diag(to_orthonormal))[:, None]
     return np.asarray(np.linalg.solve(to_orthonormal.T, powers.T)[1:])
+
+
+def location(reference: ArrayLike, basis: ArrayLike) -> Floats:
+    """How to weigh the scores of a basis for a move of the whole distribution: normal scores of the bins' mid-ranks, as near as it gets.
+
+    Under a normal reference, a move by d standard deviations makes the weighed mean score d; what the reference is does not matter where
+    a growing function of the value is normal.
+
+    Parameters
+    ----------
+    reference
+        Counts, shape (bins,), bins in ascending order of the value.
+    basis
+        `score_basis` of it, shape (J, bins).
+
+    Returns
+    -------
+    array, shape (J,)
+        Of length 1; (0, …) where the reference has one bin in use only.
+
+    References
+    ----------
+    van der Waerden, Order tests for the two-sample problem, Indagationes Mathematicae 14 (1952).
+
+    Examples
+    --------
+    >>> counts = [10, 20, 40, 20, 10]
+    >>> location(counts, score_basis(counts)).round(3).tolist()  # symmetric: odd powers only
+    [0.992, 0.0, 0.129, 0.0]
+    """
+    return _towards(reference, basis, _normal_scores(reference))
+
+
+def scale(reference: ArrayLike, basis: ArrayLike) -> Floats:
+    """The same for a distribution that becomes wider (above 0) or narrower: squares of normal scores.
+
+    Under a normal reference whose standard deviation becomes s times as large, the weighed mean score is `(s² - 1) / √2`.
+
+    References
+    ----------
+    Klotz, Nonparametric tests for scale, Ann. Math. Statist. 33 (1962).
+
+    Examples
+    --------
+    >>> counts = [10, 20, 40, 20, 10]
+    >>> scale(counts, score_basis(counts)).round(3).tolist()
+    [0.0, 0.97, 0.0, 0.241]
+    """
+    return _towards(reference, basis, _normal_scores(reference) ** 2)
+
+
+def _normal_scores(reference: ArrayLike) -> Floats:
+    p = shares(reference)
+    return np.asarray(ndtri(np.clip(np.cumsum(p) - p / 2, 1e-9, 1 - 1e-9)))
+
+
+def _towards(reference: ArrayLike, basis: ArrayLike, target: Floats) -> Floats:
+    weights = (np.asarray(basis, dtype=np.float64) * shares(reference)) @ target
+    length = float(np.sqrt(weights @ weights))
+    return np.asarray(weights / length if length > 0 else weights)
 
 
 def category_basis(reference: ArrayLike, degree: int = 8, least_share: float = 0.01) -> Floats:
@@ -113,15 +173,23 @@ class SmoothTest:
         where neighbours are alike.
     blocks
         How many blocks it was learned from.
+    direction
+        Weights of the scores, shape (J,), of the change that is looked for by itself too (`location`); None: of none.
     """
 
     reference: Floats
     basis: Floats
     covariance: Floats
     blocks: int
+    direction: Floats | None = None
     _inverse: Floats = field(init=False, repr=False)
+    _ways: Floats = field(init=False, repr=False)  # the direction, and that of the scale
 
     def __post_init__(self) -> None:
+        ways = np.empty((0, len(self.basis)))
+        if self.direction is not None and len(self.basis):
+            ways = np.stack([self.direction, scale(self.reference, self.basis)])
+        object.__setattr__(self, "_ways", ways)
         object.__setattr__(self, "_inverse", np.linalg.pinv(self.covariance, hermitian=True))
 
     @classmethod
@@ -140,7 +208,8 @@ class SmoothTest:
         basis = basis_of(reference, degree)
         scores = block_scores(counts, basis)
         covariance = scores.T @ scores / max(1, len(scores) - 1) * inflation
-        return cls(reference, basis, covariance, len(scores))
+        direction = location(reference, basis) if basis_of is score_basis else None
+        return cls(reference, basis, covariance, len(scores), direction)
 
     @property
     def dispersion(self) -> float:
@@ -155,8 +224,10 @@ class SmoothTest:
         """Probability of scores this far from the reference's, or from those of other rows (`against`), when nothing drifted.
 
         Hotelling's T² of the window's mean scores, whose variance is that of n rows and of the reference's own rows, against the F
-        distribution with J and blocks - J degrees of freedom. NaN where the window has no rows or the reference too few blocks to
-        know. A constant reference has no scores; `chi_square` decides then.
+        distribution with J and blocks - J degrees of freedom. Where there is a `direction`: the smaller of that and of the same for it
+        alone, which sees a change there better than J scores do, at the price of two looks, p (2 - p): both tell of the same rows, so
+        together they are too small less often than that. NaN where the window has no rows or the reference too few
+        blocks to know. A constant reference has no scores; `chi_square` decides then.
         """
         counts = np.asarray(current, dtype=np.float64)
         other = self.reference if against is None else np.asarray(against, dtype=np.float64)
@@ -168,15 +239,38 @@ class SmoothTest:
         scores = self.basis @ counts / n
         if against is not None:
             scores = scores - self.basis @ other / n_other
-        return self.tail(float(scores @ self._inverse @ scores * n * n_other / (n + n_other)))
+        worth = n * n_other / (n + n_other)
+        together = self.tail(float(scores @ self._inverse @ scores * worth))
+        spread = 0.0 if self.direction is None else float(self.direction @ self.covariance @ self.direction)
+        if self.direction is None or degree < 2 or spread <= 0:
+            return together
+        smaller = min(together, self.tail(float(self.direction @ scores) ** 2 * worth / spread, 1))
+        return smaller * (2 - smaller)
 
-    def tail(self, t2: float) -> float:
-        """Probability of a T² this large or larger when nothing drifted; NaN where there are too few blocks to know.
+    def moved(self, current: ArrayLike, against: ArrayLike | None = None) -> float:
+        """How far a window lies from the reference, or from other rows, along `direction` or in scale, whichever is more; 0 or more.
+
+        For a numeric feature in standard deviations, had it a normal distribution; of the scale `(s² - 1) / √2`, where the standard
+        deviation is s times as large. 0 where there is no direction or a side has no rows.
+
+        >>> blocks = np.random.default_rng(0).multinomial(100, [0.1, 0.2, 0.4, 0.2, 0.1], 50)
+        >>> round(SmoothTest.fit(blocks).moved([5, 15, 40, 25, 15]), 2)
+        0.26
+        """
+        counts = np.asarray(current, dtype=np.float64)
+        other = self.reference if against is None else np.asarray(against, dtype=np.float64)
+        if not len(self._ways) or not counts.sum() or not other.sum():
+            return 0.0
+        return float(np.abs(self._ways @ (self.basis @ (counts / counts.sum() - other / other.sum()))).max())
+
+    def tail(self, t2: float, degree: int | None = None) -> float:
+        """Probability of a T² of so many scores (all) this large or larger when nothing drifted; NaN with too few blocks to know.
 
         >>> round(SmoothTest(np.array([5.0, 5.0]), np.array([[-1.0, 1.0]]), np.eye(1), 1_000_000).tail(3.841), 3)
         0.05
         """
-        degree, freedom = len(self.basis), self.blocks - len(self.basis)
+        degree = len(self.basis) if degree is None else degree
+        freedom = self.blocks - degree
         if degree == 0 or freedom < 2:
             return math.nan
         return float(fdtrc(degree, freedom, t2 * freedom / (degree * (self.blocks - 1))))

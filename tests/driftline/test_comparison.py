@@ -400,7 +400,7 @@ def test_the_command_writes_json_and_a_page(files: list[str], tmp_path: Path, ca
 
 
 def test_the_command_reads_the_model_s_limits(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "m.toml").write_text('model = "m"\n[features]\nage = "numeric"\n[policy]\npsi = 50.0\n')
+    (tmp_path / "m.toml").write_text('model = "m"\n[features]\nage = "numeric"\n[policy]\npsi = 50.0\nshift = 50.0\nshare = 1.0\n')
     assert call(*files, "--model", str(tmp_path / "m.toml"), "--fail-on-drift") == 0
     assert "of 1 features drifted" in capsys.readouterr().out
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from driftline.schemas.config import Model, Policy
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
@@ -73,8 +75,20 @@ def test_categories_that_change_their_shares_have_drifted() -> None:
 
 
 def test_a_significant_difference_that_is_too_small_to_matter_is_ok() -> None:
-    psi = by_test(window(C, ["a"] * 28_000 + ["b"] * 22_000))["psi"]
+    patient = structs.replace(MODEL, policy=structs.replace(MODEL.policy, share=0.1))
+    psi = by_test(replace(window(C, ["a"] * 28_000 + ["b"] * 22_000), model=patient))["psi"]
     assert (psi.verdict, psi.p_value is not None and psi.p_value < 0.001) == ("ok", True)
+
+
+def test_a_share_that_changes_by_more_than_allowed_has_drifted_at_however_small_a_psi() -> None:
+    psi = by_test(window(C, ["a"] * 28_000 + ["b"] * 22_000))["psi"]
+    assert (psi.verdict, psi.reason, (psi.effect or 1) < 0.02) == ("drift", "a share changed by 6.0 points", True)
+
+
+def test_a_number_that_moves_by_more_than_allowed_has_drifted_at_however_small_a_psi() -> None:
+    psi = by_test(window(X, [-0.5] * 1_800 + [0.5] * 2_200 + [1.5] * 2_800 + [2.5] * 3_200))["psi"]
+    assert (psi.verdict, (psi.effect or 1) < 0.1) == ("drift", True)
+    assert psi.reason.startswith("its place or spread moved by 0.2")
 
 
 def test_a_constant_feature_that_stays_constant_is_ok() -> None:

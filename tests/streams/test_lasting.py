@@ -51,7 +51,7 @@ def after(lasting: Lasting, at: int) -> dict[str, DriftResult]:
 def test_a_shift_that_no_window_shows_is_found_when_it_stays() -> None:
     lasting, at_once = Lasting(), set()
     for at in range(40):
-        at_once |= {row.verdict for row in take(lasting, window(at, 100 + at, 0.25))}
+        at_once |= {row.verdict for row in take(lasting, window(at, 100 + at, 0.14))}
     assert at_once == {"ok"}
     found = after(lasting, 39)
     assert (found["x"].verdict, found["y"].verdict) == ("drift", "ok")
