@@ -53,7 +53,9 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Chance = Annotated[float, Meta(gt=0, lt=1)]
 Amount = Annotated[float, Meta(gt=0, le=1_000_000)]
 _NUMBER = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
-EdgeRule = Annotated[str, Meta(pattern=rf"^(quantile:[1-9][0-9]?|doane|{_NUMBER}(, *{_NUMBER}){{0,63}})$")]
+EdgeRule = Annotated[
+    str, Meta(pattern=rf"^(quantile:([1-9][0-9]?|[1-4][0-9]{{2}}|50[0-9]|51[0-2])|doane|{_NUMBER}(, *{_NUMBER}){{0,63}})$")
+]
 Bounds = tuple[float, float]  # inclusive; infinite: no bound on that side
 Factor = Annotated[float, Meta(ge=0, le=1_000_000)]
 Price = Annotated[float, Meta(ge=-1e12, le=1e12)]

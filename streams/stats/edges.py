@@ -15,6 +15,8 @@ from driftline.streams.stats.counts import Floats
 #: A value with at least this share of the rows gets a bin of its own.
 ATOM_SHARE = 0.01
 MAX_EDGES = 64
+#: By a rule of one's own: 512 quantile bins and the ends.
+RULE_EDGES = 513
 
 
 class _Cells(NamedTuple):
@@ -77,7 +79,7 @@ def edges_by(values: ArrayLike, rule: str) -> Floats:
     Returns
     -------
     array of float64, shape (edges,)
-        Finite and strictly ascending, at most 64. By a rule, the first is the smallest value and the last lies just above the largest.
+        Finite and strictly ascending, at most 513. By a rule, the first is the smallest value and the last lies just above the largest.
 
     Examples
     --------
@@ -175,7 +177,7 @@ def bin_buckets(lower: ArrayLike, counts: ArrayLike, edges: ArrayLike) -> NDArra
 def _between_ends(cells: _Cells, between: Floats) -> Floats:
     """The ends of the cells, and of the edges between them as many as fit."""
     ends = np.array([cells.lower[0], cells.upper[-1]])
-    return _distinct(np.concatenate((ends, _thin(np.setdiff1d(between, ends), MAX_EDGES - 2))))
+    return _distinct(np.concatenate((ends, _thin(np.setdiff1d(between, ends), RULE_EDGES - 2))))
 
 
 def _choose(cells: _Cells, even: Floats, bins: int, max_edges: int) -> Floats:

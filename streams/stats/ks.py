@@ -24,8 +24,10 @@ def ks(reference: ArrayLike, current: ArrayLike) -> Floats:
     -------
     float
         In [0, 1]; 0 for equal shapes; NaN where a side has no rows. Symmetric. Exact when every distinct value has its own bin;
-        otherwise it can only be too small, by at most the largest share that falls into one bin (about 0.001 with 64 quantile bins
-        of samples of some thousand rows, below 0.002 with 256).
+        otherwise it can only be too small, by at most the largest over the bins of the smaller of the two shares in it. With 256 bins
+        of equal reference rows (`"quantile:256"`) that is 0.004 whatever the window holds, with 512 it is 0.002. Two continuous samples
+        seldom come near: with 256 such bins and 2 000 rows or more on both sides 0.001 on average and below 0.0025, with a window of
+        500 rows below 0.004; with the 50 bins or so of the usual edges 0.002 on average and below 0.007 from 2 000 rows on.
 
     References
     ----------

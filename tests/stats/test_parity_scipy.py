@@ -40,6 +40,26 @@ def test_ks_wasserstein_and_energy_are_exact_when_every_value_has_its_bin(sample
     assert stats.energy(f, g, at) == pytest.approx(scipy_stats.energy_distance(*sample), abs=1e-7)
 
 
+@given(samples, st.lists(st.floats(-4, 4), min_size=1, max_size=40, unique=True).map(sorted))
+def test_ks_over_any_bins_is_too_small_by_no_more_than_the_smaller_share_in_one_bin(
+    sample: tuple[NDArray[np.float64], NDArray[np.float64]], edges: list[float]
+) -> None:
+    counts = [stats.bin_counts(side, edges) for side in sample]
+    missed = scipy_stats.ks_2samp(*sample, method="asymp").statistic - stats.ks(*counts)
+    assert -1e-12 <= missed <= np.minimum(*(each / each.sum() for each in counts)).max() + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("rule", "rows", "bound"), [("quantile:256", 2_000, 0.0025), ("quantile:256", 500, 0.004), ("quantile:512", 500, 0.002)]
+)
+def test_ks_over_quantile_bins_is_within_its_stated_bound_of_scipys(rule: str, rows: int, bound: float) -> None:
+    rng = np.random.default_rng(3)
+    for shift in (0.0, 0.1, 0.5, 2.0):
+        a, b = rng.normal(size=10_000), rng.normal(shift, size=rows)
+        edges = stats.edges_by(a, rule)
+        assert scipy_stats.ks_2samp(a, b).statistic - stats.ks(stats.bin_counts(a, edges), stats.bin_counts(b, edges)) <= bound
+
+
 @given(samples)
 def test_anderson_darling_is_scipys_statistic_before_its_normalisation(sample: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
     f, g, at = counted(*sample)
