@@ -407,7 +407,7 @@ class Evaluation:
             end, layout = start + window.length_ms, self._registry.layout(model.model, version, start)
             for name in model.segments:
                 groups, revision = self._groups(Series(model.model, version, f"{name}="), panes_of(window, start, model.pane_ms))
-                if len(groups) < 2:
+                if len(groups) < 2 or not any(pane.n for pane in groups.values()):  # panes of label time alone say nothing here
                     continue
                 pooled = Judged(
                     WindowKey(model.model, version, f"{name}={POOLED}", start, end), model, layout, _few(groups.values(), model, layout),

@@ -87,11 +87,20 @@ def test_the_report_is_beside_it_and_shows_the_story(full: Run) -> None:
     assert page.count("<svg") > 5
 
 
-def test_the_store_is_kept_for_questions(full: Run) -> None:
-    command = [sys.executable, "-m", "driftline", "sql", "--json", "SELECT count() AS n FROM v_alerts WHERE state != 'retracted'"]
+def ask(full: Run, sql: str) -> Any:
+    """One row of an answer, as a stranger would get it."""
+    command = [sys.executable, "-m", "driftline", "sql", "--json", sql]
     environment = {**os.environ, "DRIFTLINE_CLICKHOUSE": f"chdb://{full.folder / 'store'}"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
-    assert json.loads(done.stdout) == [{"n": len(full.found["alerts"])}]
+    (row,) = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout)
+    return row
+
+
+def test_the_store_is_kept_for_questions(full: Run) -> None:
+    assert ask(full, "SELECT count() AS n FROM v_alerts WHERE state != 'retracted'") == {"n": len(full.found["alerts"])}
+
+
+def test_labels_that_come_after_the_last_prediction_make_no_windows_of_predictions(full: Run) -> None:
+    assert ask(full, "SELECT count() AS n, countIf(n = 0) AS empty FROM v_performance")["empty"] == 0
 
 
 def test_a_store_that_was_used_is_refused(full: Run) -> None:
