@@ -65,14 +65,12 @@ class Measured:
     null: float  # of the effect
     bounds: tuple[float, float] = (math.nan, math.nan)
     moved: float = 0.0  # standard deviations of a numeric feature; of categories the largest change of a share; 0 or more
+    n: int = field(init=False)
+    n_reference: int = field(init=False)
 
-    @property
-    def n(self) -> int:
-        return int(self.counts.sum())
-
-    @property
-    def n_reference(self) -> int:
-        return int(self.reference.sum())
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n", int(self.counts.sum()))
+        object.__setattr__(self, "n_reference", int(self.reference.sum()))
 
 
 def level(model: Model, segment: str) -> float:

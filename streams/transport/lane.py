@@ -32,7 +32,7 @@ def install(
     app: faust.App,
     topics: Collection[str],
     start_positions: Callable[[], Mapping[TP, int]] | None = None,
-    chunk_records: int = 2000,
+    chunk_records: int = 8_000,
     fetch_wait_ms: int = 50,
 ) -> None:
     """Make `topics` lanes of `app`. Call it before the app starts.
