@@ -53,7 +53,7 @@ class Intake:
         """The predictions of a chunk. Raises `Incomplete` where it cannot be said yet whether a model is known."""
         columns: _Columns[Predictions] = _Columns()
         self._read_batches(chunk, "predictions", arrow.predictions, columns)
-        quick = self._quick(chunk, "predictions")
+        quick = self._quick(chunk, "predictions", columns.batches)
         by_model = self._read(chunk, decode_prediction, quick, columns)
         rows = [*quick.predictions()] if quick else []
         rows += [*columns.rows, *(self._predictions(name, events, chunk) for name, events in by_model.items())]
@@ -63,7 +63,7 @@ class Intake:
         """The outcomes of a chunk; raises `Incomplete` like `read_predictions`."""
         columns: _Columns[Outcomes] = _Columns()
         self._read_batches(chunk, "outcomes", arrow.outcomes, columns)
-        quick = self._quick(chunk, "outcomes")
+        quick = self._quick(chunk, "outcomes", columns.batches)
         by_model = self._read(chunk, decode_outcome, quick, columns)
         rows = [*quick.outcomes()] if quick else []
         rows += [*columns.rows, *(self._outcomes(name, events, chunk) for name, events in by_model.items())]
@@ -96,9 +96,10 @@ class Intake:
             if len(usable_rows.index):
                 into.rows.append(usable_rows)
 
-    def _quick(self, chunk: Chunk, topic: Topic) -> Columnar | None:
+    def _quick(self, chunk: Chunk, topic: Topic, batches: set[int]) -> Columnar | None:
+        """What compiled code makes of single events; None where it is not ready, or all are batches."""
         reader = kernels.current()
-        return Columnar(reader.read(chunk, topic), topic, self._registry) if reader else None
+        return Columnar(reader.read(chunk, topic), topic, self._registry) if reader and len(batches) < len(chunk) else None
 
     def _read(
         self,
