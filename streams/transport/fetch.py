@@ -135,10 +135,10 @@ class _Part:
     pieces: list[Piece] = field(default_factory=list)
 
     def add(self, piece: Piece) -> None:
-        alone = piece.alone()
-        self.pieces.append(alone.moved(self.size, alone.data))
+        begin, end = piece.span
+        self.pieces.append(piece.moved(self.size - begin, piece.data[begin:end]))
         self.n += len(piece)
-        self.size += len(alone.data)
+        self.size += max(end - begin, 0)
 
     def chunk(self, end: int) -> Chunk:
         columns: list[Any] = [np.concatenate([_NOTHING, *(getattr(piece, name) for piece in self.pieces)]) for name in _COLUMNS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cramjam
@@ -63,17 +63,17 @@ class Piece:
         )
         return Piece(self.data, *(column[:n] for column in columns)), Piece(self.data, *(column[n:] for column in columns))
 
-    def alone(self) -> Piece:
-        """The same with no more data than it needs."""
-        starts = np.stack([self.key_start, self.value_start])
-        begin, end = int(starts[starts >= 0].min(initial=len(self.data))), int(self.stop[-1])
-        return self.moved(-begin, self.data[begin:end])
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where its first key or value begins in `data`, and where its last record ends."""
+        starts = np.concatenate([self.key_start, self.value_start])
+        return int(starts[starts >= 0].min(initial=len(self.data))), int(self.stop[-1])
 
     def moved(self, by: int, data: bytes) -> Piece:
         """The same records at places in other bytes."""
-        places: dict[str, Any] = {name: getattr(self, name) for name in ("key_start", "key_end", "value_start", "value_end")}
-        moved: dict[str, Any] = {name: np.where(at < 0, -1, at + by) for name, at in places.items()}
-        return replace(self, data=data, stop=self.stop + by, **moved)
+        places = (self.key_start, self.key_end, self.value_start, self.value_end)
+        key_start, key_end, value_start, value_end = [np.where(at < 0, -1, at + by) for at in places]
+        return Piece(data, self.offset, self.timestamp, key_start, key_end, value_start, value_end, self.stop + by, self.headers)
 
 
 def piece_of(rows: list[Row]) -> Piece:
