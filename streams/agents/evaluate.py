@@ -21,6 +21,7 @@ from driftline.streams.agents.wiring import Wiring
 from driftline.streams.evaluation import Evaluation
 from driftline.streams.transport.state import Owned
 
+PAUSE = 3  # times as long as an evaluation took: windows that labels trickle into are judged again and again, and ingest must go on
 ROWS = 1_000  # rows in one record; a record stays far below the broker's limit
 VERDICTS = ("drift_results", "performance_results", "quality_results")
 WINDOW_ROWS = 20_000  # the same for the verdicts on one window, which stay together up to here
@@ -37,7 +38,7 @@ class Evaluate:
         self._evaluations: dict[int, Evaluation] = {}
         self._events: dict[int, list[Any]] = {}
         self._ends: dict[int, int] = {}
-        self._evaluated_s = 0.0
+        self._evaluated_s = self._took_s = 0.0
         self._evaluating = asyncio.Lock()
 
     async def start(self, assigned: Iterable[TP]) -> None:
@@ -68,13 +69,15 @@ class Evaluate:
 
     async def tick(self) -> None:
         """Evaluate when it is time."""
-        if time.monotonic() - self._evaluated_s <= self._pace.interval_s:
+        if time.monotonic() - self._evaluated_s <= max(self._pace.interval_s, PAUSE * self._took_s):
             return
         async with self._evaluating:
+            begin_s = time.monotonic()
             for number, evaluation in list(self._evaluations.items()):
                 if self._events[number] or evaluation.outdated:
                     await self._evaluate(number, evaluation)
             self._evaluated_s = time.monotonic()
+            self._took_s = self._evaluated_s - begin_s
 
     async def rest(self) -> None:
         """Wait for the evaluation under way, and begin no other: the producer is about to end."""
