@@ -111,7 +111,7 @@ class Columnwise:
             column = columns.get(name)
             if isinstance(column, Coded):
                 places, unseen = layout.places(f, column.texts)
-                arrays = [np.ascontiguousarray(column.code), np.concatenate([places[-1:], places[:-1]])]
+                arrays = [np.ascontiguousarray(column.code, np.int64), np.concatenate([places[-1:], places[:-1]])]
                 kind[f], size[f], self._first[f] = CODES, len(places), self._size
                 data[f], place[f] = map(address, arrays)
                 kept += arrays

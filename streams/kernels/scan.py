@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from driftline.streams.kernels.grammar import Words, words
-from driftline.streams.kernels.machine import byte, compiled, int64, same
+import numpy as np
+
+from driftline.streams.kernels.grammar import Words
+from driftline.streams.kernels.machine import byte, compiled, int64, same, word
 from driftline.streams.kernels.numbers import number
 
 FLAG = -1
@@ -181,13 +183,26 @@ def skipped(i: int, end: int) -> int:
                 return FLAG
 
 
-ENVELOPE = words({"specversion": 0, "data": 1, "1.0": 2})
+# Constants, not addresses: what is compiled outlives the process that it was compiled in.
+SPECVERS = np.uint64(int.from_bytes(b"specvers", "little"))
 
 
 @compiled
 def is_specversion(i: int, end: int) -> bool:
     """Whether a key is the one that every CloudEvent has."""
-    return end - i == 11 and byte(i, 0) == 115 and same(ENVELOPE.data, i, 11)
+    return end - i == 11 and word(i, 0) == SPECVERS and byte(i, 8) == 105 and byte(i, 9) == 111 and byte(i, 10) == 110
+
+
+@compiled
+def is_data(i: int, end: int) -> bool:
+    """Whether a key is `data`."""
+    return end - i == 4 and byte(i, 0) == 100 and byte(i, 1) == 97 and byte(i, 2) == 116 and byte(i, 3) == 97
+
+
+@compiled
+def is_version_1(i: int, end: int) -> bool:
+    """Whether a value is `"1.0"`."""
+    return end - i == 5 and byte(i, 0) == 34 and byte(i, 1) == 49 and byte(i, 2) == 46 and byte(i, 3) == 48 and byte(i, 4) == 34
 
 
 @compiled
@@ -202,16 +217,16 @@ def data_of(i: int, end: int) -> Any:
         i = key_end(i, end)
         if i < 0:
             return FLAG, FLAG
-        which = find(ENVELOPE, first, i, 0)
+        is_version, is_event = is_specversion(first, i), is_data(first, i)
         first = i = after_colon(i, end)
         i = skipped(i, end) if i >= 0 else FLAG
         if i < 0:
             return FLAG, FLAG
-        if which == 0:
-            if found & 1 or i - first != 5 or byte(first, 0) != 34 or find(ENVELOPE, first + 1, i - 1, 2) != 2:
+        if is_version:
+            if found & 1 or not is_version_1(first, i):
                 return FLAG, FLAG
             found |= 1
-        elif which == 1:
+        elif is_event:
             if found & 2 or byte(first, 0) != 123:
                 return FLAG, FLAG
             found |= 2

@@ -354,6 +354,19 @@ def test_what_is_in_the_cache_is_ready_without_compiling() -> None:
     assert kernels.current() is not None
 
 
+def test_what_another_process_compiled_reads_the_same() -> None:
+    kernels.load()
+    event = {"id": "a", "model": "m", "version": "1", "ts": T0, "prediction": 1, "features": {"x": 0.5, "c": "b"}}
+    values = [json.dumps(each).encode() for each in (event, ENVELOPE | {"data": event})]
+    code = (
+        "import sys; from driftline.streams import kernels; from driftline.streams.transport.chunk import chunk_of; kernels.load();"
+        f"chunk = chunk_of('t', 0, 0, 2, [(i, {KAFKA}, b'a', value, ()) for i, value in enumerate({values!r})]);"
+        "print(kernels.current().read(chunk, 'predictions').parsed.ok.tolist())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
+    assert said.stdout == "[1, 1]\n"
+
+
 def test_without_a_home_that_can_be_written_to_the_cache_is_a_directory_of_this_process(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("no directory")
     script = "from driftline.streams import kernels; print(kernels.directory())"
