@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from driftline.streams.stats.confusion import Confusion
+from driftline.streams.stats.counts import Floats
 from driftline.streams.stats.estimate import UNKNOWN, Estimate, mean_of_sums, resampled
 
 Average = Literal["macro", "micro", "weighted"]
@@ -42,18 +43,18 @@ def averaged(confusion: Confusion, metric: Literal["precision", "recall", "f1", 
     0.9
     """
 
-    def figure(table: Table) -> float:
-        right, predicted, actual = np.diag(table), table.sum(axis=1), table.sum(axis=0)
+    def figure(tables: Table) -> Floats:
+        right, predicted, actual = np.diagonal(tables, axis1=-2, axis2=-1), tables.sum(-1), tables.sum(-2)
         if average == "micro":
-            return float(right.sum() / table.sum())
-        others = table.sum() - actual
+            return np.asarray(right.sum(-1) / actual.sum(-1))
+        others = actual.sum(-1, keepdims=True) - actual
         base = {"precision": predicted, "recall": actual, "f1": (predicted + actual) / 2, "specificity": others}[metric]
         hits = right if metric != "specificity" else others - (predicted - right)  # of the rows of other classes
-        each = np.divide(hits, base, out=np.zeros(len(table)), where=base > 0)
+        each = np.divide(hits, base, out=np.zeros(base.shape), where=base > 0)
         weights = actual if average == "weighted" else (predicted + actual) > 0
-        return float((each * weights).sum() / weights.sum())
+        return np.asarray((each * weights).sum(-1) / weights.sum(-1))
 
-    return _of_table(confusion, figure)
+    return _of_table(confusion, figure, at_once=True)
 
 
 def mcc(confusion: Confusion) -> Estimate:
@@ -118,11 +119,11 @@ def mean_cost(confusion: Confusion, costs: Mapping[tuple[str, str], float], defa
     return mean_of_sums(sum(n for n, _ in priced), sum(n * cost for n, cost in priced), sum(n * cost * cost for n, cost in priced))
 
 
-def _of_table(confusion: Confusion, figure: Callable[[Table], float]) -> Estimate:
+def _of_table(confusion: Confusion, figure: Callable[[Table], ArrayLike], *, at_once: bool = False) -> Estimate:
     classes = {name: i for i, name in enumerate(sorted({name for pair in confusion for name in pair}))}
     if not classes:
         return UNKNOWN
     table = np.zeros((len(classes), len(classes)), dtype=np.int64)
     for (predicted, actual), n in confusion.items():
         table[classes[predicted], classes[actual]] += n
-    return resampled(figure, table)
+    return resampled(figure, table, at_once=at_once)

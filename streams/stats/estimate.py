@@ -83,19 +83,31 @@ def mean_of_sums(n: int, total: float, total_sq: float, confidence: float = 0.95
     return Estimate(mean, mean - half, mean + half)
 
 
-def resampled(figure: Callable[[NDArray[np.int64]], float], counts: ArrayLike, confidence: float = 0.95, draws: int = 200) -> Estimate:
+def resampled(
+    figure: Callable[[NDArray[np.int64]], ArrayLike],
+    counts: ArrayLike,
+    confidence: float = 0.95,
+    draws: int = 200,
+    *,
+    at_once: bool = False,
+) -> Estimate:
     """A figure of a table of counts, with the interval of its values when the rows are drawn again (percentile bootstrap, fixed seed).
 
-    Draws for which the figure is NaN are left out. NaN or no rows: UNKNOWN.
+    Draws for which the figure is NaN are left out. NaN or no rows: UNKNOWN. `at_once`: the figure takes many tables, shape
+    (tables, …), and gives as many values.
 
     >>> resampled(lambda counts: counts[0] / counts.sum(), [30, 70])
     Estimate(value=0.3, lower=0.22, upper=0.4)
     """
     table = np.asarray(counts, dtype=np.int64)
     n = int(table.sum())
-    value = float(figure(table)) if n else math.nan
+
+    def each(tables: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray(figure(tables) if at_once else [figure(one) for one in tables], np.float64)
+
+    value = float(each(table[None])[0]) if n else math.nan
     if math.isnan(value):
         return UNKNOWN
     drawn = np.random.default_rng(n).multinomial(n, table.ravel() / n, draws).reshape(draws, *table.shape)
-    low, high = np.nanquantile([figure(each) for each in drawn] + [value], [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.nanquantile(np.append(each(drawn), value), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(value, min(value, float(low)), max(value, float(high)))

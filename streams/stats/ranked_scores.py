@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from driftline.streams.stats.counts import Floats
 from driftline.streams.stats.estimate import Estimate, resampled
@@ -22,15 +22,17 @@ def average_precision(negative: ArrayLike, positive: ArrayLike) -> Estimate:
     0.74
     """
 
-    def figure(table: Floats) -> float:
-        found = np.cumsum(table[1][::-1])
-        taken = found + np.cumsum(table[0][::-1])
-        if found[-1] == 0:
-            return float("nan")
-        precision = np.divide(found, taken, out=np.zeros(found.size), where=taken > 0)
-        return float(table[1][::-1] @ precision / found[-1])
+    def figure(tables: NDArray[np.int64]) -> Floats:
+        low, high = tables[:, 0, ::-1], tables[:, 1, ::-1]
+        found = high.cumsum(-1)
+        taken = found + low.cumsum(-1)
+        precision = np.divide(found, taken, out=np.zeros(found.shape), where=taken > 0)
+        with np.errstate(invalid="ignore"):
+            return np.asarray((high * precision).sum(-1) / found[:, -1])
 
-    return resampled(figure, np.stack([np.asarray(negative), np.asarray(positive)]))  # type: ignore[arg-type]
+    table = np.stack([np.asarray(negative, np.int64), np.asarray(positive, np.int64)])
+    there = table.any(0)  # scores that no row has take no part
+    return resampled(figure, table[:, there] if there.any() else table, at_once=True)
 
 
 def lift(negative: ArrayLike, positive: ArrayLike, share: float = 0.1) -> float:
