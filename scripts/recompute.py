@@ -31,6 +31,7 @@ from driftline.streams.evaluation import GROUPS, POOLED, Evaluation
 from driftline.streams.panes import PaneKey, encode_key
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Registry
+from driftline.streams.together import SUMMED
 from driftline.streams.transport.chunk import chunk_of
 
 Raw = Sequence[tuple[int, int, bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]  # offset, Kafka time stamp, key, value, headers
@@ -170,7 +171,12 @@ def _nothing(table: str, row: Mapping[str, Any]) -> bool:
 
 
 def _early(table: str, name: str, have: Mapping[str, Any], must: Mapping[str, Any]) -> bool:
-    """Whether a figure says how much was known when it was told: labels alone do not make the rows about features be told again."""
+    """Whether a figure says how much was known when it was told: labels alone do not make the rows about features be told again.
+
+    Rows that came before their reference have no sums of features together, and the recomputation knows every reference before any row.
+    """
+    if table == "drift_results" and any(SUMMED in str(row["reason"]) for row in (have, must)):
+        return True
     if name == "reason":
         return any(RIPENING in str(row[name]) for row in (have, must))
     return name == "coverage" and table in {"drift_results", "quality_results"} and not must["is_final"]

@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from faust.types import TP
 from msgspec import structs
 from recompute import Recomputed, Table, differences, recompute, stored
@@ -36,6 +37,7 @@ from driftline.schemas.progress import decode_marker, decode_progress
 from driftline.schemas.reference import (
     CategoricalProfile,
     Entry,
+    JointProfile,
     NumericProfile,
     PerformanceProfile,
     Profile,
@@ -47,6 +49,7 @@ from driftline.schemas.reference import (
 from driftline.schemas.results import decode_results
 from driftline.schemas.topics import Topics
 from driftline.streams.agents.ingest import MARKER
+from driftline.streams.joint import Plan
 from driftline.streams.panes import decode_pane
 
 T0 = 1_767_571_200_000  # event time of the first event
@@ -62,7 +65,7 @@ def _model(name: str, **settings: Any) -> Model:
     given = {
         "pane_ms": 1_000, "windows": (Window(4_000, 4_000), Window(6_000, 2_000)), "horizon_ms": 6_000, "disorder_ms": 500,
         "grace_ms": 3_000, "max_wait_ms": 2_000, "segments": ("region",), "learn_windows": 2,
-        "features": {"x": "numeric", "c": "categorical"},
+        "features": {"x": "numeric", "y": "numeric", "c": "categorical"},
         "policy": Policy(min_samples=6, significance=0.05, min_coverage=0.3, resolve_after=1, cooldown_ms=15_000),
     }  # fmt: skip
     return Model(name, **{**given, **settings})
@@ -71,7 +74,7 @@ def _model(name: str, **settings: Any) -> Model:
 MODELS = {
     model.model: model
     for model in (
-        _model("known", archive="all"),
+        _model("known", archive="all", multivariate=True),
         _model("learning", segments=()),
         _model("number", task="regression", segments=()),
         _model("unlabelled", labels=False, segments=(), windows=(Window(4_000, 4_000),)),
@@ -80,14 +83,22 @@ MODELS = {
 
 
 def reference(name: str, effective_from: int, rows: int = 400) -> Reference:
-    """A reference of x spread evenly over [0, 1) and c over a and b."""
+    """A reference of x spread evenly over [0, 1), y its square, c over a and b, and labels over the same."""
     quarter, half = rows // 4, rows // 2
     features: dict[str, Profile] = {
         "x": NumericProfile([0.0, 0.25, 0.5, 0.75], [0, quarter, quarter, quarter, quarter], rows, 0, 0.5, rows / 12),
+        "y": NumericProfile([0.0, 0.0625, 0.25, 0.5625], [0, quarter, quarter, quarter, quarter], rows, 0, 1 / 3, rows * 4 / 45),
         "c": CategoricalProfile(["a", "b"], [half, half], 0, rows, 0),
     }
-    known = {"mae": 0.2} if MODELS[name].task == "regression" else {"accuracy": 0.9}
-    return Reference(name, "1", features, rows, PerformanceProfile(rows, known), "training", effective_from)
+    even = (np.arange(rows) + 0.5) / rows
+    plan = Plan.of(features)
+    assert plan is not None
+    sums = plan.sums(np.stack([(even - 1 / 2) * 12**0.5, (even**2 - 1 / 3) * (45 / 4) ** 0.5], axis=1))
+    joint = JointProfile(plan.names, sums.tolist(), [1e3] * 4, [2.0] * 4, [1.5] * 4, 20)  # one that nothing passes
+    regression = MODELS[name].task == "regression"
+    labels = features["x"] if regression else CategoricalProfile(["0", "1"], [half, half], 0, rows, 0)
+    performance = PerformanceProfile(rows, {"mae": 0.2} if regression else {"accuracy": 0.9})
+    return Reference(name, "1", features, rows, performance, "training", effective_from, labels=labels, joint=joint)
 
 
 class Violation(Exception):
@@ -221,7 +232,7 @@ class World:
             "id": identity, "model": name, "version": rng.choice(["1", "1", "1", "2"]),
             "ts": now - rng.choice([0, 0, 0, 0, 300, 1_500, 3_200, 9_000]),
             "prediction": rng.random() if model.task == "regression" else rng.randrange(2), "score": rng.choice([None, rng.random()]),
-            "features": {"x": rng.choice([rng.random() + self.shift] * 9 + [None]), "c": rng.choice("aaabbbz")},
+            "features": {"x": (x := rng.choice([rng.random() + self.shift] * 9 + [None])), "y": x and x * x, "c": rng.choice("aaabbbz")},
             "segments": rng.choice([{}, {"region": "eu"}, {"region": "us"}]),
         }  # fmt: skip
         value = json.dumps(event).encode()

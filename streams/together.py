@@ -20,6 +20,7 @@ from driftline.streams.judge import Judged
 from driftline.streams.stats import benjamini_hochberg
 
 _NONE = np.full(len(TESTS), math.nan)
+SUMMED = "rows have joint sums: the others came before their reference"
 _NO_JOINT = "the reference has no joint statistics: make one of a table (driftline reference build)"
 
 
@@ -46,7 +47,7 @@ def joint_drift(window: Judged, faults: Mapping[str, str] | None = None) -> list
     if layout is None or plan is None:
         return []
     profile, sums = layout.reference.joint, window.pane.joint
-    rows = int(sums[0]) if len(sums) else 0
+    rows = int(sums[0]) if profile and len(sums) else 0
     found = _figures(profile, Summary.of(sums), model.policy.psi) if profile and rows else _Figures()
     allowed = share_of_window(model, "", AT_ONCE * TOGETHER)
     reason = _reason(window, profile, rows)
@@ -95,10 +96,10 @@ def _reason(window: Judged, profile: JointProfile | None, rows: int) -> str:
     """Why there can be no verdict, or ""."""
     if profile is None:
         return _NO_JOINT
-    if rows < window.model.policy.min_samples:
-        return f"{rows} rows with joint sums; {window.model.policy.min_samples} are needed"
     if rows < window.pane.n:
-        return f"{rows} of {window.pane.n} rows have joint sums"
+        return f"{rows} of {window.pane.n} {SUMMED}"
+    if rows < window.model.policy.min_samples:
+        return f"{rows} rows; {window.model.policy.min_samples} are needed"
     if window.unjudged:
         return window.unjudged
     return "" if profile.windows else "not enough data for a verdict: the reference has too few rows to know how it wavers"

@@ -462,6 +462,17 @@ def test_features_that_no_longer_go_together_are_told_though_each_is_as_it_was()
     assert set(compare(before, before[1_000:2_000]).together["verdict"]) == {"ok"}
 
 
+def test_features_together_have_the_figures_of_the_stream() -> None:
+    before, after = rows(4_000), rows(1_500, shift=0.5, seed=9)
+    features = {"age": "numeric", "visits": "numeric", "plan": "categorical", "paid": "categorical"}
+    model = Model("m", windows=(Window(3_600_000, 3_600_000),), horizon_ms=3_600_000, features=features, multivariate=True)
+    told, here = streamed(model, before, after), compare(before, after, model=model, **ROLES)
+    fields = ("feature", "test", "value", "p_value", "null_quantile", "effect", "n_reference", "n", "verdict", "reason", "direction")
+    of_stream = [row for row in told.drift_results if is_of_the_window(row) and row.feature in {each.feature for each in here.joint}]
+    assert len(here.joint) == 4 and {row.verdict for row in here.joint} <= {"ok", "drift"}
+    assert [[getattr(row, name) for name in fields] for row in of_stream] == [[getattr(row, name) for name in fields] for row in here.joint]
+
+
 def test_one_numeric_feature_or_few_rows_tell_nothing_of_the_whole() -> None:
     found = compare(pd.DataFrame({"a": range(900)}), pd.DataFrame({"a": range(900)}))
     assert found.together.empty

@@ -89,7 +89,14 @@ def test_a_window_like_the_reference_stays_below_its_null_quantile(layout: Layou
 def test_a_short_reference_and_few_rows_are_no_verdict(layout: Layout) -> None:
     short = Layout(reference_from_frame(frame(rows(500, 1)), MODEL, "1"))
     assert {row.verdict for row in joint_drift(window_of(short, rows(500, 2)))} == {"insufficient"}
-    assert {row.reason for row in joint_drift(window_of(layout, rows(50, 2)))} == {"50 rows with joint sums; 100 are needed"}
+    assert {row.reason for row in joint_drift(window_of(layout, rows(50, 2)))} == {"50 rows; 100 are needed"}
+
+
+def test_rows_that_came_before_their_reference_are_no_verdict(layout: Layout) -> None:
+    window = window_of(layout, rows(500, 2))
+    window.pane.n += 20
+    told = joint_drift(window)
+    assert {row.reason for row in told} == {"500 of 520 rows have joint sums: the others came before their reference"}
 
 
 def test_a_reference_without_joint_statistics_says_so(layout: Layout) -> None:

@@ -188,7 +188,7 @@ def test_every_performance_pane_equals_pandas(run: Run, replayed: Frame) -> None
 def test_every_drift_row_equals_pandas(run: Run, replayed: Frame) -> None:
     n = replayed.groupby("week").size()
     rows = run.drift[run.drift["feature"] != "(error)"]
-    tests = {name: {"psi", "ks", "chi_square"} for name in NUMERIC} | {"(prediction)": {"psi", "chi_square"}}
+    tests = {name: {"psi", "ks", "chi_square"} for name in NUMERIC} | {name: {"psi", "chi_square"} for name in ("(prediction)", "(label)")}
     told = rows[rows["test"] != "lasting"].groupby(["window_start", "feature"])["test"].agg(set).to_dict()
     assert told == {(week, name): names for week in n.index for name, names in tests.items()}
     assert (rows["n"].to_numpy() == n[rows["window_start"]].to_numpy()).all()
