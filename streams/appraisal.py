@@ -7,12 +7,14 @@ the metrics judged and the looks at them. Estimates and the other metrics are to
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from scipy.stats import chi2_contingency
 
 from driftline.schemas.config import Model
 from driftline.schemas.reference import PerformanceProfile
@@ -87,6 +89,8 @@ def _change(told: _Told, answers: Answers, drifted: bool, fault: bool) -> Change
     if window.model.task != "regression":
         before = sum(expectation.scored.values(), np.zeros((2, SCORE_BINS), np.int64))
         change = typed(before, answers.scores, drifted=drifted).change
+        if change == "prior shift" and window.model.task == "multiclass" and not _other_shares(told, answers):
+            return "concept drift"  # of several classes the score tells right from wrong: answers became worse, no class more frequent
         if change != "none":
             return change
     found = gap(expectation, replace(window.pane, answers=answers), window.layout)
@@ -94,6 +98,21 @@ def _change(told: _Told, answers: Answers, drifted: bool, fault: bool) -> Change
     if window.model.task != "regression":  # too few rows to tell by the score; but answers are worth less than they were
         return "concept drift" if worse else "none"
     return typed_by_gap(found.value, threshold, worse=worse, drifted=drifted).change
+
+
+def _other_shares(told: _Told, answers: Answers) -> bool:
+    """Whether the classes of the labels are as frequent as the reference's no longer."""
+    layout = told.window.layout
+    counts = [_actual(each) for each in (layout.reference.performance.confusion if layout else {}, answers.confusion)]
+    table = np.array([[each.get(name, 0) for name in sorted(counts[0].keys() | counts[1].keys())] for each in counts])
+    return table.shape[1] > 1 and bool(chi2_contingency(table).pvalue < told.window.model.policy.significance)
+
+
+def _actual(confusion: Mapping[str, int]) -> Counter[str]:
+    found = Counter[str]()
+    for pair, count in confusion.items():
+        found[pair.split(BETWEEN)[1]] += count
+    return found
 
 
 def _realised(told: _Told, answers: Answers) -> Iterator[PerformanceResult]:

@@ -220,6 +220,21 @@ def test_several_classes_are_estimated_by_the_confidence() -> None:
     assert told["estimated", "f1_macro"].value == pytest.approx(sk.f1_score(y, said, average="macro"), abs=0.01)
 
 
+def test_several_classes_of_which_none_became_more_frequent_are_no_prior_shift() -> None:
+    model = Model("m", task="multiclass", classes=("a", "b", "c"), metrics=("accuracy",), policy=POLICY)
+    rng, names = np.random.default_rng(11), np.array(list("abc"))
+
+    def answers(n: int, wrong: float, shares: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3)) -> pd.DataFrame:
+        score, said = 1 / 3 + 2 / 3 * rng.beta(2, 2, n), rng.choice(3, n, p=shares)
+        truth = np.where(rng.random(n) < np.where(rng.random(n) < wrong, 0.3, score), said, (said + rng.integers(1, 3, n)) % 3)
+        return pd.DataFrame({"said": names[said], "score": score, "truth": names[truth]})
+
+    layout = Layout(reference_from_frame(answers(20_000, 0.0), model, "1", prediction="said", score="score", label="truth"))
+    changes = {row.change for row in performance(window(answers(1_500, 0.4), layout, model))}
+    assert changes == {"concept drift"}
+    assert "concept drift" not in {row.change for row in performance(window(answers(1_500, 0.0), layout, model))}
+
+
 def prices(rng: np.random.Generator, n: int, spread: float, wrong: float = 1.0) -> pd.DataFrame:
     """A regression whose error grows with x."""
     x = rng.uniform(0, spread, n)
