@@ -111,13 +111,13 @@ class Intake:
         """The usable events of a chunk by model, each with its number in the chunk and its time, but for those read otherwise already."""
         by_model: dict[str, list[tuple[int, Event, int]]] = {}
         met = list[str]()
-        left = range(len(chunk)) if quick is None else np.flatnonzero(~quick.good).tolist()
+        left = [i for i in (range(len(chunk)) if quick is None else np.flatnonzero(~quick.good).tolist()) if i not in into.batches]
         if not left:
             return by_model
         values, keys, timestamps = chunk.values(), chunk.keys(), chunk.timestamp.tolist()
         for i in left:
             value = values[i]
-            if value is None or i in into.batches:
+            if value is None:
                 continue
             event = decode(value, met.append)
             if met:
