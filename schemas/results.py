@@ -85,7 +85,7 @@ class QualityResult(msgspec.Struct, frozen=True, array_like=True):
     window_start: int
     window_end: int
     feature: str
-    check: str  # missing_rate, type_error_rate, new_category_rate
+    check: str  # missing_rate, type_error_rate, new_category_rate, added, removed …
     value: float | None
     reference_value: float | None
     threshold: float | None

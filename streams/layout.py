@@ -9,7 +9,7 @@ Every row adds exactly one to every feature's stretch, so each stretch sums to t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -80,7 +80,8 @@ class Encoded:
     """Rows in the terms of a layout; arrays of shape (n, features).
 
     `flat` holds positions in the vector of counts; `z` the value less the reference's mean, in reference standard deviations (0
-    where absent or categorical); `x` the value itself (NaN where absent). `novel` lists (row, feature, text) of unseen categories.
+    where absent or categorical); `x` the value itself (NaN where absent). `novel` lists (row, feature, text) of unseen categories, and
+    (row, -1, name) of features that the reference does not know.
     """
 
     flat: Int64
@@ -96,6 +97,8 @@ class Layout:
         self.reference = reference
         self.hash = reference.hash
         self.names = list(reference.features)
+        # Texts and vectors are known by the columns that are made of them.
+        self.known = frozenset((*self.names, *(name.rpartition(".")[0] for name in self.names), PREDICTION, SCORE))
         self.profiles = list(reference.features.values())
         self.bins = np.array([len(p.counts) + isinstance(p, CategoricalProfile) for p in self.profiles], np.int64)
         ends = np.cumsum(self.bins + 2)
@@ -203,3 +206,8 @@ def category_text(value: Any) -> str | bool:
     if value is None:
         return False
     return True if isinstance(value, list) else text_of(value)
+
+
+def is_added(name: str, layout: Layout, wanted: Collection[str]) -> bool:
+    """Whether a feature is one that the reference does not know, though it should: of those the model's file wants, or of all."""
+    return name not in layout.known and (not wanted or name in wanted)

@@ -5,7 +5,7 @@ Panes add up to windows, over time and over partitions; labels that change are t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,7 +21,8 @@ from driftline.streams.layout import SCORE, Encoded, Float64, Int64, Layout, cat
 from driftline.streams.sketch import Sketch, add_texts, bucket_start, sketch_of
 
 CODEC = 7
-NOVEL = 50  # unseen categories kept by name, per feature and pane
+NOVEL = 50  # unseen categories kept by name, per feature and pane; and features that the reference does not know
+ADDED = ""  # stands among the features of `Pane.novel` for those that the reference does not know: rows that have each
 
 
 class PaneKey(NamedTuple):
@@ -75,7 +76,7 @@ class Pane:
             here = set(rows.tolist())
             for row, f, text in encoded.novel:
                 if row in here:
-                    add_texts(self.novel.setdefault(layout.names[f], {}), [(text, 1)], NOVEL)
+                    add_texts(self.novel.setdefault(ADDED if f < 0 else layout.names[f], {}), [(text, 1)], NOVEL)
 
     def add_raw(self, columns: Mapping[str, Sequence[Any]], rows: Int64, types: Mapping[str, FeatureType]) -> None:
         """Fold rows of predictions in without a reference."""
@@ -94,6 +95,11 @@ class Pane:
             if name not in columns:
                 mine.missing += len(chosen)
         self.n += len(chosen)
+
+    def add_features(self, met: Iterable[tuple[str, int]]) -> None:
+        """Count rows that have features which the reference does not know."""
+        if several := list(met):
+            add_texts(self.novel.setdefault(ADDED, {}), several, NOVEL)
 
     def add(self, other: Pane) -> None:
         """Merge another pane of the same reference into this one."""
@@ -145,6 +151,8 @@ def rebin(pane: Pane, layout: Layout) -> Pane:
             novel = _rebin_texts(sketch, profile, stretch)
             if novel:
                 add_texts(out.novel.setdefault(name, {}), novel.items(), NOVEL)
+    others = ((name, s.numeric_rows + s.text_rows + s.type_errors) for name, s in pane.sketches.items() if name not in layout.known)
+    out.add_features((name, n) for name, n in others if n)
     return out
 
 

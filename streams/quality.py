@@ -15,7 +15,7 @@ from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.schemas.results import QualityResult, Verdict
 from driftline.streams.judge import Judged
 from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, Layout
-from driftline.streams.panes import Pane
+from driftline.streams.panes import ADDED, Pane
 from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, psi, stuck_value, unit_change
 
 PART_ROWS = 30  # rows of a pane from which a fault in a part of the window is looked for
@@ -39,9 +39,10 @@ class _Check(NamedTuple):
 def quality(window: Judged) -> list[QualityResult]:
     """Every check of every feature, and of the window as a whole.
 
-    `missing_rate`, `type_error_rate`; of numbers `out_of_range_rate` (outside the reference's range), of categories
-    `new_category_rate` (shares of the window's rows) and `categories` (how many occur); `range` and `domain` where the file has
-    them; `fingerprint`, a fault with its parameter.
+    `removed` (1 where no row has a feature that rows of the reference have), `missing_rate`, `type_error_rate`; of numbers
+    `out_of_range_rate` (outside the reference's range), of categories `new_category_rate` (shares of the window's rows) and `categories`
+    (how many occur); `range` and `domain` where the file has them; `fingerprint`, a fault with its parameter.
+    `added`: of a feature that the reference does not know the share of rows that have it; at most 50 such, told and not judged.
     Of the whole, as the feature `(rows)`: `volume`, `freshness` (seconds without events at its end), `duplicated_traffic` (share of the
     rows that come twice or more). Rows in panes of another reference are not counted by this one, so they are no part of the whole either.
     """
@@ -54,6 +55,10 @@ def quality(window: Judged) -> list[QualityResult]:
         n = int(bins.sum()) + missing + errors
         if n:
             rows += [_row(window, layout.names[f], check, n, common) for check in _checks(window, layout, f, bins, missing, errors)]
+    added = window.pane.novel.get(ADDED, {})
+    rows += [
+        _row(window, name, _Check("added", n / window.pane.n, 0.0, math.nan), window.pane.n, common) for name, n in sorted(added.items())
+    ]
     return rows + [_row(window, ROWS, check, window.pane.n, common) for check in _traffic(window) if window.pane.n]
 
 
@@ -106,6 +111,8 @@ def _checks(window: Judged, layout: Layout, f: int, bins: Int64, missing: int, e
     profile, policy = layout.profiles[f], window.model.policy
     present, n = int(bins.sum()), int(bins.sum()) + missing + errors
     before = profile.missing / max(profile.n + profile.missing, 1)
+    gone = f"no event of the window has it; {100 * (1 - before):.1f} % of the reference's rows do"
+    yield _Check("removed", float(missing == n and before < 1), 0.0, 0.5, gone)
     said = f"{100 * missing / n:.1f} % missing, {100 * before:.1f} % in the reference"
     yield _Check("missing_rate", missing / n, before, before + policy.missing_rise, said)
     yield _Check("type_error_rate", errors / n, 0.0, policy.type_errors, f"{100 * errors / n:.1f} % of the values are of a wrong type")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +16,7 @@ from driftline.schemas.reference import NumericProfile
 from driftline.streams import derived, kernels
 from driftline.streams.join import Int64
 from driftline.streams.joint import Plan
-from driftline.streams.layout import PREDICTION, SCORE, Coded, Encoded, Layout, coded
+from driftline.streams.layout import PREDICTION, SCORE, Coded, Encoded, Layout, coded, is_added
 from driftline.streams.panes import Pane
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class EventValues:
         encoded = self._encoded.get(layout.hash)
         if encoded is None:
             encoded = self._encoded[layout.hash] = layout.encode(_columns(self.events, layout, model), len(self.events))
+            encoded.novel.extend(_added(self.events, layout, model))
         pane.add_encoded(layout, encoded, rows)
 
     def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
@@ -81,7 +82,7 @@ class ParsedValues:
         if layout is None:
             pane.add_raw(self.columns.by_feature(self.rows[rows], model.features), np.arange(len(rows)), _types(model))
         else:
-            self.columns.fold(pane, layout, self.rows[rows])
+            self.columns.fold(pane, layout, self.rows[rows], model.features)
 
     def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
         """See `Values`."""
@@ -120,6 +121,9 @@ class ColumnValues:
             sheet = reader.sheet(layout, columns) if reader else _Encoded(layout, layout.encode(columns, len(self.prediction)))
             self._sheets[layout.hash] = sheet
         sheet.fold(pane, self.rows[rows])
+        others = (name for name in self.features if is_added(name, layout, model.features))
+        met = ((name, _told(self.features[name], self.rows[rows])) for name in others)
+        pane.add_features((name, n) for name, n in met if n)
 
     def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
         """See `Values`. What is no column of numbers holds none."""
@@ -174,6 +178,24 @@ class _Encoded:
 
 
 _OWN = (PREDICTION, SCORE)
+
+
+def _added(events: Sequence[Prediction], layout: Layout, model: Model) -> Iterator[tuple[int, int, str]]:
+    """Rows that have a feature which the reference does not know, as `Encoded.novel` lists them."""
+    for row, event in enumerate(events):
+        if not event.features.keys() <= layout.known:
+            for name, value in event.features.items():
+                if value is not None and is_added(name, layout, model.features):
+                    yield row, -1, name
+
+
+def _told(column: Any, rows: Int64) -> int:
+    """How many of these rows of a column hold something."""
+    if isinstance(column, Coded):
+        return int((column.code[rows] >= 0).sum())
+    if isinstance(column, np.ndarray):
+        return int((~np.isnan(column[rows])).sum())
+    return sum(column[i] is not None for i in rows.tolist())
 
 
 def _listed(column: Any, rows: Int64) -> list[Any]:

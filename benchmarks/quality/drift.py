@@ -313,6 +313,9 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     ours = stacked([driftline(seed, options.keep) for seed in options.seeds])
     faults = float(np.mean([flags.mean() for (_, kind), flags in ours.pop(FAULT).items() if kind == "unit"]))
+    # The two parts share one budget, and a user hears of both.
+    at_once = ours.pop(OURS)
+    ours = {OURS: {about: flags | ours[STAYS][about] for about, flags in at_once.items()}, "driftline, at once": at_once, **ours}
     said = [{library: said_by(library, seed, options.keep) for library in options.libraries} for seed in options.seeds]
     quiet = {**ours, **stacked([as_they_come(each) for each in said])}
     names = {"scipy": "SciPy", "evidently": "Evidently", "nannyml": "NannyML", "whylogs": "whylogs"}
@@ -350,8 +353,9 @@ come as they are, at their own limits.
 
 ![false alarms](drift-alarms.svg)
 
-*driftline* asks for an effect too (PSI above {limit.psi:g}, a move by {limit.shift:g} standard deviations, or {limit.share:.0%} of the rows
-in another category); *of any size* does not; *lasting* gathers evidence over windows. *always* fires for everything. {others}
+*driftline* is what the stream says: drift at once or drift that lasts.
+*At once* asks for an effect too (PSI above {limit.psi:g}, a move by {limit.shift:g} standard deviations, or {limit.share:.0%} of the rows
+in another category); *of any size* asks for none; *lasting* gathers evidence over windows. *always* fires for everything. {others}
 
 ## Changes found at an equal budget
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from driftline.streams.kernels.machine import (
     set_int64,
 )
 from driftline.streams.kernels.texts import ANSWER, FEATURE, LIST, NUMBER, PREDICTED, SCORED, TABLE, Table, Texts, intern_number
-from driftline.streams.layout import PREDICTION, SCORE, Layout
+from driftline.streams.layout import PREDICTION, SCORE, Layout, is_added
 from driftline.streams.panes import NOVEL, Pane
 from driftline.streams.sketch import add_texts
 
@@ -145,8 +146,8 @@ class Terms:
         self._places = places_in(layout)
         self._seen = np.empty(len(names), np.int64)
 
-    def fold(self, pane: Pane, parsed: Parsed, rows: NDArray[np.int64]) -> None:
-        """Add rows to a pane of this layout."""
+    def fold(self, pane: Pane, parsed: Parsed, rows: NDArray[np.int64], wanted: Collection[str]) -> None:
+        """Add rows to a pane of this layout; of features that it does not know those `wanted` are counted, or all."""
         rows = np.ascontiguousarray(rows)
         values = int((parsed.first[rows + 1] - parsed.first[rows]).sum())
         strange = np.empty(values, np.int64)
@@ -155,6 +156,17 @@ class Terms:
         n = fold(self._texts.table, self._plan, self._places.grid, parsed.addresses(), to, address(rows), len(rows))
         if n:
             self._place(pane, parsed, strange[:n])
+        if values > int(self._seen.sum()):
+            pane.add_features(self._added(parsed, rows, wanted))
+
+    def _added(self, parsed: Parsed, rows: NDArray[np.int64], wanted: Collection[str]) -> Iterator[tuple[str, int]]:
+        """Features that the layout does not know, and how many of the rows have each."""
+        counts = parsed.first[rows + 1] - parsed.first[rows]
+        at = np.arange(counts.sum()) + np.repeat(parsed.first[rows] - (np.cumsum(counts) - counts), counts)
+        met = np.bincount(parsed.name[at])
+        for code in np.flatnonzero(met).tolist():
+            if code not in {PREDICTED, SCORED} and is_added(name := self._texts.text(code), self._layout, wanted):
+                yield name, int(met[code])
 
     def standardised(self, parsed: Parsed, features: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """See `Columns`. Its twin is `Encoded.z`."""

@@ -34,9 +34,9 @@ class Columns:
     texts: Texts
     terms: AllTerms
 
-    def fold(self, pane: Pane, layout: Layout, rows: Int64) -> None:
-        """Add predictions to a pane of this layout."""
-        self.terms.of(layout).fold(pane, self.parsed, rows)
+    def fold(self, pane: Pane, layout: Layout, rows: Int64, wanted: Collection[str]) -> None:
+        """Add predictions to a pane of this layout; of features that it does not know those `wanted` are counted, or all."""
+        self.terms.of(layout).fold(pane, self.parsed, rows, wanted)
 
     def standardised(self, layout: Layout, features: Int64, rows: Int64) -> NDArray[np.float64]:
         """Numeric features of predictions in the reference's standard deviations, shape (n, k), 0 where one is absent."""

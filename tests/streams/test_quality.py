@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 
 from driftline.schemas.config import HOUR_MS, Exclusion, Model, Policy
+from driftline.schemas.events import Prediction
 from driftline.schemas.results import QualityResult
 from driftline.streams.judge import Judged, WindowKey
 from driftline.streams.layout import Layout
-from driftline.streams.panes import Pane, empty_pane
+from driftline.streams.panes import ADDED, Pane, empty_pane
 from driftline.streams.profile import reference_from_frame
 from driftline.streams.quality import ROWS, faults_of, quality
+from driftline.streams.values import EventValues
 
 MODEL = Model("m", features={"weight": "numeric", "celsius": "numeric", "hour": "numeric", "plan": "categorical", "level": "numeric"})
 
@@ -124,3 +126,26 @@ def test_an_excluded_time_is_told_and_has_no_verdict() -> None:
     holiday = Exclusion(datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 2, tzinfo=UTC), "New Year")
     judged = window(changed(weight=lambda x: -x), model=Model("m", features=MODEL.features, exclude=(holiday,)))
     assert {(row.verdict, row.reason) for row in quality(judged)} == {("insufficient", "excluded: New Year")}
+
+
+def test_a_feature_that_no_event_has_any_more_is_removed() -> None:
+    gone = window(rows(1, 600).assign(level=np.nan))
+    assert (check_of(gone, "level", "removed").verdict, check_of(gone, "weight", "removed").verdict) == ("fault", "ok")
+    assert faults_of(quality(gone)) == {"level": "no event of the window has it; 100.0 % of the reference's rows do"}
+
+
+def test_a_feature_that_the_reference_does_not_know_is_told_with_its_share_and_not_judged() -> None:
+    more = window(rows(1, 600))
+    more.pane.add_features([("colour", 150)])
+    row = check_of(more, "colour", "added")
+    assert (row.value, row.verdict, row.threshold) == (0.25, "ok", None)
+
+
+@pytest.mark.parametrize("wanted", [{}, {"x": "numeric", "y": "numeric"}])
+def test_of_features_that_the_reference_does_not_know_those_that_the_file_names_are_counted_or_all(wanted: dict[str, Any]) -> None:
+    layout = Layout(reference_from_frame(pd.DataFrame({"x": [1.0, 2.0]}), Model("m", features={"x": "numeric"}), "1"))
+    told: list[dict[str, Any]] = [{"x": 1.0}, {"x": 1.0, "y": 2.0, "z": "a"}, {"y": None, "z": [1.0]}, {"(score)": 1.0}]
+    events = [Prediction(str(i), "m", "1", 0, 1, features) for i, features in enumerate(told)]
+    pane = empty_pane(layout)
+    EventValues(events).fold(pane, layout, np.arange(4), Model("m", features=wanted))
+    assert pane.novel[ADDED] == ({"y": 1} if wanted else {"y": 1, "z": 2})
