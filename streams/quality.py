@@ -13,6 +13,7 @@ import numpy as np
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.schemas.results import QualityResult, Verdict
+from driftline.streams.derived import sources
 from driftline.streams.judge import Judged
 from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, Layout
 from driftline.streams.panes import ADDED, Pane
@@ -164,7 +165,9 @@ def fingerprint(window: Judged, layout: Layout, f: int) -> Fault | None:
     if not math.isfinite(now.mean) or not math.isfinite(now.m2):
         return None
     stuck = _stuck(layout, pane, f, profile, now)
-    if stuck or layout.names[f] in {PREDICTION, SCORE}:  # nobody measures an answer in other units
+    name = layout.names[f]
+    if stuck or name in {PREDICTION, SCORE} or sources(window.model.features).get(name.rpartition(".")[0]):
+        # Nobody measures an answer, or what is derived from a text or vector, in other units.
         return stuck
     return _converted(layout, pane, f, profile, now) or _clock(layout, pane, f, profile) or _in_parts(window, layout, f)
 

@@ -295,8 +295,13 @@ def _rows(part: pd.DataFrame, names: list[str], values: Any) -> Iterator[dict[st
 
 
 def _plain(column: pd.Series[Any]) -> list[Any]:
-    """Python's own values, None where missing."""
-    return [None if missing else value for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]
+    """Python's own values, None where missing.
+
+    >>> _plain(pd.Series([np.array([1.0, 2.0]), None, "a"]))
+    [[1.0, 2.0], None, 'a']
+    """
+    plain = [value.tolist() if isinstance(value, np.ndarray) else value for value in column.tolist()]  # of a vector
+    return [None if missing else value for value, missing in zip(plain, column.isna().tolist(), strict=True)]
 
 
 def _texts(column: pd.Series[Any]) -> list[str | None]:

@@ -89,6 +89,13 @@ def test_vectors_that_move_drift() -> None:
     assert "vector.norm" in found.drifted and any(name.startswith("vector.p") for name in found.drifted)
 
 
+def test_vectors_of_another_length_are_no_conversion_of_units() -> None:
+    before, after = frame(3_000, 3), frame(1_000, 4)
+    after["vector"] = [[1.609344 * each for each in row] for row in after["vector"]]
+    found = compare(before, after, features=FEATURES)
+    assert found.faults == [] and "vector.norm" in found.drifted
+
+
 def test_a_reference_tells_unknown_words_by_rows_that_its_vocabulary_was_not_made_of() -> None:
     rare = frame(2_000, 6).assign(title=[f"word{i}" for i in range(2_000)])
     profile = reference_from_frame(rare, MODEL, "1").features["title.unknown_words"]
