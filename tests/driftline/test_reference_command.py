@@ -55,6 +55,24 @@ def test_a_dry_run_prints_the_profile_and_needs_no_kafka(data: Path, capsys: pyt
     assert (made.model, made.version, made.rows, list(made.features)) == ("churn", "7", 3, ["age", "plan", "(prediction)"])
 
 
+def test_the_probability_of_every_class_can_be_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "kind.toml").write_text('model = "kind"\ntask = "multiclass"\nclasses = ["a", "b"]\nmetrics = ["log_loss"]\n')
+    monkeypatch.setenv("DRIFTLINE_MODELS", str(tmp_path / "models"))
+    rows = pd.DataFrame({"p": [0.75, 0.25], "q": [0.25, 0.75], "says": ["a", "b"], "truth": ["a", "a"]})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    build = ("build", "--model", "kind", "--version", "1", "--prediction", "says", "--label", "truth", tmp_path / "rows.csv", "--dry-run")
+    assert call(*build, "--scores", "a=p", "--scores", "b=q") == 0
+    made = decode_entry(capsys.readouterr().out.encode())
+    assert isinstance(made, Reference)
+    assert list(made.features) == ["(prediction)"]
+    assert made.performance.metrics["log_loss"] == pytest.approx(-np.log([0.75, 0.25]).mean())
+    assert call(*build, "--scores", "p") == 2
+    assert "--scores 'p' does not name a class and a column" in capsys.readouterr().err
+
+
 def test_a_profile_can_be_written_to_a_file(data: Path, tmp_path: Path) -> None:
     assert call(*BUILD, data, "--out", tmp_path / "made.json") == 0
     assert isinstance(decode_entry((tmp_path / "made.json").read_bytes()), Reference)

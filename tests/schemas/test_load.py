@@ -60,6 +60,13 @@ def test_a_name_is_enough(tmp_path: Path) -> None:
         ('model = "m"\nzzz = 1', 2, "zzz", "unknown key", "use one of model, task"),
         ('model = "m"\npane_ms = 60000', 2, "pane_ms", "unknown key", "did you mean 'pane'?"),
         ('task = "binary"', None, "model", "a required key is missing", 'add model = "…"'),
+        (
+            'model = "m"\ntask = "multiclass"\nmetrics = ["log_loss"]',
+            3,
+            "metrics",
+            "needs the probability of every class",
+            "name them, 64 at most",
+        ),
         ('model = "m"\ntask = "binray"', 2, "task", "'binray' is not one of binary", "did you mean 'binary'?"),
         ('model = "m"\ntask = 1', 2, "task", "expected str, got int", "text in quotes"),
         ('model = ""', 1, "model", "length >= 1", "not empty"),
