@@ -65,7 +65,7 @@ class Ingest:
         self._told: dict[int, Progress] = {}
         self._met_s: dict[tuple[int, str], float] = {}
         self._reminded_s: dict[TP, float] = {}
-        self._flushed_s = 0.0
+        self._flushed_s = self._flush_took_s = 0.0
         self._taken = 0  # events, since the pace was told
         self._noted_s = -REMIND_S
         self._late: dict[int, tuple[int, int]] = {}  # of each partition, as it was said last
@@ -161,7 +161,7 @@ class Ingest:
                 await self._seek_back(event.message.tp, verdict.position)
             else:
                 event.ack()  # seen before, or not ours: an event kept open would hold back every later commit
-            if time.monotonic() - self._flushed_s > self._pace.interval_s:
+            if self._flush_is_due():
                 await self.flush()
 
     def _note_pace(self, chunk: Chunk) -> None:
@@ -284,18 +284,25 @@ class Ingest:
         self._complain()
         self._note_unknown()
         self._note_late()
-        if time.monotonic() - self._flushed_s > self._pace.interval_s:
+        if self._flush_is_due():
             await self.flush()
+
+    def _flush_is_due(self) -> bool:
+        """Flushes rest as long as they take: otherwise slow ones would follow upon every chunk."""
+        rested_s = time.monotonic() - self._flushed_s
+        return not self._flushing.locked() and rested_s > max(self._pace.interval_s, self._flush_took_s)
 
     async def flush(self) -> None:
         """Make everything so far durable, and acknowledge it."""
         async with self._flushing:
-            self._flushed_s = time.monotonic()
+            begin_s = time.monotonic()
             self._pace.flushed()
             for number, partition in list(self._partitions.items()):
                 if partition.recovered:
                     await self._flush(number, partition)
-            self.flushes, self.flush_seconds = self.flushes + 1, self.flush_seconds + time.monotonic() - self._flushed_s
+            self._flushed_s = time.monotonic()
+            self._flush_took_s = self._flushed_s - begin_s
+            self.flushes, self.flush_seconds = self.flushes + 1, self.flush_seconds + self._flush_took_s
 
     async def _flush(self, number: int, partition: Partition) -> None:
         owned = self._owned[number]
