@@ -46,7 +46,7 @@ class Finding(msgspec.Struct, frozen=True):
     verdict: str  # drift, worse or fault
     cause: Cause  # what it speaks for
     reason: str = ""  # what is wrong, where more is known: the parameter of a fault, what lasts
-    began: int | None = None  # when it began, by the panes before it; milliseconds since the epoch
+    began: int | None = None  # when it began, by the panes of its window; milliseconds since the epoch
     carriers: dict[str, float] = {}  # segments that carry a drift of the whole: the share of `effect` that each adds
 
 

@@ -312,7 +312,7 @@ class Evaluation:
             drifted, fault = self._features[judged.key]
             told = performance(judged, drifted=drifted, fault=fault)
             if any(row.verdict == "worse" for row in told):
-                began = onset_of_loss(self._around(judged), judged.layout.reference.performance if judged.layout else PerformanceProfile())
+                began = onset_of_loss(self._timed(judged), judged.layout.reference.performance if judged.layout else PerformanceProfile())
                 told = [msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in told]
             results[model.model].performance_results.extend(told)
             results[model.model].drift_results.extend(label_drift(judged))
@@ -363,11 +363,11 @@ class Evaluation:
         newest = at.outcomes if model.missing_label == "unknown" else max(at.outcomes, at.predictions)
         return end + model.horizon_ms + model.grace_ms <= newest
 
-    def _around(self, window: Judged) -> list[tuple[int, Pane]]:
-        """The panes of a window and of as much time before it, by start."""
+    def _timed(self, window: Judged) -> list[tuple[int, Pane]]:
+        """The panes of a window, by start. Not those before it: their labels change without it being told again."""
         key = window.key
         series = Series(*key[:3])
-        starts = sorted(start for start in self._parts[series] if 2 * key.start - key.end <= start < key.end)
+        starts = sorted(start for start in self._parts[series] if key.start <= start < key.end)
         return [(start, self._pane(PaneKey(*series, start))[0]) for start in starts]
 
     def _begun(self, window: Judged, rows: list[DriftResult]) -> list[DriftResult]:
@@ -376,8 +376,8 @@ class Evaluation:
         found = {row.feature for row in rows if row.verdict == "drift"}
         if layout is None or not found:
             return rows
-        panes = self._around(window)
-        began = {f: onset_of_feature(panes, layout, layout.names.index(f), window.key.start) for f in found if f in layout.names}
+        panes = self._timed(window)
+        began = {f: onset_of_feature(panes, layout, layout.names.index(f)) for f in found if f in layout.names}
         return [
             msgspec.structs.replace(row, began=began.get(row.feature)) if row.verdict == "drift" and row.began is None else row
             for row in rows

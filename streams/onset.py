@@ -1,6 +1,6 @@
-"""When a finding began: the pane where its level is best cut in two, by the panes of its window and those before. Pure.
+"""When a finding began: the pane of its window where its level is best cut in two. Pure.
 
-The reference stands before the panes. So where all of them are beyond it, it began with the first, or earlier.
+The reference stands before them. So where all of them are beyond it, it began with the first, or earlier.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from driftline.streams.stats import Batch, change_point
 Panes = Sequence[tuple[int, Pane]]  # by start, in order
 
 
-def onset_of_feature(panes: Panes, layout: Layout, feature: int, since: int) -> int | None:
-    """When a feature that drifted in the window which begins at `since` left its reference; None where the panes do not tell.
+def onset_of_feature(panes: Panes, layout: Layout, feature: int) -> int | None:
+    """When a feature that drifted in the window of these panes left its reference; None where they do not tell.
 
     A row counts as much as its bin has become more frequent in the window than it was: the logarithm of that is the level that is cut.
     """
@@ -30,7 +30,7 @@ def onset_of_feature(panes: Panes, layout: Layout, feature: int, since: int) -> 
     counts = [
         layout.stretch(pane.counts, feature)[0] if pane.reference == layout.hash else np.zeros(len(before), np.int64) for _, pane in panes
     ]
-    now = np.sum([each for (start, _), each in zip(panes, counts, strict=True) if start >= since], axis=0) if counts else before
+    now = np.sum(counts, axis=0) if counts else before
     if not np.sum(now) or not before.sum():
         return None
     lifted = np.log((now + 0.5) / (np.sum(now) + 0.5 * len(before))) - np.log((before + 0.5) / (before.sum() + 0.5 * len(before)))

@@ -167,7 +167,7 @@ def strength(finding: Finding) -> float:
 
 
 def began_of(finding: Finding) -> int:
-    """When a finding began: by the panes before it, else with its window."""
+    """When a finding began: by the panes of its window, else with the window."""
     return finding.window_start if finding.began is None else finding.began
 
 

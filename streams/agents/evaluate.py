@@ -22,6 +22,7 @@ from driftline.streams.evaluation import Evaluation
 from driftline.streams.transport.state import Owned
 
 PAUSE = 3  # times as long as an evaluation took: windows that labels trickle into are judged again and again, and ingest must go on
+LONGEST_S = 10.0  # of such a pause: what took long because a broker was away, or the process was stopped, says nothing about the next
 ROWS = 1_000  # rows in one record; a record stays far below the broker's limit
 VERDICTS = ("drift_results", "performance_results", "quality_results")
 WINDOW_ROWS = 20_000  # the same for the verdicts on one window, which stay together up to here
@@ -69,7 +70,7 @@ class Evaluate:
 
     async def tick(self) -> None:
         """Evaluate when it is time."""
-        if time.monotonic() - self._evaluated_s <= max(self._pace.interval_s, PAUSE * self._took_s):
+        if time.monotonic() - self._evaluated_s <= max(self._pace.interval_s, min(PAUSE * self._took_s, LONGEST_S)):
             return
         async with self._evaluating:
             begin_s = time.monotonic()

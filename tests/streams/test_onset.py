@@ -1,4 +1,4 @@
-"""When a finding began, by the panes of its window and those before."""
+"""When a finding began, by the panes of its window."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def panes(change: int, many: int = 20, rows: int = 100) -> list[tuple[int, Pane]
 def test_a_feature_left_its_reference_in_the_pane_where_its_values_moved() -> None:
     for feature in (0, 1):
         for change in (7, 13):
-            assert onset_of_feature(panes(change), LAYOUT, feature, 10 * MINUTE) == change * MINUTE
+            assert onset_of_feature(panes(change), LAYOUT, feature) == change * MINUTE
 
 
 def test_performance_fell_in_the_pane_where_answers_became_wrong() -> None:
@@ -52,7 +52,7 @@ def test_performance_fell_in_the_pane_where_answers_became_wrong() -> None:
 
 def test_what_was_beyond_the_reference_all_along_began_with_the_first_pane_that_is_known() -> None:
     assert onset_of_loss(panes(0), REFERENCE) == 0
-    assert onset_of_feature(panes(0), LAYOUT, 0, 10 * MINUTE) == onset_of_feature(panes(0), LAYOUT, 1, 10 * MINUTE) == 0
+    assert onset_of_feature(panes(0), LAYOUT, 0) == onset_of_feature(panes(0), LAYOUT, 1) == 0
 
 
 def test_a_regression_and_a_ranking_began_to_be_worse_too() -> None:
@@ -75,4 +75,4 @@ def test_a_regression_and_a_ranking_began_to_be_worse_too() -> None:
 def test_without_panes_or_labels_nobody_knows() -> None:
     assert onset_of_loss([], REFERENCE) is None
     assert onset_of_loss([(0, empty_pane(LAYOUT)), (MINUTE, empty_pane(LAYOUT))], REFERENCE) is None
-    assert onset_of_feature([(0, empty_pane(LAYOUT))], LAYOUT, 0, 0) is None
+    assert onset_of_feature([(0, empty_pane(LAYOUT))], LAYOUT, 0) is None
