@@ -42,6 +42,7 @@ _NO_IDS = msgspec.msgpack.encode(("", ""))
 MARKER = b"marker"
 TOPICS = b"topics"  # ids of the two source topics that the marker speaks of
 ORPHANS = 5_000  # of one record
+LONGEST_S = 10.0  # of a rest after a flush: one that took long because the broker was away says nothing about the next
 REMIND_S = 30.0  # between two complaints about a topic that waits
 
 
@@ -153,10 +154,10 @@ class Ingest:
                 continue  # neither applied nor acknowledged: whoever goes on reads it again
             verdict = self._contiguity.judge(chunk, time.monotonic())
             if isinstance(verdict, Apply):
-                events = self._events[chunk.partition]
+                events = self._events  # of the assignment it is applied under, though another may come meanwhile; a flush takes its lists
                 await self._apply(verdict.chunk)
                 self._note_pace(verdict.chunk)
-                events.append(event)  # of the assignment it was applied under, though another may have come meanwhile
+                events[chunk.partition].append(event)
             elif isinstance(verdict, SeekBack):
                 await self._seek_back(event.message.tp, verdict.position)
             else:
@@ -205,7 +206,7 @@ class Ingest:
         partition.skip_to(**{where: start})
 
     async def _apply(self, chunk: Chunk) -> None:
-        partition, dead = self._partitions[chunk.partition], self._dead[chunk.partition]
+        partition, dead = self._partitions[chunk.partition], self._dead
         topic: Topic = "predictions" if chunk.topic == self._w.topics.predictions else "outcomes"
         while True:
             try:
@@ -221,11 +222,11 @@ class Ingest:
         self._met_s |= {(chunk.partition, model): now for model in partition.met}
         partition.met.clear()
         # No await since `apply`: a flush in between would write a marker that is past letters nobody has sent.
-        dead += [asyncio.ensure_future(bury(self._w, chunk, letter.index, letter.why)) for letter in letters]
+        dead[chunk.partition] += [asyncio.ensure_future(bury(self._w, chunk, letter.index, letter.why)) for letter in letters]
         if self._archive:
             new = chunk.since(getattr(partition.told, topic))
             skipped = len(chunk) - len(new)
-            dead += self._archive.begin(new, topic, {letter.index - skipped for letter in letters})
+            dead[chunk.partition] += self._archive.begin(new, topic, {letter.index - skipped for letter in letters})
         if partition.tiers.crowded:
             async with self._moving:
                 await make_room(partition, self._cold)
@@ -290,7 +291,7 @@ class Ingest:
     def _flush_is_due(self) -> bool:
         """Flushes rest as long as they take: otherwise slow ones would follow upon every chunk."""
         rested_s = time.monotonic() - self._flushed_s
-        return not self._flushing.locked() and rested_s > max(self._pace.interval_s, self._flush_took_s)
+        return not self._flushing.locked() and rested_s > max(self._pace.interval_s, min(self._flush_took_s, LONGEST_S))
 
     async def flush(self) -> None:
         """Make everything so far durable, and acknowledge it."""
