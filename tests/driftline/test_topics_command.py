@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from driftline import cli
+from driftline.schemas.topics import Topics
+from driftline.streams.transport import topics as administration
 
 
 class Broker(Protocol):
@@ -38,10 +39,8 @@ def test_it_creates_then_finds_everything_in_order(environment: str, capsys: pyt
 
 @pytest.mark.kafka
 def test_it_creates_as_many_partitions_as_the_predictions_have(environment: str, kafka: Broker, capsys: pytest.CaptureFixture[str]) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    topic = NewTopic(f"{environment}.predictions", 3, config={"message.timestamp.type": "LogAppendTime"})
-    for future in admin.create_topics([topic]).values():
-        future.result()
+    predictions = next(topic for topic in Topics(environment).table(3) if topic.name == f"{environment}.predictions")
+    administration.create({"bootstrap.servers": kafka.bootstrap}, [predictions])
     assert status("--retention", "7d") == 0
     counts = {name: count for _, name, count, *_ in map(str.split, capsys.readouterr().out.splitlines())}
     assert counts.pop(f"{environment}.models") == "1"
