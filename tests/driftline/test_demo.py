@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from driftline import Publisher
+from driftline.commands.demo import QUERIES
 from driftline.story import story
 
 EVENTS = 20_000
@@ -97,6 +98,15 @@ def ask(full: Run, sql: str) -> Any:
 
 def test_the_store_is_kept_for_questions(full: Run) -> None:
     assert ask(full, "SELECT count() AS n FROM v_alerts WHERE state != 'retracted'") == {"n": len(full.found["alerts"])}
+
+
+def test_the_hours_it_shows_are_those_of_the_labels_and_not_of_estimates(full: Run) -> None:
+    shown = QUERIES["How good was the model, hour by hour?"]
+    told = ask(full, f"SELECT min(accuracy) AS worst FROM ({shown})")["worst"]
+    labels = "metric = 'accuracy' AND basis = 'realised' AND segment = ''"
+    hours = f"SELECT avg(value) AS a FROM v_performance WHERE {labels} GROUP BY toHour(window_start)"
+    assert told == pytest.approx(ask(full, f"SELECT min(a) AS worst FROM ({hours})")["worst"], abs=0.0006)
+    assert told < 0.7  # an estimate knows nothing of concept drift, and would lift it
 
 
 def test_labels_that_come_after_the_last_prediction_make_no_windows_of_predictions(full: Run) -> None:

@@ -43,7 +43,7 @@ GROUP BY feature, segment ORDER BY since, psi DESC""",
     "How good was the model, hour by hour?": """
 SELECT formatDateTime(window_start, '%d %b %H:00') AS hour, round(avgIf(value, metric = 'accuracy'), 3) AS accuracy,
        round(avgIf(value, metric = 'auc'), 3) AS auc, round(avg(coverage), 2) AS labelled
-FROM v_performance WHERE segment = '' GROUP BY hour ORDER BY min(window_start)""",
+FROM v_performance WHERE segment = '' AND basis = 'realised' GROUP BY hour ORDER BY min(window_start)""",
     "How far apart are any two hours? (From stored panes; no events are kept.)": """
 SELECT feature, segment, round(psi, 3) AS psi
 FROM psi_between(model = 'churn', version = '1', segment = 'region=us', feature = 'usage',
