@@ -323,7 +323,7 @@ class Comparison:
         parts = [self.headline, *_lines(self._text_rows)]
         left_out = len(self.ranking) - MAX_LINES
         parts += [f"… and {left_out} features more: see .table"] if left_out > 0 else []
-        parts += [f"fault: {self._fault(row)}" for row in self.faults]
+        parts += [f"fault: {each}" for each in self._fault_lines]
         parts += [f"together: {_joint(row)}" for row in _records_of(self.together) if row["verdict"] == "drift"]
         parts += [f"worse: {_change(row)}" for row in self.worse]
         parts += [f"only in current, not compared: {', '.join(map(_shown, self.added))}"] if self.added else []
@@ -336,9 +336,8 @@ class Comparison:
     def headline(self) -> str:
         """The outcome in one line."""
         judged = f"{len(self.drifted)} of {len(self.ranking)} features drifted"
-        others = [
-            f"{len(rows)} {name}{'s' * (len(rows) > 1)}" for name, rows in (("fault", self.faults), ("worse metric", self.worse)) if rows
-        ]
+        told = (("fault", self._fault_lines), ("worse metric", self.worse))
+        others = [f"{len(rows)} {name}{'s' * (len(rows) > 1)}" for name, rows in told if rows]
         return f"{self.window.pane.n:,} rows against {self.reference.rows:,} of the reference: {', '.join([judged, *others])}"
 
     @cached_property
@@ -366,6 +365,11 @@ class Comparison:
         if faults and row.verdict != "ok":
             return "; ".join(faults)
         return row.reason or (self._moved(row.feature) if row.verdict == "drift" else "")
+
+    @property
+    def _fault_lines(self) -> list[str]:
+        """What is wrong, each once: an absent column fails more than one check."""
+        return list(dict.fromkeys(map(self._fault, self.faults)))
 
     def _fault(self, row: QualityResult) -> str:
         if row.feature in self.absent:
@@ -424,7 +428,7 @@ class Comparison:
         return template("comparison.html.j2").render(
             page=page, found=self, ranks=self._ranks, limit=1 / _FULL, drawn=[picture for picture in drawn if picture.bars],
             columns=COLUMNS, records=self._records[:MAX_TABLE], left_out=max(len(self._records) - MAX_TABLE, 0),
-            faults=[self._fault(row) for row in self.faults], board=(BAR_WIDTH, BAR_HEIGHT),
+            faults=self._fault_lines, board=(BAR_WIDTH, BAR_HEIGHT),
         )  # fmt: skip
 
 
