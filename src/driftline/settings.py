@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.topics import Topics
@@ -97,6 +97,15 @@ class Settings:
     def store(self) -> str:
         """The address of ClickHouse, as clickhouse-connect reads it."""
         return _needed(self.clickhouse, "CLICKHOUSE", "http://user:password@host:8123/database, or chdb:///directory for the embedded one")
+
+    def kept_store(self) -> str:
+        """The same, for a command that only asks: an embedded one must be there already, and is not made by asking for it."""
+        address = self.store()
+        place = urlsplit(address)
+        if place.scheme == "chdb" and place.path and not Path(unquote(place.path)).is_dir():
+            fix = "correct the directory; `driftline migrate` makes a new store, `driftline replay --store` and `demo --store` fill one"
+            raise _wrong(f"DRIFTLINE_CLICKHOUSE names {place.path}, and there is no such directory", fix)
+        return address
 
     def models_directory(self) -> Path:
         """The directory of the model files."""

@@ -85,3 +85,12 @@ def test_a_mistake_names_its_variable_and_its_fix(change: dict[str, str], proble
         Settings.from_environment({**LOGIN, **change})
     assert problem in caught.value.message
     assert fix in caught.value.fix
+
+
+def test_asking_an_embedded_store_that_is_not_there_says_so_and_makes_none(tmp_path: Path) -> None:
+    nowhere = Settings(clickhouse=f"chdb://{tmp_path}/nowhere")
+    with pytest.raises(DriftlineError, match=r"nowhere, and there is no such directory"):
+        nowhere.kept_store()
+    assert not (tmp_path / "nowhere").exists()
+    for address in (f"chdb://{tmp_path}?database=drift", "chdb://memory", "http://store:8123/drift"):
+        assert Settings(clickhouse=address).kept_store() == address

@@ -151,7 +151,7 @@ def _from_store(settings: Settings, model: Model, version: str, begin: int, end:
     from driftline.streams.stored import reference_from_panes
 
     about = {"model": model.model, "version": version, "begin": begin, "end": min(end, 2**42)}
-    with ClickHouse.connect(settings.store()) as store:
+    with ClickHouse.connect(settings.kept_store()) as store:
         last = store.query(_LAST, about).to_pylist()
         if not last:
             fix = "give a range in which the version had events, with --from and --to"

@@ -18,7 +18,7 @@ def run(
     out: Annotated[Path, typer.Option(help="The file to write.", dir_okay=False)] = Path("driftline-report.html"),
 ) -> None:
     """Write a self-contained HTML report of the store at DRIFTLINE_CLICKHOUSE: it opens offline and has no script in it."""
-    with ClickHouse.connect(Settings.from_environment().store()) as store:
+    with ClickHouse.connect(Settings.from_environment().kept_store()) as store:
         page = render(store, model or None)
     out.write_text(page, "utf-8")
     print(out)

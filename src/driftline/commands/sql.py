@@ -33,7 +33,7 @@ def run(
     """Ask the store at DRIFTLINE_CLICKHOUSE and print the answer: a table, --json or --csv. Times are UTC."""
     if as_json and as_csv:
         raise DriftlineError("usage", "--json and --csv were both given", "keep one of them")
-    with ClickHouse.connect(Settings.from_environment().store()) as store:
+    with ClickHouse.connect(Settings.from_environment().kept_store()) as store:
         answer = parse(store.read(query, _FORM))
     if as_json:
         print(json.dumps([dict(zip(answer.names, row, strict=True)) for row in answer.rows], ensure_ascii=False, indent=1))
