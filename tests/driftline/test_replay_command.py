@@ -51,6 +51,7 @@ def test_it_prints_what_was_found_and_keeps_the_store(files: list[str], tmp_path
     out, err = capsys.readouterr()
     assert out.startswith("2000 predictions, 2000 with a label, 0 dead letters, ")
     assert "[age]" in out
+    assert "…" not in out  # what goes into a file is not cut short
     assert "opened): churn 1: data drift in 2026-01-05 05:00 to " in out
     assert f"DRIFTLINE_CLICKHOUSE=chdb://{tmp_path / 'store'} driftline sql" in err
 

@@ -96,7 +96,7 @@ def _progress(events: int, quiet: bool) -> Iterator[Callable[[int], None]]:
 def _print(found: dict[str, Any]) -> None:
     from rich.console import Console
 
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=LINE_WIDTH, soft_wrap=True)  # a file or a pipe cuts no name short
     counts = ", ".join(f"{found[name]} {words}" for name, words in _COUNTED.items())
     console.print(counts, highlight=False)
     if found["findings"]:
@@ -109,6 +109,7 @@ def _print(found: dict[str, Any]) -> None:
         console.print(f"retrain ({case['state']}): {case['message']}", highlight=False, markup=False)
 
 
+LINE_WIDTH = 120  # where there is no terminal to ask
 _COUNTED = {"events": "predictions", "joined": "with a label", "dead_letters": "dead letters", "windows": "windows"}
 
 
@@ -117,7 +118,8 @@ def _by_feature(findings: list[dict[str, Any]]) -> Table:
     from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table("model", "feature or metric", "found by", "windows", Column("first", no_wrap=True), "value")
+    folded = (Column(name, overflow="fold") for name in ("model", "feature or metric", "found by"))
+    table = Table(*folded, "windows", Column("first", no_wrap=True), Column("value", no_wrap=True))
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for finding in findings:
         about = " ".join(filter(None, (finding["model"], finding["version"], finding["segment"])))
