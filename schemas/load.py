@@ -278,6 +278,8 @@ def _wanted(kind: Any) -> str:
         return f"give a number{bounds}"
     if kind is datetime:
         return "write a date, a time and a time zone, without quotes: 2026-12-24T00:00:00Z"
+    if get_args(kind) == (float, float):
+        return "give the lowest and the highest: [0, 120]; inf is no bound"
     if get_origin(kind) is tuple:
         return 'give a list of texts: ["region", "plan"]'
     return "give a text in quotes, not empty and without control characters"

@@ -79,6 +79,7 @@ def test_a_name_is_enough(tmp_path: Path) -> None:
         ('model = "m"\nfeatures = ["a"]', 2, "features", "this must be a table", "[features]"),
         ('model = "m"\npolicy = 3', 2, "policy", "this must be a table", "[policy]"),
         ('model = "m"\n[policy]\npsi = "high"', 3, "policy.psi", "expected float, got str", "a number above 0"),
+        ('model = "m"\nranges.age = ["0"]', 2, "ranges.age", "length 2", "the lowest and the highest"),
         ('model = "m"\nbaselines = ["yesterday"]', 2, "baselines", "matching regex", "list of texts"),
         ('model = "m"\n[edges]\nage = "some"', 3, "edges.age", "matching regex", "text in quotes"),
         (
