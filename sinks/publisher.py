@@ -236,13 +236,14 @@ class Publisher:
     # -- how
 
     def _publish(self, topic: str, id: str | SupportsIndex | UUID | None, ts: int | datetime | None, event: dict[str, Any]) -> str:
+        text = ""
         try:
             event["id"] = text = _text_id(id)
             event["ts"] = time.time_ns() // 1_000_000 if ts is None else ts
             value = self._encoder.encode(event)
             fault = self._fault(value, "label" in event)
         except Exception as error:  # whatever the caller's objects do, the caller goes on
-            text, fault = str(id), Rejected("wrong_type", f"{type(error).__name__}: {error}")
+            text, fault = text or str(id), Rejected("wrong_type", f"{type(error).__name__}: {error}")
         if fault is None:
             (self._send_later if self._batches else self._send)(topic, text.encode(), value)
             return text

@@ -128,6 +128,7 @@ def test_ids_are_made_where_none_is_given_and_text_where_they_are_not() -> None:
     assert len({publisher.predicted({}, 1) for _ in range(100)}) == 100
     assert publisher.predicted({}, 1, id=42) == publisher.predicted({}, 1, id=np.int64(42)) == "42"
     assert publisher.predicted({}, 1, id=UUID(int=1)) == "00000000-0000-0000-0000-000000000001"
+    assert len({publisher.predicted({"a": object()}, 1) for _ in range(10)}) == 10  # not "None", which outcomes would share
     publisher.close(0)
 
 
