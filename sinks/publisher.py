@@ -157,6 +157,8 @@ class Publisher:
         ts: int | datetime | None = None,
         role: Literal["champion", "challenger", "shadow", "canary"] | None = None,
         latency_ms: float | None = None,
+        failed: bool | None = None,
+        trace: str | None = None,
     ) -> str:
         """Publish one prediction; the answer is its id, for `outcome`.
 
@@ -170,8 +172,13 @@ class Publisher:
         ts : when the prediction was made: integer milliseconds since the epoch, or a datetime with a zone. None: now.
         role : what the version is to the service; champion when None.
         latency_ms : how long the prediction took.
+        failed : the service could not answer as it should: a fallback, a default, a time-out.
+        trace : W3C trace parent.
         """
-        optional = {"score": score, "scores": scores, "segments": segments, "role": role, "latency_ms": latency_ms}
+        optional = {
+            "score": score, "scores": scores, "segments": segments, "role": role,
+            "latency_ms": latency_ms, "failed": failed, "trace": trace,
+        }  # fmt: skip
         given = {name: value for name, value in optional.items() if value is not None}
         required = {"model": self.model, "version": self.version, "features": features, "prediction": prediction}
         return self._publish(self._topics.predictions, id, ts, required | given)

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import confluent_kafka
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -77,6 +78,19 @@ def test_a_prediction_arrives_as_the_contract_says(bootstrap: str) -> None:
     assert decode_prediction(message.value()) == Prediction(
         id, "churn", "7", 1732170000000, 1, {"tenure": 12, "plan": "pro", "income": None}, 0.83, segments={"region": "eu"}
     )
+
+
+@pytest.mark.parametrize("batch", [None, "arrow"])
+def test_a_service_can_say_that_it_failed(bootstrap: str, batch: Literal["arrow"] | None) -> None:
+    with Publisher(bootstrap, model="churn", version="7", batch=batch) as publisher:
+        publisher.predicted({"tenure": 12}, 0, failed=True, trace="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+        assert (publisher.errors, publisher.flush()) == (0, 0)
+    (message,) = read(bootstrap, TOPICS.predictions, 1)
+    if batch:
+        (event,) = pa.ipc.open_stream(message.value() or b"").read_all().to_pylist()
+    else:
+        event = msgspec.to_builtins(decode_prediction(message.value()))
+    assert (event["failed"], event["trace"]) == (True, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 
 
 def test_an_outcome_arrives_as_the_contract_says(bootstrap: str) -> None:
