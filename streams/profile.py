@@ -300,7 +300,7 @@ def _probabilities(column: pd.Series[Any]) -> NDArray[np.float64]:
         row = int(np.argmax(wrong))
         raise DriftlineError(
             "reference_value",
-            f"score {values[row]!r} in row {row} of column {column.name!r} is outside [0, 1]",
+            f"score {values[row]:g} in row {row} of column {column.name!r} is outside [0, 1]",
             "give the probability of the positive class, not a margin",
         )
     return values
