@@ -145,7 +145,9 @@ class Source:
         known = {field.name.removesuffix("_ms"): field for field in fields(kind)}
         for name in content:
             if name not in known:
-                raise self.error((*at, name), "unknown key", _nearest(name, known))
+                tables = [table for table, field in known.items() if _is_struct(field.type) and name in field.type.__struct_fields__]
+                fix = f"write it below [{'.'.join(map(str, (*at, tables[0])))}]" if tables else _nearest(name, known)
+                raise self.error((*at, name), "unknown key", fix)
         for name, field in known.items():
             if field.required and name not in content:
                 raise self.error((*at, name), "a required key is missing", f'add {name} = "…"')

@@ -57,6 +57,7 @@ def test_a_name_is_enough(tmp_path: Path) -> None:
     [
         ('model = "m"\n\ntsk = "binary"', 3, "tsk", "unknown key", "did you mean 'task'?"),
         ('model = "m"\n[policy]\n# a comment\npssi = 1', 4, "policy.pssi", "unknown key", "did you mean 'psi'?"),
+        ('model = "m"\npsi = 0.3', 2, "psi", "unknown key", "write it below [policy]"),
         ('model = "m"\nzzz = 1', 2, "zzz", "unknown key", "use one of model, task"),
         ('model = "m"\npane_ms = 60000', 2, "pane_ms", "unknown key", "did you mean 'pane'?"),
         ('task = "binary"', None, "model", "a required key is missing", 'add model = "…"'),
