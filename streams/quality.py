@@ -20,7 +20,7 @@ from driftline.streams.panes import ADDED, Pane
 from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, psi, stuck_value, unit_change
 
 PART_ROWS = 30  # rows of a pane from which a fault in a part of the window is looked for
-UNLIKELY = 1e-6  # chance below which values that are all alike are no accident
+UNLIKELY = 1e-6  # chance below which values that are all alike, or all missing, are no accident
 COARSE = 0.03  # PSI that comes of taking the values of a bin to lie evenly in it
 LARGE = 6.0  # a conversion by this factor or more, or of the sign, is recognised in single panes
 
@@ -40,7 +40,7 @@ class _Check(NamedTuple):
 def quality(window: Judged) -> list[QualityResult]:
     """Every check of every feature, and of the window as a whole.
 
-    `removed` (1 where no row has a feature that rows of the reference have), `missing_rate`, `type_error_rate`; of numbers
+    `removed` (1 where no row has a feature, and by the reference that is no accident), `missing_rate`, `type_error_rate`; of numbers
     `out_of_range_rate` (outside the reference's range), of categories `new_category_rate` (shares of the window's rows) and `categories`
     (how many occur); `range` and `domain` where the file has them; `fingerprint`, a fault with its parameter.
     `added`: of a feature that the reference does not know the share of rows that have it; at most 50 such, told and not judged.
@@ -113,7 +113,7 @@ def _checks(window: Judged, layout: Layout, f: int, bins: Int64, missing: int, e
     present, n = int(bins.sum()), int(bins.sum()) + missing + errors
     before = profile.missing / max(profile.n + profile.missing, 1)
     gone = f"no event of the window has it; {100 * (1 - before):.1f} % of the reference's rows do"
-    yield _Check("removed", float(missing == n and before < 1), 0.0, 0.5, gone)
+    yield _Check("removed", float(missing == n and before**n < UNLIKELY), 0.0, 0.5, gone)
     said = f"{100 * missing / n:.1f} % missing, {100 * before:.1f} % in the reference"
     yield _Check("missing_rate", missing / n, before, before + policy.missing_rise, said)
     yield _Check("type_error_rate", errors / n, 0.0, policy.type_errors, f"{100 * errors / n:.1f} % of the values are of a wrong type")

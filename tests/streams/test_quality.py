@@ -134,6 +134,15 @@ def test_a_feature_that_no_event_has_any_more_is_removed() -> None:
     assert faults_of(quality(gone)) == {"level": "no event of the window has it; 100.0 % of the reference's rows do"}
 
 
+@pytest.mark.parametrize(("n", "verdict"), [(600, "ok"), (2_000, "fault")])
+def test_a_feature_that_few_rows_have_is_removed_only_where_none_of_so_many_rows_is_no_accident(n: int, verdict: str) -> None:
+    known = Layout(reference_from_frame(pd.DataFrame({"rare": [1.5, *[None] * 99] * 20, "often": 1.5}), Model("m"), "1"))
+    pane = empty_pane(known)
+    pane.add_encoded(known, known.encode({"often": [1.5] * n}, n), np.arange(n))
+    judged = Judged(WindowKey("m", "1", "", 0, HOUR_MS), Model("m"), known, pane, 1, True, (pane,))
+    assert check_of(judged, "rare", "removed").verdict == verdict
+
+
 def test_a_feature_that_the_reference_does_not_know_is_told_with_its_share_and_not_judged() -> None:
     more = window(rows(1, 600))
     more.pane.add_features([("colour", 150)])
