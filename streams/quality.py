@@ -135,7 +135,8 @@ def _declared(window: Judged, layout: Layout, f: int, bins: Int64, n: int) -> It
     """The range or domain that the model's file declares: the share of the rows outside.
 
     Exact where the reference was made under the same range, for then its bounds are edges; else of bins that lie outside as a whole, and
-    one row at least where the extremes do. Categories beyond those that panes keep by name count as outside.
+    one row at least where the extremes do. Of categories beyond those that reference and panes keep by name as many are taken to be outside
+    as of the unseen that panes do keep: they are picked by their hash alone. All, where the reference has the whole domain by name.
     """
     name, profile, model = layout.names[f], layout.profiles[f], window.model
     if isinstance(profile, NumericProfile) and name in model.ranges:
@@ -149,11 +150,14 @@ def _declared(window: Judged, layout: Layout, f: int, bins: Int64, n: int) -> It
     if isinstance(profile, CategoricalProfile) and name in model.domains:
         domain, unseen = set(model.domains[name]), window.pane.novel.get(name, {})
         strange = {text: int(count) for text, count in zip(profile.categories, bins, strict=False) if count and text not in domain}
-        outside = sum(strange.values()) + int(bins[-1]) - sum(count for text, count in unseen.items() if text in domain)
-        strange |= {text: count for text, count in unseen.items() if text not in domain}
-        named = ", ".join(sorted(strange, key=lambda text: (-strange[text], text))[:3])
-        said = f"{100 * outside / n:.1f} % of the values are not in the domain: {named}"
-        yield _Check("domain", outside / n, 0.0, model.policy.type_errors, said)
+        named = sum(unseen.values())
+        novel = {text: count for text, count in unseen.items() if text not in domain}
+        share = 1.0 if domain <= set(profile.categories) else sum(novel.values()) / max(named, 1)
+        beyond = sum(strange.values()) + sum(novel.values()) + (int(bins[-1]) - named) * share
+        strange |= novel
+        listed = ", ".join(sorted(strange, key=lambda text: (-strange[text], text))[:3])
+        said = f"{100 * beyond / n:.1f} % of the values are not in the domain: {listed}"
+        yield _Check("domain", beyond / n, 0.0, model.policy.type_errors, said)
 
 
 def fingerprint(window: Judged, layout: Layout, f: int) -> Fault | None:

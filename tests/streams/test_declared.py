@@ -99,3 +99,23 @@ def test_edges_of_a_sketch_by_a_rule_are_bounds_of_its_buckets(counts: list[int]
     edges = weighted_edges(lower, lower + 1, counts, rule=rule)
     assert set(edges) <= {*lower, *(lower + 1)} and (np.diff(edges) > 0).all() and len(edges) <= 64
     assert bin_buckets(lower, counts, edges).sum() == sum(counts)
+
+
+@pytest.mark.parametrize(("strange", "outside"), [(0, 0.0), (300, 0.1), (3_000, 1.0)])
+def test_a_domain_of_more_categories_than_a_reference_keeps_by_name_is_no_fault(strange: int, outside: float) -> None:
+    names = [f"p{i}" for i in range(600)]
+    of = model(domains={"plan": tuple(names)})
+    known = Layout(reference_from_frame(pd.DataFrame({"age": [30.0] * 6_000, "plan": names * 10}), of, "1"))
+    row = check("domain", known, of, [30.0] * 3_000, [f"x{i}" for i in range(strange)] + (names * 5)[: 3_000 - strange])
+    assert row is not None and row.verdict == ("fault" if outside else "ok")
+    assert row.value == pytest.approx(outside, abs=0.05)
+
+
+def test_so_it_is_where_the_reference_was_learned() -> None:
+    names = [f"p{i}" for i in range(600)]
+    of = model(domains={"plan": tuple(names)})
+    pane = empty_pane(None)
+    pane.add_raw({"age": [30.0] * 3_000, "plan": names * 5}, np.arange(3_000), {"age": "numeric", "plan": "categorical"})
+    known = Layout(learn(of, "1", pane, 0))
+    row = check("domain", known, of, [30.0] * 600, names)
+    assert row is not None and (row.value, row.verdict) == (0.0, "ok")
