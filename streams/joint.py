@@ -11,7 +11,7 @@ matrix product per pane and chunk; nothing per event.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -48,12 +48,16 @@ class Plan:
     phase: Int64
 
     @classmethod
-    def of(cls, profiles: Mapping[str, Profile]) -> Plan | None:
-        """Of the numeric features that vary; None where there are fewer than two."""
+    def of(cls, profiles: Mapping[str, Profile], vocabularies: Collection[str] = ()) -> Plan | None:
+        """Of the numeric features that vary; None where there are fewer than two.
+
+        Without the shares of unknown words of texts with a vocabulary: half of the reference's rows do not tell theirs.
+        """
+        untold = {f"{name}.unknown_words" for name in vocabularies}
         varies = [
             (i, name)
             for i, (name, each) in enumerate(profiles.items())
-            if isinstance(each, NumericProfile) and not name.startswith("(") and each.n and 0 < each.m2 < math.inf
+            if isinstance(each, NumericProfile) and not name.startswith("(") and name not in untold and each.n and 0 < each.m2 < math.inf
         ][:MAX_FEATURES]
         if len(varies) < 2:
             return None
@@ -85,7 +89,7 @@ class Plan:
 @lru_cache(maxsize=256)
 def plan_of(layout: Layout) -> Plan | None:
     """The plan of a layout's reference, made once."""
-    return Plan.of(layout.reference.features)
+    return Plan.of(layout.reference.features, layout.reference.vocabularies)
 
 
 class Summary(NamedTuple):

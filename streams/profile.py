@@ -136,7 +136,7 @@ def reference_from_frame(
     blocks = _blocks(known, columns, len(table), ordered or time is not None)
     calibrated = calibration(known, blocks, len(table), _window_rows(table[time], model) if time else None)
     made = Reference(model.model, version, profiles, len(table), performance, "training", effective_from, calibrated, labels)
-    joint = _joint(made, table, ordered or time is not None, _window_rows(table[time], model) if time else None)
+    joint = _joint(made, table, vocabularies, ordered or time is not None, _window_rows(table[time], model) if time else None)
     return msgspec.structs.replace(_with_vocabularies(made, vocabularies), joint=joint)
 
 
@@ -177,18 +177,19 @@ def listed(column: pd.Series[Any]) -> list[Any]:
 
 
 def _with_vocabularies(made: Reference, vocabularies: Mapping[str, bytes]) -> Reference:
-    """The reference with its vocabularies. That the words of the earlier rows are not told apart is no missing value of theirs."""
+    """The reference with its vocabularies. That the words of the earlier half of the rows are not told is no missing value of theirs."""
     features = dict(made.features)
     for name in vocabularies:
-        profile, length = features[f"{name}.unknown_words"], features[f"{name}.length"]
-        missing = round(length.missing * profile.n / max(length.n, 1))
-        features[f"{name}.unknown_words"] = msgspec.structs.replace(profile, missing=missing)
+        profile = features[f"{name}.unknown_words"]
+        features[f"{name}.unknown_words"] = msgspec.structs.replace(profile, missing=profile.missing - made.rows // 2)
     return msgspec.structs.replace(made, features=features, vocabularies=dict(vocabularies))
 
 
-def _joint(made: Reference, table: pd.DataFrame, ordered: bool, window_rows: int | None) -> JointProfile | None:
+def _joint(
+    made: Reference, table: pd.DataFrame, vocabularies: Collection[str], ordered: bool, window_rows: int | None
+) -> JointProfile | None:
     """What the numeric features do together; None where there are fewer than two."""
-    layout, plan = Layout(made), Plan.of(made.features)
+    layout, plan = Layout(made), Plan.of(made.features, vocabularies)
     if plan is None:
         return None
     block = _block_of(len(table), ordered)

@@ -102,6 +102,23 @@ def test_a_reference_tells_unknown_words_by_rows_that_its_vocabulary_was_not_mad
     assert (profile.n, profile.missing, getattr(profile, "mean", 0.0) > 0.9) == (1_000, 0, True)
 
 
+def test_texts_without_words_are_missing_values_of_the_reference_as_of_a_window() -> None:
+    def some(n: int, seed: int) -> pd.DataFrame:
+        told = frame(n, seed)
+        return told.assign(title=told["title"].where(np.random.default_rng(seed).random(n) < 0.7, "!"))
+
+    profile = reference_from_frame(some(2_000, 6), MODEL, "1").features["title.unknown_words"]
+    assert profile.n + profile.missing == 1_000 and 250 < profile.missing < 350
+    assert compare(some(2_000, 6), some(1_000, 7), features=FEATURES).faults == []
+
+
+def test_half_a_reference_s_rows_tell_no_unknown_words_which_take_no_part_in_what_features_do_together() -> None:
+    made = reference_from_frame(frame(2_000, 6, [f"word{i}" for i in range(3_000)]), MODEL, "1")
+    assert made.joint is not None and len(made.joint.features) == len(expanded(FEATURES)) - 1
+    assert "title.unknown_words" not in made.joint.features
+    assert made.joint.null_mean[3] < 50  # of the discriminant; with them it was 500
+
+
 def test_a_learned_reference_has_all_columns_but_the_unknown_words() -> None:
     made = learn(MODEL, "1", folded(MODEL, records(300, 7), 50, learned=True), 0)
     assert made.features.keys() >= expanded(FEATURES).keys() - {"title.unknown_words"}
