@@ -28,7 +28,7 @@ def reference_from_panes(known: Reference, panes: Sequence[Row], model: Model, e
     ----------
     known
         The reference that counted them. Its edges stay; its performance and labels too, for these rows do not hold what a
-        reference keeps of labels.
+        reference keeps of labels. What features do together goes: it is told in the old standard deviations, and rows do not hold it.
     panes
         Rows of `feature_panes` of the whole (no segment), each pane and feature once.
 
@@ -52,7 +52,7 @@ def reference_from_panes(known: Reference, panes: Sequence[Row], model: Model, e
     window = round(total * model.windows[0].length_ms / (len(starts) * model.pane_ms))
     learned = _with_labels(calibration(profiles, blocks, total, window), known.calibration)
     return msgspec.structs.replace(
-        known, features=profiles, rows=total, origin="stored", effective_from=effective_from, calibration=learned
+        known, features=profiles, rows=total, origin="stored", effective_from=effective_from, calibration=learned, joint=None
     )
 
 

@@ -13,10 +13,11 @@ from driftline.schemas.config import HOUR_MS, Model, Policy
 from driftline.schemas.results import DriftResult
 from driftline.streams.drift import drift
 from driftline.streams.joint import plan_of, told_by
-from driftline.streams.judge import Judged, WindowKey
+from driftline.streams.judge import Judged, WindowKey, feature_rows
 from driftline.streams.layout import Layout
-from driftline.streams.panes import empty_pane
+from driftline.streams.panes import PaneKey, empty_pane
 from driftline.streams.profile import reference_from_frame
+from driftline.streams.stored import reference_from_panes
 from driftline.streams.together import joint_drift
 
 K = 6
@@ -120,3 +121,13 @@ def test_a_reference_tells_its_joint_statistics(layout: Layout) -> None:
     first, second = told_by(layout.reference)
     assert first.startswith("correlations: f0 and f1 +0.") or "f1 and f2" in first
     assert "principal components of 6 features explain" in second
+
+
+def test_a_reference_made_of_panes_in_the_store_knows_nothing_of_features_together(layout: Layout) -> None:
+    x = rows(2_000, 2) * [1, 1, 1, 1, 1, 0]  # the last has become constant
+    told = feature_rows(PaneKey("m", "1", "", 0), MODEL, layout, window_of(layout, x).pane, 0)
+    panes = [{**msgspec.structs.asdict(row), "start": row.pane_start} for row in told]
+    stored = Layout(reference_from_panes(layout.reference, panes, MODEL, 0))
+    assert {(row.verdict, row.reason) for row in joint_drift(window_of(stored, x))} == {
+        ("insufficient", "the reference has no joint statistics: make one of a table (driftline reference build)")
+    }
