@@ -266,7 +266,7 @@ def _column(rows: Rows, name: str, array: Any) -> Column:
         return _ids(rows, array) if name == "id" else _texts(rows, name, array)
     if pa.types.is_boolean(kind) and not wants_text and not wants_number:
         index = pc.fill_null(array.cast(pa.int8()), -1).to_numpy(zero_copy_only=False).astype(np.int64)
-        return Coded(["false", "true"], index)
+        return Coded(["false", "true"], index, bools=True)
     if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not wants_text and name != "failed":
         numbers = np.array(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
         rows.refuse(np.isinf(numbers), "non_finite", f"a number in `{name}` is infinite")

@@ -31,7 +31,7 @@ LIST = "\0"  # stands for a value that can be no category; in no text of an even
 
 @dataclass(frozen=True, slots=True)
 class Coded(Sequence[Any]):
-    """A column of texts: row i has `texts[code[i]]`, or nothing where that is -1.
+    """A column of texts: row i has `texts[code[i]]`, or nothing where that is -1. `bools`: the texts stand for false and true.
 
     >>> Coded(["a", "b"], np.array([1, -1, 0])).list()
     ['b', None, 'a']
@@ -39,6 +39,7 @@ class Coded(Sequence[Any]):
 
     texts: list[str]
     code: Int64
+    bools: bool = False
 
     def __len__(self) -> int:
         return len(self.code)
@@ -49,7 +50,7 @@ class Coded(Sequence[Any]):
 
     def take(self, rows: Int64) -> Coded:
         """The column of these rows."""
-        return Coded(self.texts, self.code[rows])
+        return Coded(self.texts, self.code[rows], self.bools)
 
     def list(self, absent: Any = None) -> list[Any]:
         """A value for every row."""

@@ -201,7 +201,8 @@ def _told(column: Any, rows: Int64) -> int:
 def _listed(column: Any, rows: Int64) -> list[Any]:
     """Values as events have them."""
     if isinstance(column, Coded):
-        return column.take(rows).list()
+        texts = column.take(rows).list()
+        return [None if text is None else text == "true" for text in texts] if column.bools else texts
     if isinstance(column, np.ndarray):
         return [None if value != value else value for value in column[rows].tolist()]  # noqa: PLR0124
     return [column[i] for i in rows.tolist()]

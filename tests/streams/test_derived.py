@@ -17,13 +17,14 @@ from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import Reference
 from driftline.streams.derived import PROJECTIONS, derive, expanded, names_of, vocabulary
-from driftline.streams.layout import Layout
+from driftline.streams.layout import Coded, Layout
 from driftline.streams.learning import learn
-from driftline.streams.panes import Pane, decode_pane
+from driftline.streams.panes import Pane, decode_pane, empty_pane
 from driftline.streams.partition import Partition
 from driftline.streams.profile import reference_from_frame
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import chunk_of
+from driftline.streams.values import ColumnValues
 
 T0 = 1_767_571_200_000
 WORDS = ["red", "blue", "green", "shoe", "shirt", "hat", "größe"]
@@ -75,6 +76,13 @@ def test_a_stream_counts_what_the_columns_of_a_table_say_in_any_chunks(step: int
     assert pane.counts.tolist() == np.bincount(encoded.flat.ravel(), minlength=layout.length).tolist()
     assert {layout.stretch(pane.counts, layout.names.index(name))[1:] for name in ("title.length", "vector.p3")} == {(2, 1)}
     assert pane.joint[0] == len(rows)
+
+
+def test_a_column_of_booleans_is_no_text() -> None:
+    layout, told = Layout(reference()), Coded(["false", "true"], np.array([1, -1, 0]), bools=True)
+    pane = empty_pane(layout)
+    ColumnValues({"title": told}, np.ones(3), None, np.arange(3)).fold(pane, layout, np.arange(3), MODEL)
+    assert layout.stretch(pane.counts, layout.names.index("title.length"))[1:] == (1, 2)
 
 
 def test_words_that_the_reference_does_not_have_drift_and_a_known_text_does_not() -> None:
