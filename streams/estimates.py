@@ -233,8 +233,12 @@ def _of_classes(expectation: Expectation, calibration: ScoreCalibration, answers
 
 
 def _of_chances(expectation: Expectation, answers: Answers) -> dict[str, Estimate]:
-    """Of several classes, by the probability of each: every class against the rest, and the mean over the classes."""
+    """Of several classes, by the probability of each: every class against the rest, and the mean over the classes; empty where no
+    prediction came with them.
+    """
     each: dict[str, list[tuple[Estimate, float]]] = {}
+    if not answers.chances.predicted:
+        return {}
     for name, calibration in expectation.by_class.items():
         others, own = answers.chances.predicted.get(name, _NONE)
         expected = expected_confusion(calibration, others, own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -203,3 +204,15 @@ def test_every_class_is_estimated_without_labels() -> None:
     value = (10 * ((said == 0) & (label == 0)) - 5 * ((said == 1) & (label == 0))).mean()
     assert told["value"].value == pytest.approx(value, abs=0.15)
     assert all(each.lower <= each.value <= each.upper for each in told.values())
+
+
+def test_nothing_is_estimated_by_probabilities_that_did_not_come() -> None:
+    columns = {name: f"p_{name}" for name in NAMES}
+    made = reference_from_frame(frame(*drawn(8, 5_000)), MODEL, "1", prediction="said", scores=columns, label="truth")
+    said = [{**{k: v for k, v in e.items() if k != "scores"}, "score": max(e["scores"].values())} for e in events(*drawn(9, 2_000))[0]]
+    told = {}
+    for model in (MODEL, msgspec.structs.replace(MODEL, metrics=())):
+        pane = empty_pane(None)
+        pane.answers = run(said, [], model)
+        told[model.metrics] = estimates(Expectation(model, made.performance), pane, Layout(made))
+    assert told["all",] == told[()] and told[()]["recall_macro"].value > 0.5
