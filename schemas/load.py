@@ -77,6 +77,7 @@ def model_from(source: Source, at: Key = ()) -> Model:
         if not least <= most:
             fix = "write [least, largest], for instance [0, 120]"
             raise source.error((*at, "ranges", name), f"no value lies between {least:g} and {most:g}", fix)
+    _check_features(source, model, at)
     _check_metrics(source, model, at)
     if model.missing_label != "unknown" and model.task != "binary":
         raise source.error((*at, "missing_label"), f"a {model.task} model has no {model.missing_label} class", 'set it to "unknown"')
@@ -85,6 +86,33 @@ def model_from(source: Source, at: Key = ()) -> Model:
         if name not in model.segments:
             raise source.error((*at, "protected"), f"{name!r} is not watched", f"add {name!r} to `segments`")
     return model
+
+
+_DERIVED: Final = ("length", "unknown_words", "norm", *(f"p{i}" for i in range(8)))  # columns of texts and vectors: `streams.derived`
+LONGEST_VECTOR: Final = 4_096  # that an event may have
+
+
+def _check_features(source: Source, model: Model, at: Key) -> None:
+    """Features whose columns have the names of others, vectors that no event can carry, and ranges and domains of no feature of theirs."""
+    derived = {
+        f"{name}.{part}": name for name, kind in model.features.items() if kind not in ("numeric", "categorical") for part in _DERIVED
+    }
+    for name, kind in model.features.items():
+        if name in derived:
+            of = derived[name]
+            raise source.error((*at, "features", name), f"{name!r} is a column that is made of {of!r}", f"rename it, or {of!r}")
+        if kind.startswith("embedding:") and int(kind.partition(":")[2]) > LONGEST_VECTOR:
+            problem = f"an event has vectors of {LONGEST_VECTOR} numbers at most"
+            raise source.error((*at, "features", name), problem, "publish fewer of them, and declare as many")
+    for key, wanted in (("ranges", "numeric"), ("domains", "categorical")):
+        for name in getattr(model, key) if model.features else ():
+            kind = "numeric" if name in derived else model.features.get(name, "")
+            if name.startswith("("):  # the model's own columns
+                continue
+            if not kind:
+                raise source.error((*at, key, name), f"{name!r} is none of the features", _nearest(name, tuple(model.features)))
+            if kind != wanted:
+                raise source.error((*at, key, name), f"{name!r} is {kind}, and {key} are of {wanted} features", f"take it out of `{key}`")
 
 
 def _check_segments(source: Source, model: Model, at: Key) -> None:
