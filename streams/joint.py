@@ -93,12 +93,13 @@ def plan_of(layout: Layout) -> Plan | None:
 
 
 class Summary(NamedTuple):
-    """What a vector of sums says: rows, means and covariance in standard deviations, the waves' means."""
+    """What a vector of sums says: rows, means and covariance in standard deviations, the waves' means, and which features vary."""
 
     n: int
     mean: Float64
     covariance: Float64
     waves: Float64
+    varies: NDArray[np.bool_]  # told by whole numbers: of what does not, rounding leaves a variance
 
     @classmethod
     def of(cls, sums: Int64) -> Summary:
@@ -109,7 +110,9 @@ class Summary(NamedTuple):
         second[np.triu_indices(k)] = sums[1 + k : -WAVES] / (n * _STEPS**2)
         second += np.triu(second, 1).T
         waves = np.asarray(sums[-WAVES:] * (math.sqrt(2 / WAVES) / (n * _HEIGHT)), np.float64)
-        return cls(n, mean, second - np.outer(mean, mean), waves)
+        total, own = sums[1 : 1 + k].tolist(), (sums[1 + k : -WAVES][_diagonal(k)]).tolist()
+        varies = np.array([n * squares > each * each for each, squares in zip(total, own, strict=True)], bool)
+        return cls(n, mean, (second - np.outer(mean, mean)) * np.outer(varies, varies), waves, varies)
 
     @property
     def correlations(self) -> Float64:
@@ -119,6 +122,16 @@ class Summary(NamedTuple):
         matrix = self.covariance / np.outer(scale, scale)
         np.fill_diagonal(matrix, 1.0)
         return np.asarray(np.clip(matrix, -1.0, 1.0))
+
+
+def _diagonal(k: int) -> Int64:
+    """Where the diagonal lies in an upper triangle.
+
+    >>> _diagonal(3).tolist()
+    [0, 3, 5]
+    """
+    i = np.arange(k)
+    return i * k - i * (i - 1) // 2
 
 
 def features_in(length: int) -> int:
@@ -170,7 +183,8 @@ class Together:
         """Of a window of this reference's features."""
         residual = self._residual(window)
         ratio = float(np.trace(residual)) / self._expected
-        change = np.triu(window.correlations - self.correlations, 1)
+        # Of a feature that does not vary, as one that few rows have, a window does not know what it goes with.
+        change = np.triu(window.correlations - self.correlations, 1) * np.outer(window.varies, window.varies)
         first, second = np.unravel_index(int(np.abs(change).argmax()), change.shape)
         apart = window.mean - self.known.mean
         weighed = self._inverse @ apart

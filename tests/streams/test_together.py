@@ -131,3 +131,16 @@ def test_a_reference_made_of_panes_in_the_store_knows_nothing_of_features_togeth
     assert {(row.verdict, row.reason) for row in joint_drift(window_of(stored, x))} == {
         ("insufficient", "the reference has no joint statistics: make one of a table (driftline reference build)")
     }
+
+
+def test_of_features_that_no_row_of_a_window_has_it_is_not_known_what_they_go_with() -> None:
+    rng = np.random.default_rng(0)
+    rare = np.where(np.arange(20_000) % 250 == 0, rng.normal(size=20_000), np.nan)  # two rows in a window of the null
+    table = pd.DataFrame({"f0": rng.normal(size=20_000), "f1": rng.normal(size=20_000), "rare": rare, "also": rare})
+    known = Layout(reference_from_frame(table, MODEL, "1"))
+    pane, plan = empty_pane(known), plan_of(known)
+    assert plan is not None
+    encoded = known.encode({name: rng.normal(size=200).tolist() for name in ("f0", "f1")}, 200)
+    pane.add_encoded(known, encoded, np.arange(200))
+    pane.add_joint(plan.sums(encoded.z[:, plan.features]))
+    assert found(joint_drift(Judged(WindowKey("m", "1", "", 0, HOUR_MS), MODEL, known, pane, 1, True, (pane,)))) == set()
