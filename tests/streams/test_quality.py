@@ -128,6 +128,15 @@ def test_an_excluded_time_is_told_and_has_no_verdict() -> None:
     assert {(row.verdict, row.reason) for row in quality(judged)} == {("insufficient", "excluded: New Year")}
 
 
+def test_moments_of_a_long_tail_that_waver_are_no_other_unit() -> None:
+    rng, model = np.random.default_rng(1), Model("m")
+    known = Layout(reference_from_frame(pd.DataFrame({"price": rng.lognormal(0, 3, 20_000)}), model, "1"))
+    for _ in range(60):
+        pane = empty_pane(known)
+        pane.add_encoded(known, known.encode({"price": rng.lognormal(0, 3, 400).tolist()}, 400), np.arange(400))
+        assert faults_of(quality(Judged(WindowKey("m", "1", "", 0, HOUR_MS), model, known, pane, 1, True, (pane,)))) == {}
+
+
 def test_a_feature_that_no_event_has_any_more_is_removed() -> None:
     gone = window(rows(1, 600).assign(level=np.nan))
     assert (check_of(gone, "level", "removed").verdict, check_of(gone, "weight", "removed").verdict) == ("fault", "ok")
