@@ -247,13 +247,13 @@ def _in_parts(window: Judged, layout: Layout, f: int) -> Fault | None:
     assert isinstance(profile, NumericProfile)
     if len(window.panes) < 2:
         return None
-    before, found, looked_at = Moments(profile.n, profile.mean, profile.m2), [], 0
+    found, looked_at = list[Fault](), 0
     for pane in window.panes:
         now = moments(layout, pane, f) if pane.reference == layout.hash else Moments(0, 0.0, 0.0)
         if now.n < PART_ROWS or not math.isfinite(now.m2):
             continue
         looked_at += 1
-        fault = unit_change(before, now)
+        fault = _converted(layout, pane, f, profile, now)
         if fault and (fault.kind == "sign_flip" or abs(math.log(float(fault.parameters["scale"]))) >= math.log(LARGE)):
             found.append(fault)
     return found[0]._replace(message=f"{found[0].message} (in {len(found)} of {looked_at} panes)") if found else None

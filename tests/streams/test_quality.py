@@ -137,6 +137,17 @@ def test_moments_of_a_long_tail_that_waver_are_no_other_unit() -> None:
         assert faults_of(quality(Judged(WindowKey("m", "1", "", 0, HOUR_MS), model, known, pane, 1, True, (pane,)))) == {}
 
 
+def test_nor_are_those_of_the_panes_of_a_window() -> None:
+    rng, model = np.random.default_rng(1), Model("m")
+    known = Layout(reference_from_frame(pd.DataFrame({"price": rng.lognormal(0, 2, 20_000)}), model, "1"))
+    for _ in range(20):
+        panes, total = [empty_pane(known) for _ in range(20)], empty_pane(known)
+        for pane in panes:
+            pane.add_encoded(known, known.encode({"price": rng.lognormal(0, 2, 40).tolist()}, 40), np.arange(40))
+            total.add(pane)
+        assert faults_of(quality(Judged(WindowKey("m", "1", "", 0, HOUR_MS), model, known, total, 1, True, tuple(panes)))) == {}
+
+
 def test_a_feature_that_no_event_has_any_more_is_removed() -> None:
     gone = window(rows(1, 600).assign(level=np.nan))
     assert (check_of(gone, "level", "removed").verdict, check_of(gone, "weight", "removed").verdict) == ("fault", "ok")
