@@ -24,7 +24,7 @@ from driftline.streams.causes import Change, typed, typed_by_gap
 from driftline.streams.estimates import Expectation, combination, estimates, gap, weighted
 from driftline.streams.judge import Judged
 from driftline.streams.performance import ERRORS, RELATIVE, judged_metrics, metrics
-from driftline.streams.stats import Estimate, fairness, resampled
+from driftline.streams.stats import UNKNOWN, Estimate, fairness, resampled
 
 LOOKS = 5  # a window's performance is judged anew as labels come; neighbouring looks share most of them, so few count as new
 GAP = "gap"  # realised less expected loss
@@ -179,17 +179,18 @@ def _expected(told: _Told, answers: Answers, profile: PerformanceProfile) -> Ite
     layout, pane = window.layout, replace(window.pane, answers=answers)
     assert layout is not None
     expectation = Expectation(window.model, profile)
-    known, silent = profile.metrics, (None, None, "")
-    for name, estimate in estimates(expectation, pane, layout).items():
-        yield told.row(name, "estimated", estimate, known.get(name), silent)
-    for name, estimate in weighted(expectation, answers).items():
-        yield told.row(name, "weighted", estimate, known.get(name), silent)
-    parts = [(1 / max(m, 0.01), each.answers) for m, each in zip(window.maturities, window.panes, strict=False)]
-    for name, estimate in combination(expectation, [(1.0, answers)] if window.timed_out or not parts else parts).items():
-        yield told.row(name, "combined", estimate, known.get(name), silent)
-    found = gap(expectation, pane, layout)
-    if math.isfinite(found.value):
-        yield told.row(GAP, "realised", found, 0.0, _verdict_of_gap(told, found, profile))
+    # Not by their maturity, which moves on without the window being told again: a row is a function of its panes.
+    parts = [(each.n / max(each.answers.n_labelled, each.n / 100), each.answers) for each in window.panes if each.n]
+    found: dict[Basis, dict[str, Estimate]] = {
+        "estimated": estimates(expectation, pane, layout), "weighted": weighted(expectation, answers),
+        "combined": combination(expectation, [(1.0, answers)] if window.timed_out or not parts else parts),
+    }  # fmt: skip
+    for basis, figures in found.items():
+        for name in expectation.told(basis):
+            yield told.row(name, basis, figures.get(name, UNKNOWN), profile.metrics.get(name), (None, None, ""))
+    if expectation.told("gap"):
+        apart = gap(expectation, pane, layout)
+        yield told.row(GAP, "realised", apart, 0.0, _verdict_of_gap(told, apart, profile))
 
 
 def _verdict_of_gap(told: _Told, found: Estimate, profile: PerformanceProfile) -> tuple[float, bool, str]:

@@ -119,6 +119,34 @@ class Expectation:
             for name, loss in self.profile.losses.items()
         }
 
+    def told(self, basis: str) -> list[str]:
+        """The metrics that are told of every window, by basis: "estimated", "weighted", "combined", or "gap", which is one itself.
+
+        What is in the window does not matter: a row that was told once must be told with every revision, or it stays when the labels or
+        predictions it rested on are taken away.
+        """
+        return self._told.get(basis, [])
+
+    @cached_property
+    def _told(self) -> dict[str, list[str]]:
+        model, rows = self.model, int(sum(n for n, *_ in self.profile.places.values()))
+        if model.task == "regression":
+            errors = ["mae", "rmse"]
+            found = {"estimated": errors, "gap": ["gap"]} if self.losses else {}
+            return found | ({"combined": errors} if rows >= LEAST_ROWS else {})
+        prices = [name for name, key in PRICES.items() if getattr(model, key)]
+        cells = [*OF_CELLS, *prices]
+        weighed = model.task == "binary" and sum(self.scored.values(), _NONE).sum() >= LEAST_ROWS
+        found = {"weighted": cells} if weighed else {}
+        if self.calibration is None or model.task == "ranking":
+            return found
+        if model.task == "binary":
+            losses = [*_SCORE_LOSSES]
+            return found | {"estimated": [*cells, "auc", *losses], "combined": [*cells, *losses], "gap": ["gap"]}
+        macro = [f"{metric}_macro" for metric in ("precision", "recall", "f1", "specificity")]
+        areas = ["auc_macro", "auc_weighted"] if self.by_class else []
+        return found | {"estimated": ["accuracy", *macro, *prices, *areas], "combined": ["accuracy"], "gap": ["gap"]}
+
     def _said(self, answers: Answers) -> tuple[Int64, Int64]:
         """All scored predictions: those of the negative class, and of the positive."""
         positive = answers.said.get(self.model.positive, _NONE[0])
@@ -273,7 +301,7 @@ def combination(expectation: Expectation, parts: Sequence[tuple[float, Answers]]
     Parameters
     ----------
     parts
-        The window's panes, each with its weight: one over the share of its labels that is there by now takes the lead from labels that
+        The window's panes, each with its weight: one over the share of its predictions that have a label takes the lead from labels that
         come early. With one weight for all, labels are taken to be missing at random.
     """
     model = expectation.model

@@ -6,6 +6,7 @@ event, and took most of the processor time of a worker that catches up.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable
 
 AGE_S = 10.0  # the newest record of a chunk is older, and more are waiting: then its partition is behind
@@ -27,7 +28,7 @@ class Pace:
 
     def __init__(self, flush_s: float) -> None:
         self._flush_s = flush_s
-        self._behind: set[Hashable] = set()
+        self._behind: dict[Hashable, float] = {}  # partition → when it was seen to be
         self._events = 0
 
     def start(self) -> None:
@@ -39,9 +40,9 @@ class Pace:
         """A chunk was taken in: how old its newest record is, whether it was the last there is, and how many events it held."""
         self._events += events
         if age_s > AGE_S and not all_read:
-            self._behind.add(partition)
+            self._behind[partition] = time.monotonic()
         else:
-            self._behind.discard(partition)
+            self._behind.pop(partition, None)
 
     def flushed(self) -> None:
         """Everything that was read has been flushed."""
@@ -49,5 +50,10 @@ class Pace:
 
     @property
     def interval_s(self) -> float:
-        """Seconds from one flush, or evaluation, to the next."""
-        return self._flush_s * TIMES if self._behind and self._events < EVENTS else self._flush_s
+        """Seconds from one flush, or evaluation, to the next.
+
+        A partition of which nothing came for `AGE_S` has no backlog, or nobody may read it: its end may be a record that is none of ours.
+        """
+        since = time.monotonic() - AGE_S
+        behind = any(seen_s > since for seen_s in self._behind.values())
+        return self._flush_s * TIMES if behind and self._events < EVENTS else self._flush_s

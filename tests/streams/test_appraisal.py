@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from driftline.schemas.config import Model, Policy
 from driftline.schemas.results import PerformanceResult
 from driftline.streams.answers import SCORE_BINS, AnswerRows, Answers, LabelRows, timed_out
 from driftline.streams.appraisal import performance, treatment
+from driftline.streams.estimates import Expectation, combination, estimates, weighted
 from driftline.streams.judge import Judged, WindowKey
 from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane, empty_pane
@@ -310,6 +312,26 @@ def test_the_error_of_a_regression_is_told_of_all_rows_by_the_labels_of_some() -
             shorter[name] += width(both) < width(told["realised", name])
     assert min(held.values()) >= 52, held
     assert shorter["mae"] >= 55, shorter
+
+
+def test_a_window_has_the_same_rows_whatever_of_its_labels_and_predictions_is_left() -> None:
+    # Else a row that rested on labels which were taken back would stay in the store.
+    rng = np.random.default_rng(8)
+    layout = Layout(reference_from_frame(prices(rng, 2_000, 5), PRICE, "1", prediction="said", label="truth"))
+    for frame, of, model in ((scored(rng, 400), REFERENCE, MODEL), (prices(rng, 400, 5), layout, PRICE)):
+        expectation = Expectation(model, of.reference.performance)
+        full = window(frame, of, model)
+        assert full.layout is not None
+        assert list(estimates(expectation, full.pane, of)) == expectation.told("estimated")
+        assert list(combination(expectation, [(1.0, full.pane.answers)])) == expectation.told("combined")
+        assert list(weighted(expectation, full.pane.answers)) == expectation.told("weighted")
+        told = rows_of(full).keys()
+        assert ("gap", "realised") in {(name, basis) for basis, name in told}
+        for left in (frame.assign(truth=frame["truth"].where(frame.index < 1)), frame.assign(truth=np.nan)):
+            assert rows_of(window(left, of, model)).keys() == told
+        left_over = empty_pane(of)  # as of groups that all have labels enough by themselves
+        left_over.answers.said |= {group: np.zeros_like(said) for group, said in full.pane.answers.said.items()}
+        assert rows_of(replace(full, pane=left_over, panes=())).keys() == told
 
 
 def test_labels_that_come_early_are_weighed_against_their_lead() -> None:
