@@ -78,7 +78,9 @@ class _ModelState:
     watermark: Watermark = field(default_factory=Watermark)
     windows: set[tuple[Series, Window, int]] = field(default_factory=set)  # changed or never judged
     unfinal: set[tuple[Series, Window, int]] = field(default_factory=set)  # judged, and to be judged once more when final
-    waiting: dict[tuple[Series, Window, int], tuple[bool, bool]] = field(default_factory=dict)  # told: whether mature, and timed out
+    waiting: dict[tuple[Series, Window, int], tuple[bool, bool, bool]] = field(
+        default_factory=dict
+    )  # told: whether mature, timed out; by its middle too
     delays: dict[str, Delays] = field(default_factory=dict)  # by version
     panes: set[PaneKey] = field(default_factory=set)
     changed_losses: dict[str, int] = field(default_factory=dict)  # version → earliest changed pane
@@ -280,6 +282,8 @@ class Evaluation:
 
     def _tell_windows(self, model: Model, state: _ModelState, results: dict[str, Results]) -> None:
         final = state.watermark.final(model)
+        for delays in state.delays.values():  # by the watermark alone, so that they tell the same whenever older panes were forgotten
+            delays.drop(_past(model, state))
         closed = {w for w in state.windows if self._closed(state, w[2] + w[1].length_ms)}
         due = closed | {w for w in state.unfinal if w[2] + w[1].length_ms <= final} | self._ripened(model, state)
         due |= self._after_changed(model, state, due)
@@ -288,7 +292,8 @@ class Evaluation:
             end = start + window.length_ms
             is_final = end <= final
             judged = self._judged(model, series, window, start, is_final, provisional=end > state.watermark.predictions)
-            state.waiting[series, window, start] = _ripeness(judged)
+            seems = self._seems_mature(model, state, series.version, start + (window.length_ms - model.pane_ms) // 2)
+            state.waiting[series, window, start] = (*_ripeness(judged), seems)
             if not judged.pane.n:
                 continue
             against = self._against(judged)
@@ -343,16 +348,20 @@ class Evaluation:
         return baselines_of(window, self._earlier[key.model, key.version], others)
 
     def _ripened(self, model: Model, state: _ModelState) -> set[tuple[Series, Window, int]]:
-        """Windows of which no row has changed, but that have become mature or timed out since they were told."""
-        found, curves = set(), {version: delays.curve(state.watermark.outcomes) for version, delays in state.delays.items()}
-        for about, (mature, timed_out) in state.waiting.items():
-            (_, version, _), window, start = about
-            middle = [start + (window.length_ms - model.pane_ms) // 2]
-            now = maturities(curves.get(version), middle, model.pane_ms, state.watermark.outcomes)
-            ripe = not now or now[0] >= model.policy.min_maturity
-            if (ripe and not mature) or (self._timed_out(model, start + window.length_ms) and not timed_out):
+        """Windows of which no row has changed, but that have become mature or immature, or timed out, since they were told."""
+        found = set()
+        for about, (mature, timed_out, seemed) in state.waiting.items():
+            series, window, start = about
+            seems = self._seems_mature(model, state, series.version, start + (window.length_ms - model.pane_ms) // 2)
+            if (seems and not mature) or seems != seemed or (self._timed_out(model, start + window.length_ms) and not timed_out):
                 found.add(about)
         return found
+
+    def _seems_mature(self, model: Model, state: _ModelState, version: str, middle: int) -> bool:
+        """Whether a window is mature as far as its middle tells: cheap enough to ask of every window at every evaluation."""
+        delays, at = state.delays.get(version), state.watermark.outcomes
+        now = maturities(delays.curve(at) if delays else None, [middle], model.pane_ms, at)
+        return not now or now[0] >= model.policy.min_maturity
 
     def _timed_out(self, model: Model, end: int) -> bool:
         """Whether no label of a window that ends there is waited for any longer.
@@ -581,8 +590,7 @@ class Evaluation:
 
     def _forget(self, model: Model, state: _ModelState, out: Evaluated) -> None:
         """Drop panes of which every window is final and told, oldest first; the detectors' bases move past them."""
-        longest = max(window.length_ms for window in model.windows)
-        before = (state.watermark.final(model) - model.horizon_ms - longest - model.pane_ms) // model.pane_ms * model.pane_ms
+        before = _past(model, state)
         for series in sorted(set().union(*self._of[model.model].values())):
             old = sorted(start for start in self._parts[series] if start < before)
             revisions = self._forgotten.get((model.model, series.version), (0, 0))[1]
@@ -597,8 +605,6 @@ class Evaluation:
                             out.removed.append(kept)
                 self._merged.pop(key, None)
                 self._told_panes.pop(key, None)
-            if series.version in state.delays:
-                state.delays[series.version].drop(before)
             if old and not series.segment:
                 for name, detection in self._detections[model.model, series.version].items():
                     detection.settle(before)
@@ -632,6 +638,12 @@ class Evaluation:
 
     def _sum(self, keys: Iterable[PaneKey], layout: Layout | None) -> Pane:
         return _sum((self._pane(key)[0] for key in keys), layout)
+
+
+def _past(model: Model, state: _ModelState) -> int:
+    """Panes that start before this are of final windows only, and so old that no label for them is still waited for."""
+    longest = max(window.length_ms for window in model.windows)
+    return (state.watermark.final(model) - model.horizon_ms - longest - model.pane_ms) // model.pane_ms * model.pane_ms
 
 
 def _few(groups: Collection[Pane], model: Model, layout: Layout | None) -> Pane:
