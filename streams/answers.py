@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from driftline.schemas.config import Model
 from driftline.streams import chances, exact, places
-from driftline.streams.chances import Chances, ChancesWire
+from driftline.streams.chances import Chances, ChancesWire, add_counts
 from driftline.streams.places import Places, PlacesWire
 from driftline.streams.sketch import bucket_of
 from driftline.streams.stats import Batch, average_precision_at, hit, ndcg, reciprocal_rank
@@ -274,7 +274,7 @@ class Answers:
         for code, count, said in zip(codes.tolist(), counts.tolist(), bins.reshape(-1, SCORE_BINS), strict=True):
             _add_count(self.predicted, names[code], count)
             if said.any():
-                _add_array(self.said, group_of(names[code], model), said)
+                add_counts(self.said, group_of(names[code], model), said)
 
     def add_labels(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
         """Fold label effects in. `names` are those of the class codes."""
@@ -301,7 +301,7 @@ class Answers:
         counts = _signed(at, rows.sign[scored], len(codes) * 2 * SCORE_BINS).reshape(len(codes), 2, SCORE_BINS)
         for code, count in zip(codes.tolist(), counts, strict=True):
             if count.any():
-                _add_array(self.scored, group_of(names[code], model), count)
+                add_counts(self.scored, group_of(names[code], model), count)
 
     def add_rivals(self, rows: RivalRows, versions: Sequence[str]) -> None:
         """Fold label effects on ids in that another version has answered too. `versions` are the names of the codes."""
@@ -321,8 +321,7 @@ class Answers:
         told = exact.exact_sums(parts, rows.sign)
         self.sums = [a + b for a, b in zip(self.sums, [*told, int(rows.sign[known].sum())], strict=True)]
         buckets, place = np.unique(label_buckets(label), return_inverse=True)
-        net = np.zeros(len(buckets), np.int64)
-        np.add.at(net, place, rows.sign)
+        net = _signed(place, rows.sign, len(buckets))
         for bucket, count in zip(buckets[net != 0].tolist(), net[net != 0].tolist(), strict=True):
             _add_count(self.labels, bucket, count)
         self.places.add_errors(rows.predicted, error, rows.sign)
@@ -342,9 +341,9 @@ class Answers:
         for name, count in other.confusion.items():
             _add_count(self.confusion, name, count)
         for name, counts in other.said.items():
-            _add_array(self.said, name, counts)
+            add_counts(self.said, name, counts)
         for name, counts in other.scored.items():
-            _add_array(self.scored, name, counts)
+            add_counts(self.scored, name, counts)
         self.latencies += other.latencies
         self.failures += other.failures
         self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
@@ -403,15 +402,6 @@ def _add_count(into: dict[K, int], name: K, count: int) -> None:
 def _add_tally(into: dict[str, list[int]], name: str, tally: Sequence[int]) -> None:
     """A tally of zeros stays: of a pair that was taken back a row was told, and whoever evaluates after a crash must correct it."""
     into[name] = [a + b for a, b in zip(into.get(name, [0, 0, 0]), tally, strict=True)]
-
-
-def _add_array(into: dict[str, Int64], name: str, counts: Int64) -> None:
-    """Arrays of zeros are left out, so that a correction leaves nothing behind."""
-    total = into[name] + counts if name in into else counts.copy()
-    if total.any():
-        into[name] = total
-    else:
-        into.pop(name, None)
 
 
 def _distinct(codes: Int64) -> tuple[Int64, Int64, Int64]:
@@ -529,6 +519,6 @@ def timed_out(answers: Answers, model: Model) -> tuple[Answers, int]:
         waiting = said - answers.scored[group].sum(0) if group in answers.scored else said
         counts = _zeros(2, SCORE_BINS)
         counts[int(label == model.positive)] = np.maximum(waiting, 0)
-        _add_array(out.scored, group, counts)
+        add_counts(out.scored, group, counts)
     out.n_labelled += assumed
     return out, assumed

@@ -237,7 +237,7 @@ def _fairness(groups: Mapping[str, Answers], model: Model) -> dict[str, Estimate
 
         return of
 
-    return {metric: resampled(figure(metric), table, draws=50) for metric in FAIRNESS} if table.size else {}
+    return {metric: resampled(figure(metric), table, draws=50) if table.size else UNKNOWN for metric in FAIRNESS}
 
 
 def _number(value: float) -> float | None:

@@ -105,7 +105,7 @@ class Chances:
         """Merge those of another pane."""
         for mine, theirs in ((self.predicted, other.predicted), (self.actual, other.actual)):
             for name, counts in theirs.items():
-                _add(mine, name, counts)
+                add_counts(mine, name, counts)
         self.n += other.n
         self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
 
@@ -135,10 +135,11 @@ def _count(into: dict[str, Int64], chance: Float64, of: Sequence[str], sign: Int
         counts = _zeros()
         np.add.at(counts, (own[:, k], bins[:, k]), sign)
         if counts.any():
-            _add(into, name, counts)
+            add_counts(into, name, counts)
 
 
-def _add(into: dict[str, Int64], name: str, counts: Int64) -> None:
+def add_counts(into: dict[str, Int64], name: str, counts: Int64) -> None:
+    """Arrays of zeros are left out, so that a correction leaves nothing behind."""
     total = into[name] + counts if name in into else counts.copy()
     if total.any():
         into[name] = total
