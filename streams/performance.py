@@ -87,7 +87,7 @@ def metrics(model: Model, answers: Answers) -> dict[str, Estimate]:
 def _tells(answers: Answers, name: str, model: Model) -> bool:
     """Whether there is any of the scores that a metric needs."""
     if model.task == "multiclass" and name in chances.ASKED:
-        return bool(answers.chances.predicted or answers.chances.actual)
+        return chances.kept(model)  # not by what is in the window: a row that was told once is told again
     return name not in SCORED or bool(answers.said or answers.scored)
 
 
