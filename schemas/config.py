@@ -47,6 +47,9 @@ METRICS: dict[Task, tuple[str, ...]] = {
 OF_CHANCES = ("auc_macro", "auc_weighted", "average_precision_macro", "average_precision_weighted", "log_loss", "brier")
 MOST_CHANCES = 64
 
+#: In cells of segments, the value of all values that `known_values` does not name.
+OTHER = "(other)"
+
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]

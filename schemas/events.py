@@ -277,6 +277,25 @@ _INVALID = (
 )
 
 
+_WITHIN = re.compile(r"`\$\.(features|segments|scores)\[\.\.\.\]\S*`$")
+_VALUES: dict[str, Any] = {"features": FeatureValue, "segments": Text, "scores": float}
+_raw = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _first_unfit(value: bytes, field: str) -> str | None:
+    """Which of an event's features, segments or scores has a value that does not fit; None where that cannot be told."""
+    try:
+        values = _raw.decode(_raw.decode(value)[field])
+    except msgspec.MsgspecError:
+        return None  # it is no JSON behind the first mistake
+    for name, each in values.items():
+        try:
+            msgspec.json.decode(each, type=_VALUES[field])
+        except msgspec.MsgspecError:
+            return name
+    return None
+
+
 def _why_invalid(value: bytes, text: str) -> Rejected:
     """The stable code for JSON that is no such event."""
     if text.startswith("Expected `object`") and " - at " not in text:
@@ -286,6 +305,8 @@ def _why_invalid(value: bytes, text: str) -> Rejected:
         return Rejected("unknown_type", "the value is a CloudEvent of another version than 1.0, or one without an object in its `data`")
     if code == "wrong_type" and text.endswith("`$.ts`"):
         text += ": write integer milliseconds since the epoch, or RFC 3339 with an offset"
+    if (within := _WITHIN.search(text)) and (name := _first_unfit(value, within[1])) is not None:
+        text = f"{text[: within.start()]}`$.{within[1]}.{name[:60] if name.isprintable() else ascii(name[:60])}`"
     return Rejected(code, text[:300])
 
 

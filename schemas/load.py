@@ -5,7 +5,6 @@ Keys are the fields of `config.Model`; a field that ends in `_ms` is written wit
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections import Counter
@@ -18,7 +17,8 @@ from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
-from driftline.schemas.config import METRICS, MOST_CHANCES, OF_CHANCES, FeatureType, Model
+from driftline.schemas.checks import check, nearest
+from driftline.schemas.config import Baseline, Bounds, EdgeRule, FeatureType, Model, Name
 from driftline.schemas.errors import ConfigurationError
 
 Key = tuple[str | int, ...]
@@ -61,79 +61,8 @@ def load_model(file: Path) -> Model:
 def model_from(source: Source, at: Key = ()) -> Model:
     """The model that the table `at` of a file describes."""
     model = source.struct(Model, at)
-    for i, window in enumerate(model.windows):
-        here = (*at, "windows", i)
-        for name, value in (("length", window.length_ms), ("every", window.every_ms)):
-            if value % model.pane_ms:
-                fix = f"use a multiple of the pane ({model.pane_ms / 1000:g} s), or another pane"
-                raise source.error((*here, name), "a window is a sum of panes, and this is no multiple of the pane", fix)
-        if window.every_ms > window.length_ms:
-            fix = "make `every` at most `length`"
-            raise source.error((*here, "every"), "windows that begin further apart than they are long leave gaps", fix)
-    if model.classes and model.positive not in model.classes and model.task == "binary":
-        fix = f"name the positive class: one of {', '.join(model.classes)}"
-        raise source.error((*at, "classes"), f"the positive class {model.positive!r} is none of them", fix)
-    for name, (least, most) in model.ranges.items():
-        if not least <= most:
-            fix = "write [least, largest], for instance [0, 120]"
-            raise source.error((*at, "ranges", name), f"no value lies between {least:g} and {most:g}", fix)
-    _check_features(source, model, at)
-    _check_metrics(source, model, at)
-    if model.missing_label != "unknown" and model.task != "binary":
-        raise source.error((*at, "missing_label"), f"a {model.task} model has no {model.missing_label} class", 'set it to "unknown"')
-    _check_segments(source, model, at)
-    for name in model.protected:
-        if name not in model.segments:
-            raise source.error((*at, "protected"), f"{name!r} is not watched", f"add {name!r} to `segments`")
+    check(source, model, at)
     return model
-
-
-_DERIVED: Final = ("length", "unknown_words", "norm", *(f"p{i}" for i in range(8)))  # columns of texts and vectors: `streams.derived`
-LONGEST_VECTOR: Final = 4_096  # that an event may have
-
-
-def _check_features(source: Source, model: Model, at: Key) -> None:
-    """Features whose columns have the names of others, vectors that no event can carry, and ranges and domains of no feature of theirs."""
-    derived = {
-        f"{name}.{part}": name for name, kind in model.features.items() if kind not in ("numeric", "categorical") for part in _DERIVED
-    }
-    for name, kind in model.features.items():
-        if name in derived:
-            of = derived[name]
-            raise source.error((*at, "features", name), f"{name!r} is a column that is made of {of!r}", f"rename it, or {of!r}")
-        if kind.startswith("embedding:") and int(kind.partition(":")[2]) > LONGEST_VECTOR:
-            problem = f"an event has vectors of {LONGEST_VECTOR} numbers at most"
-            raise source.error((*at, "features", name), problem, "publish fewer of them, and declare as many")
-    for key, wanted in (("ranges", "numeric"), ("domains", "categorical")):
-        for name in getattr(model, key) if model.features else ():
-            kind = "numeric" if name in derived else model.features.get(name, "")
-            if name.startswith("("):  # the model's own columns
-                continue
-            if not kind:
-                raise source.error((*at, key, name), f"{name!r} is none of the features", _nearest(name, tuple(model.features)))
-            if kind != wanted:
-                raise source.error((*at, key, name), f"{name!r} is {kind}, and {key} are of {wanted} features", f"take it out of `{key}`")
-
-
-def _check_segments(source: Source, model: Model, at: Key) -> None:
-    parts = [part for name in model.segments for part in name.split("+")]
-    for name in model.segments:
-        if "" in name.split("+") or len(set(name.split("+"))) < len(name.split("+")):
-            raise source.error((*at, "segments"), f"{name!r} is no combination of names", 'join different names by "+": "region+plan"')
-    for name in model.known_values:
-        if name not in parts:
-            raise source.error((*at, "known_values", name), f"{name!r} is not watched", f"add {name!r} to `segments`")
-
-
-def _check_metrics(source: Source, model: Model, at: Key) -> None:
-    names = METRICS[model.task]
-    for key in ("metrics", "judged"):
-        for name in getattr(model, key):
-            if name not in names:
-                raise source.error((*at, key), f"{name!r} is no metric of a {model.task} model", _nearest(name, names))
-            if model.task == "multiclass" and name in OF_CHANCES and not 0 < len(model.classes) <= MOST_CHANCES:
-                fix = f'name them, {MOST_CHANCES} at most: classes = ["…", "…"]'
-                raise source.error((*at, key), f"{name!r} needs the probability of every class, and `classes` does not name them", fix)
 
 
 def parse_duration(text: str) -> int:
@@ -160,6 +89,10 @@ class Source:
         """A mistake at `key`; a key without a line of its own stands on that of the table around it."""
         line = next((self.lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self.lines), None)
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).lstrip(".")
+        table = key[-2] if len(key) > 1 else ""
+        table = key[-3] if isinstance(table, int) else table
+        if key and key[-1] in _OF_MODEL and table in _TABLES:  # the commonest slip of TOML
+            fix += f"; if the model's own `{key[-1]}` is meant, write it above the first table: what stands below [{table}] belongs to that"
         return ConfigurationError(self.file, line, path, problem, fix)
 
     def struct(self, kind: type[S], at: Key = ()) -> S:
@@ -174,18 +107,19 @@ class Source:
         for name in content:
             if name not in known:
                 tables = [table for table, field in known.items() if _is_struct(field.type) and name in field.type.__struct_fields__]
-                fix = f"write it below [{'.'.join(map(str, (*at, tables[0])))}]" if tables else _nearest(name, known)
+                fix = f"write it below [{'.'.join(map(str, (*at, tables[0])))}]" if tables else nearest(name, known)
+                fix = "take it out of here" if at and at[0] in _TABLES and name in _OF_MODEL else fix
                 raise self.error((*at, name), "unknown key", fix)
         for name, field in known.items():
             if field.required and name not in content:
-                raise self.error((*at, name), "a required key is missing", f'add {name} = "…"')
+                raise self.error((*at, name), "a required key is missing", f"add {name} = …: {_wanted(field.type)}")
         return kind(**{known[name].name: self._field(known[name], content[name], (*at, name)) for name in content})
 
     def _field(self, field: FieldInfo, value: Any, at: Key) -> Any:
         """One key's value, as its field holds it."""
         inner = get_args(field.type)
         if field.name.endswith("_ms"):
-            return self._value(field.type, self._duration(value, at), at)
+            return self._duration(field.type, value, at)
         if get_origin(field.type) is tuple and _is_struct(inner[0]):
             several = value if value == [] and field.default == () else self._several(value, at)
             return tuple(self.struct(inner[0], (*at, i)) for i, _ in enumerate(several))
@@ -205,26 +139,31 @@ class Source:
 
     def _several(self, value: Any, at: Key) -> list[Any]:
         if not isinstance(value, list) or not value:
-            raise self.error(at, "at least one is needed", f"write [[{at[-1]}]] on a line of its own, its keys below; once for each")
+            problem = "at least one is needed" if value == [] else "these must be tables"
+            raise self.error(at, problem, f"write [[{at[-1]}]] on a line of its own, its keys below; once for each")
         return value
 
-    def _duration(self, value: Any, at: Key) -> int:
+    def _duration(self, kind: Any, value: Any, at: Key) -> int:
         try:
-            return parse_duration(value)
+            length = parse_duration(value)
         except (TypeError, ValueError):
             raise self.error(at, f"{value!r} is not a duration", _DURATION_FIX) from None
+        try:
+            return int(msgspec.convert(length, kind))
+        except msgspec.ValidationError:
+            raise self.error(at, f"{value!r} is too {'long' if length else 'short'}", "give 1ms to 10000d") from None
 
     def _value(self, kind: Any, value: Any, at: Key) -> Any:
+        options = get_args(kind)
+        if get_origin(kind) is tuple and options[-1] is ... and isinstance(value, list):
+            return tuple(self._value(options[0], item, (*at, i)) for i, item in enumerate(value))
         try:
             return msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
-            options = get_args(kind)
-            if get_origin(kind) is Literal and isinstance(value, str):
-                raise self.error(at, f"{value!r} is not one of {', '.join(options)}", _nearest(value, options)) from None
-            if kind == FeatureType and isinstance(value, str):
-                names = ("numeric", "categorical", "text", "embedding:DIM")
-                raise self.error(at, f"{value!r} is not one of {', '.join(names)}", _nearest(value, names)) from None
-            raise self.error(at, str(error).replace("`", "").lower(), _wanted(kind)) from None
+        except msgspec.ValidationError:
+            names = options if get_origin(kind) is Literal else _FEATURE_TYPES if kind == FeatureType else ()
+            if names and isinstance(value, str):
+                raise self.error(at, f"{value!r} is not one of {', '.join(names)}", nearest(value, names)) from None
+            raise self.error(at, f"{_shown(value)} does not fit here", _wanted(kind)) from None
 
 
 def read_toml(file: Path) -> Source:
@@ -289,27 +228,55 @@ def _keys(value: Any, prefix: Key = ()) -> Iterator[Key]:
         yield from _keys(item, (*prefix, key))
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(names)}"
+def _shown(value: Any) -> str:
+    """A value of a TOML file, in an error.
+
+    >>> _shown("50"), _shown(True), _shown([1]), _shown(0.5)
+    ("'50', a text,", 'true', 'a list', '0.5')
+    """
+    if isinstance(value, str):
+        return f"{value!r}, a text," if value else "an empty text"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else str(value)
+
+
+_FEATURE_TYPES: Final = ("numeric", "categorical", "text", "embedding:DIM")
+_OF_MODEL: Final = frozenset(name.removesuffix("_ms") for name in Model.__struct_fields__)
+_TABLES: Final = frozenset(
+    field.name for field in fields(Model) if get_origin(field.type) is dict or any(map(_is_struct, (field.type, *get_args(field.type))))
+)
+_WANTED: Final[tuple[tuple[Any, str], ...]] = (
+    (Name, "give a text in quotes, not empty, of 200 characters at most and without control characters"),
+    (str, "give a text in quotes"),
+    (bool, "write true or false, without quotes"),
+    (datetime, "write a date, a time and a time zone, without quotes: 2026-12-24T00:00:00Z"),
+    (Bounds, "give the lowest and the highest: [0, 120]; inf is no bound"),
+    (EdgeRule, 'write "quantile:N" with N from 1 to 512, "doane", or the edges themselves, 64 at most: "6, 12, 24"'),
+    (Baseline, 'write "training", "hour-of-week", or for instance "trailing:7d" or "version:6"'),
+    (FeatureType, f"write one of {', '.join(_FEATURE_TYPES)}, in quotes"),
+)
 
 
 def _wanted(kind: Any) -> str:
-    """What a value of this type looks like in TOML, for the fix of an error."""
-    bounds = ""
+    """What a value of this type looks like in TOML, for the fix of an error.
+
+    >>> _wanted(Annotated[float, msgspec.Meta(ge=0, le=1)]), _wanted(tuple[Name, ...])
+    ('give a number at least 0 and at most 1', 'give a list of texts: ["…", "…"]')
+    """
+    for known, words in _WANTED:
+        if kind == known:
+            return words
+    bounds, inner = "", get_args(kind)
     if get_origin(kind) is Annotated:
-        kind, meta = get_args(kind)
-        words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-        bounds = " " + " and ".join(f"{word} {getattr(meta, name):g}" for name, word in words.items() if getattr(meta, name) is not None)
-    if kind is int:
-        return f"give a whole number{bounds}"
-    if kind is float:
-        return f"give a number{bounds}"
-    if kind is datetime:
-        return "write a date, a time and a time zone, without quotes: 2026-12-24T00:00:00Z"
-    if get_args(kind) == (float, float):
-        return "give the lowest and the highest: [0, 120]; inf is no bound"
+        kind, meta = inner
+        said = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+        bounds = " and ".join(f"{word} {getattr(meta, name):.12g}" for name, word in said.items() if getattr(meta, name) is not None)
+        if kind in (int, float):
+            return f"give a {'whole ' * (kind is int)}number {bounds}"
+        return _wanted(kind)
     if get_origin(kind) is tuple:
-        return 'give a list of texts: ["region", "plan"]'
-    return "give a text in quotes, not empty and without control characters"
+        return 'give a list of texts: ["…", "…"]'
+    if get_origin(kind) is Literal:
+        return f"write one of {', '.join(inner)}, in quotes"
+    return "; or ".join(_wanted(each) for each in inner)

@@ -108,6 +108,7 @@ def reference_from_frame(
         table = table.sort_values(time, kind="stable")
     types = feature_types(table, model, {*own, *exclude, *([time] if time else [])})
     _require(table, [*types, *own])
+    _require_features(model, types)
     vocabularies: dict[str, bytes] = {}
     if sources(types):
         table, vocabularies = _with_derived(table, types, ordered or time is not None)
@@ -269,6 +270,17 @@ def _require(table: pd.DataFrame, names: list[str]) -> None:
     if absent:
         have = ", ".join(map(str, table.columns[:20]))
         raise DriftlineError("reference_column", f"no column {', '.join(map(repr, absent))} in the table", f"its columns are: {have}")
+
+
+def _require_features(model: Model, types: Mapping[str, FeatureType]) -> None:
+    """Refuse edges, ranges and domains of features that the table has not; a file that names the features was checked when it was read."""
+    if model.features:
+        return
+    for key in ("edges", "ranges", "domains"):
+        for name in getattr(model, key):
+            if name not in types and not name.startswith("(") and (key, name) != ("edges", "*"):
+                fix = f"correct the name in the model's file, or take it out: the features are {', '.join(list(types)[:20])}"
+                raise DriftlineError("reference_column", f"[{key}] names {name!r}, which is no feature of the table", fix)
 
 
 def _profile(column: pd.Series[Any], kind: FeatureType, rule: EdgeRule | None = None, bounds: Bounds | None = None) -> Profile:

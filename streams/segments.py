@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from driftline.schemas.config import Model
-
-OTHER = "(other)"  # the value of all values that the model's file does not know
+from driftline.schemas.config import OTHER, Model
 
 
 class Cells:

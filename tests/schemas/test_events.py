@@ -52,6 +52,30 @@ def test_a_retraction_needs_no_label() -> None:
     assert isinstance(decode_outcome(b'{"id": "a", "model": "m", "ts": 1732170000000, "kind": "retraction"}'), Outcome)
 
 
+@pytest.mark.parametrize(
+    ("fields", "code", "named"),
+    [
+        ({"features": {"a": 1, "b": {"x": 1}}}, "wrong_type", "`$.features.b`"),
+        ({"features": {"a": [1], "v": [1, "x"]}}, "wrong_type", "`$.features.v`"),
+        ({"features": {"a": 1, "long\n": "x" * 5_000}}, "out_of_bounds", "`$.features.'long\\n'`"),
+        ({"features": {"a": 1, "big": 10**400}}, "non_finite", "`$.features.big`"),
+        ({"segments": {"a": "1", "region": 7}}, "wrong_type", "`$.segments.region`"),
+        ({"scores": {"a": 0.5, "b": "0.5"}}, "wrong_type", "`$.scores.b`"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(fields: dict[str, Any], code: str, named: str) -> None:
+    rejected = decode_prediction(message(**fields))
+    assert isinstance(rejected, Rejected)
+    assert rejected.code == code
+    assert rejected.message.endswith(named)
+
+
+def test_what_is_no_json_behind_its_first_mistake_is_refused_without_the_name() -> None:
+    rejected = decode_prediction(message(features={"a": {}})[:-1] + b",")
+    assert isinstance(rejected, Rejected)
+    assert (rejected.code, rejected.message.endswith("`$.features[...]`")) == ("wrong_type", True)
+
+
 def test_a_message_tells_how_to_write_the_time() -> None:
     rejected = decode_prediction(message(ts=TS / 1000))
     assert isinstance(rejected, Rejected)

@@ -167,6 +167,13 @@ def test_what_cannot_be_profiled_is_refused_by_name(frame: pd.DataFrame, columns
     assert says in caught.value.message
 
 
+@pytest.mark.parametrize("said", [{"edges": {"agee": "doane"}}, {"ranges": {"agee": (0, 9)}}, {"domains": {"agee": ("a",)}}])
+def test_a_model_s_file_that_names_what_is_no_column_is_refused(said: dict[str, Any]) -> None:
+    with pytest.raises(DriftlineError, match=r"names 'agee', which is no feature.*\n.*the features are age"):
+        reference_from_frame(pd.DataFrame({"age": [1, 2]}), Model("m", **said), "1")
+    assert reference_from_frame(pd.DataFrame({"age": [1, 2]}), Model("m", edges={"*": "doane"}), "1")
+
+
 def test_text_in_a_numeric_column_is_refused_with_its_row() -> None:
     with pytest.raises(DriftlineError, match="'n/a' in row 1"):
         numeric(["1.5", "n/a"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.schemas.config import Model
-from driftline.streams.segments import OTHER, Cells, cells_expected, name_of
+from driftline.schemas.config import OTHER, Model
+from driftline.streams.segments import Cells, cells_expected, name_of
 
 TEXTS = st.text(st.sampled_from(["a", "+", "\\", "="]), max_size=4)
 GROUPS = st.dictionaries(st.sampled_from("xyz"), TEXTS)
