@@ -21,7 +21,7 @@ from driftline.schemas.reference import PerformanceProfile
 from driftline.schemas.results import PerformanceResult
 from driftline.streams.answers import BETWEEN, SCORE_BINS, Answers, timed_out
 from driftline.streams.causes import Change, typed, typed_by_gap
-from driftline.streams.estimates import Expectation, combination, estimates, gap, weighted
+from driftline.streams.estimates import combination, estimates, expectation_of, gap, weighted
 from driftline.streams.judge import Judged
 from driftline.streams.performance import ERRORS, RELATIVE, judged_metrics, metrics
 from driftline.streams.stats import UNKNOWN, Estimate, fairness, resampled
@@ -85,7 +85,7 @@ def _change(told: _Told, answers: Answers, drifted: bool, fault: bool) -> Change
     window = told.window
     if fault or window.layout is None or _waits(told):
         return "data fault" if fault else ""
-    expectation = Expectation(window.model, window.layout.reference.performance)
+    expectation = expectation_of(window.model, window.layout)
     if window.model.task != "regression":
         before = sum(expectation.scored.values(), np.zeros((2, SCORE_BINS), np.int64))
         change = typed(before, answers.scores, drifted=drifted).change
@@ -178,7 +178,7 @@ def _expected(told: _Told, answers: Answers, profile: PerformanceProfile) -> Ite
     window = told.window
     layout, pane = window.layout, replace(window.pane, answers=answers)
     assert layout is not None
-    expectation = Expectation(window.model, profile)
+    expectation = expectation_of(window.model, layout)
     # Not by their maturity, which moves on without the window being told again: a row is a function of its panes.
     parts = [(each.n / max(each.answers.n_labelled, each.n / 100), each.answers) for each in window.panes if each.n]
     found: dict[Basis, dict[str, Estimate]] = {

@@ -12,11 +12,12 @@ gap, realised loss less expected loss of the same rows, is itself a finding.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -105,6 +106,22 @@ class Expectation:
         return _calibration(sum(self.scored.values(), _NONE))
 
     @cached_property
+    def chance(self) -> Float64:
+        """The chances of the calibration, which there is, by score; shape (256,)."""
+        assert self.calibration is not None
+        return self.calibration.chances()
+
+    @cached_property
+    def powers(self) -> Float64:
+        """1, the chance and its square by score, shape (256, 3): any loss that goes by the outcome alone is made of their sums."""
+        return np.stack([np.ones(SCORE_BINS), self.chance, self.chance**2], 1)
+
+    @cached_property
+    def score_losses(self) -> dict[str, _ScoreLoss]:
+        """The losses that go by the score too."""
+        return {name: _ScoreLoss.of(self.chance, loss) for name, loss in _SCORE_LOSSES.items()}
+
+    @cached_property
     def by_class(self) -> dict[str, ScoreCalibration]:
         """Of several classes: the chance of being of each, by its probability; empty without enough labelled rows of any."""
         found = {name: _calibration(np.array(counts, np.int64)) for name, counts in self.profile.chances.items()}
@@ -151,6 +168,17 @@ class Expectation:
         """All scored predictions: those of the negative class, and of the positive."""
         positive = answers.said.get(self.model.positive, _NONE[0])
         return sum(answers.said.values(), _NONE[0]) - positive, positive
+
+
+_known: WeakKeyDictionary[Layout, Expectation] = WeakKeyDictionary()
+
+
+def expectation_of(model: Model, layout: Layout) -> Expectation:
+    """What the reference of a layout lets one expect; kept, for window after window asks."""
+    known = _known.get(layout)
+    if known is None or known.model is not model:
+        known = _known[layout] = Expectation(model, layout.reference.performance)
+    return known
 
 
 def _calibration(counts: Int64) -> ScoreCalibration | None:
@@ -309,13 +337,14 @@ def combination(expectation: Expectation, parts: Sequence[tuple[float, Answers]]
         return _combined_errors(expectation.profile, parts)
     if expectation.calibration is None:
         return {}
-    chance, rows, found = expectation.calibration.chances(), _merged(parts), {}
+    rows, found = _merged(parts), {}
+    told = {group: _Told.of(*each, expectation.powers) for group, each in rows.items()}
     for name, (above, below) in _ratios(model).items():
-        figure = _ratio(model, rows, chance, above, below)
+        figure = _ratio(model, told, above, below)
         found[name] = figure if name in PRICES else _in_unit(figure)
     if model.task == "binary":
-        for name, loss in _SCORE_LOSSES.items():
-            found[name] = _not_negative(_powered([_sums(*each, chance, loss) for each in rows.values()]))
+        for name, loss in expectation.score_losses.items():
+            found[name] = _not_negative(_powered([loss.sums(*each) for each in rows.values()]))
     return {name: figure for name, figure in found.items() if math.isfinite(figure.value)}
 
 
@@ -356,9 +385,9 @@ def _scale(told: Sequence[tuple[float, float]]) -> tuple[float, bool]:
     return (weighed / squared, squared * rows > ALIKE * weighed**2) if squared else (1.0, False)
 
 
-def _ratio(model: Model, rows: Mapping[str, _Rows], chance: Float64, above: _Cells, below: _Cells) -> Estimate:
+def _ratio(model: Model, told: Mapping[str, _Told], above: _Cells, below: _Cells) -> Estimate:
     def mean(cells: Sequence[float]) -> Estimate:
-        return _powered([_sums(*each, chance, _loss(model, group, cells)) for group, each in rows.items()])
+        return _powered([each.sums(*_loss(model, group, cells)) for group, each in told.items()])
 
     bottom = mean(below).value
     if not bottom > 0:  # nothing of the kind, or nothing known
@@ -371,34 +400,78 @@ def _ratio(model: Model, rows: Mapping[str, _Rows], chance: Float64, above: _Cel
     return Estimate(value, value - half, value + half)
 
 
-def _loss(model: Model, group: str, cells: Sequence[float]) -> Float64:
-    """What a row of a predicted group counts, by what came true of it and its score; shape (2, 256)."""
+def _loss(model: Model, group: str, cells: Sequence[float]) -> tuple[float, float]:
+    """What a row of a predicted group counts that did not come true, and one that did."""
     hit, false_alarm, miss, rest = cells
-    told = (false_alarm, hit) if model.task == "multiclass" or group == model.positive else (rest, miss)
-    return np.repeat(np.array(told, np.float64)[:, None], SCORE_BINS, 1)
+    return (false_alarm, hit) if model.task == "multiclass" or group == model.positive else (rest, miss)
 
 
 #: The realised loss of labelled rows, the expected one of the same rows, that of all others, and realised × expected.
-_Told = tuple[Sums, Sums, Sums, float]
+_Parts = tuple[Sums, Sums, Sums, float]
 
 
-def _powered(parts: Sequence[_Told]) -> Estimate:
+def _powered(parts: Sequence[_Parts]) -> Estimate:
     """The mean of a loss over all rows."""
     if not parts:
         return UNKNOWN
-    realised, of_same, rest = (Sums(*np.sum([part[i] for part in parts], axis=0)) for i in range(3))
-    return combined(realised, of_same, sum(part[3] for part in parts), rest)
+    realised, of_same, rest, product = zip(*parts, strict=True)
+    return combined(_added(realised), _added(of_same), sum(product), _added(rest))
 
 
-def _sums(scored: Float64 | Int64, rest: Float64 | Int64, chance: Float64, loss: Float64) -> _Told:
-    """Of one predicted group. `loss` is by what came true and the score, shape (2, 256)."""
-    labelled, expected, realised = scored.sum(0), chance * loss[1] + (1 - chance) * loss[0], (scored * loss).sum(0)
-    return (
-        Sums(float(labelled.sum()), float(realised.sum()), float((scored * loss**2).sum())),
-        Sums(float(labelled.sum()), float(labelled @ expected), float(labelled @ expected**2)),
-        Sums(float(rest.sum()), float(rest @ expected), float(rest @ expected**2)),
-        float(realised @ expected),
-    )
+def _added(parts: Iterable[Sums]) -> Sums:
+    return Sums(*map(sum, zip(Sums(0, 0.0, 0.0), *parts, strict=True)))
+
+
+class _Told(NamedTuple):
+    """Of one predicted group, for any loss that goes by the outcome alone: rows, and sums of chances and of their squares."""
+
+    wrong: float
+    wrong_chance: float
+    true: float
+    true_chance: float
+    square: float  # of all labelled rows
+    rest: float
+    rest_chance: float
+    rest_square: float
+
+    @classmethod
+    def of(cls, scored: Float64 | Int64, rest: Float64 | Int64, powers: Float64) -> _Told:
+        (wrong, wrong_chance, wrong_square), (true, true_chance, true_square) = (scored @ powers).tolist()
+        return cls(wrong, wrong_chance, true, true_chance, wrong_square + true_square, *(rest @ powers).tolist())
+
+    def sums(self, if_wrong: float, if_true: float) -> _Parts:
+        """Of a loss of so much. A row's expected one is `if_wrong + more * chance`."""
+        wrong, wrong_chance, true, true_chance, square, rest, rest_chance, rest_square = self
+        more, n, chance = if_true - if_wrong, wrong + true, wrong_chance + true_chance
+        once, both, twice = if_wrong**2, 2 * if_wrong * more, more**2
+        return (
+            Sums(n, if_wrong * wrong + if_true * true, once * wrong + if_true**2 * true),
+            Sums(n, if_wrong * n + more * chance, once * n + both * chance + twice * square),
+            Sums(rest, if_wrong * rest + more * rest_chance, once * rest + both * rest_chance + twice * rest_square),
+            if_wrong * (if_wrong * wrong + more * wrong_chance) + if_true * (if_wrong * true + more * true_chance),
+        )
+
+
+class _ScoreLoss(NamedTuple):
+    """A loss that goes by the outcome and the score, for sums over any rows.
+
+    `realised` has shape (2, 256, 3): by outcome and score the loss, its square, and the loss times the expected one; `expected` shape
+    (256, 3): 1, the loss to expect, and its square.
+    """
+
+    realised: Float64
+    expected: Float64
+
+    @classmethod
+    def of(cls, chance: Float64, loss: Float64) -> _ScoreLoss:
+        expected = chance * loss[1] + (1 - chance) * loss[0]
+        return cls(np.stack([loss, loss**2, loss * expected], 2), np.stack([np.ones(len(chance)), expected, expected**2], 1))
+
+    def sums(self, scored: Float64 | Int64, rest: Float64 | Int64) -> _Parts:
+        """Of one predicted group."""
+        total, squares, product = (scored[0] @ self.realised[0] + scored[1] @ self.realised[1]).tolist()
+        n, expected, expected_squares = (scored.sum(0) @ self.expected).tolist()
+        return Sums(n, total, squares), Sums(n, expected, expected_squares), Sums(*(rest @ self.expected).tolist()), product
 
 
 def _groups(answers: Answers) -> list[str]:
@@ -416,7 +489,7 @@ def _combined_errors(profile: PerformanceProfile, parts: Sequence[tuple[float, A
     return {"mae": _not_negative(absolute), "rmse": Estimate(*(math.sqrt(part) for part in _not_negative(squares)))}
 
 
-def _sums_of_places(answers: Answers, profile: PerformanceProfile, which: int, weight: float, differ: bool) -> _Told:
+def _sums_of_places(answers: Answers, profile: PerformanceProfile, which: int, weight: float, differ: bool) -> _Parts:
     """Of |e| (0) or e² (1)."""
     places, table = answers.places.table()
     told = expected_errors(profile.places, places)[which]
@@ -448,13 +521,11 @@ def gap(expectation: Expectation, pane: Pane, layout: Layout) -> Estimate:
         mean = answers.sum_of("absolute") / labelled
         spread = max(answers.sum_of("squares") / labelled - mean * mean, 0.0) * (1 / labelled + 1 / max(expectation.profile.n, 1))
         return _around(mean - told.value, 1.96 * math.sqrt(spread))
-    calibration = expectation.calibration
-    if calibration is None or not answers.scored:
+    if expectation.calibration is None or not answers.scored:
         return UNKNOWN
-    chance = calibration.chances()
     scored = {group: answers.scored.get(group, _NONE) for group in _groups(answers)}
-    parts = [_sums(rows, _NONE[0], chance, _loss(model, group, WRONG)) for group, rows in scored.items()]
-    realised, told_sums = (Sums(*np.sum([part[i] for part in parts], axis=0)) for i in range(2))
+    parts = [_Told.of(rows, _NONE[0], expectation.powers).sums(*_loss(model, group, WRONG)) for group, rows in scored.items()]
+    realised, told_sums = _added(part[0] for part in parts), _added(part[1] for part in parts)
     if realised.n < 2:
         return UNKNOWN
     n = realised.n

@@ -1,9 +1,10 @@
 """State of one partition of `panes`: snapshots in; judged windows, merged panes and learned references out. Pure.
 
     snapshots, progress ──► take ──► evaluate ──► results     rows for the store and findings for decide
-                                          │
-                                          ├────► learned      references, published on `models`
-                                          └────► state        what must be written to the table afterwards
+                              │           │
+                              │           ├────► learned      references, published on `models`
+                              │           └────► state        what must be written to the table afterwards
+                              └─► first_rows ──► results      of windows that have just closed; the rest can wait
 
 Results first, state second, commit third: whatever is read again gives the same rows with the same revisions.
 """
@@ -119,6 +120,7 @@ class Evaluation:
         self._changes_seen = registry.changes
         self._in_force: dict[tuple[str, str], dict[int, str]] = {}  # references of a version that its rows were told under
         self._changed: dict[bytes, bytes] = {}
+        self._moved: set[str] = set()  # models of which progress has come since windows that close were last looked for
         self._recover()
 
     def _recover(self) -> None:
@@ -180,6 +182,7 @@ class Evaluation:
             told, known = decode_progress(value), self._progress.get(int(key[9:]))
             if known is None or (told.epoch, sum(told.positions)) >= (known.epoch, sum(known.positions)):
                 self._progress[told.partition] = told
+                self._moved.update(told.newest)
                 self._stored[key] = self._changed[key] = value
             return
         pane, _ = decode_key(key)
@@ -217,7 +220,7 @@ class Evaluation:
             state.watermark = watermark(model, self._progress, self._partitions)
             self._learn(model, state, out)
             self._revise(model)
-            self._tell_panes(model, state, out.results)
+            self._tell_panes(model, state, out.results, state.panes)
             self._tell_windows(model, state, out.results)
             self._detect(model, state, out.results)
             self._forget(model, state, out)
@@ -225,6 +228,29 @@ class Evaluation:
         self._changed = {}
         out.results = {name: results for name, results in out.results.items() if results != Results()}
         return out
+
+    def first_rows(self) -> dict[str, Results]:
+        """By model, the rows of windows that have closed and were never told, and of their panes; `evaluate` does all else.
+
+        It writes no state: after a crash they are told again. Windows that are final at once are left to `evaluate`, whose last rows are
+        told from everything there is.
+        """
+        out: dict[str, Results] = defaultdict(Results)
+        for name in sorted(self._moved & self._models.keys()):
+            model, state = self._registry.model(name), self._models[name]
+            state.watermark = watermark(model, self._progress, self._partitions)
+            new = {w for w in state.windows - state.unfinal if self._closed(state, _end(w)) and _end(w) > state.watermark.final(model)}
+            if new:
+                self._tell_panes(model, state, out, self._new_panes(model, new))
+                self._tell(model, state, out, new | self._after_changed(model, state, new))
+                state.unfinal |= new
+        self._moved.clear()
+        return {name: results for name, results in out.items() if results != Results()}
+
+    def _new_panes(self, model: Model, windows: Iterable[tuple[Series, Window, int]]) -> set[PaneKey]:
+        """The panes of these windows that were never told."""
+        keys = {PaneKey(*series, at) for series, window, start in windows for at in panes_of(window, start, model.pane_ms)}
+        return {key for key in keys & self._models[model.model].panes if key not in self._told_panes}
 
     def _closed(self, state: _ModelState, end: int) -> bool:
         return end <= state.watermark.predictions or state.watermark.everything
@@ -266,8 +292,8 @@ class Evaluation:
                 for start in [start for start in self._parts[series] if start >= since]:
                     self._due(PaneKey(*series, start))
 
-    def _tell_panes(self, model: Model, state: _ModelState, results: dict[str, Results]) -> None:
-        closed = sorted(key for key in state.panes if self._closed(state, key.start + model.pane_ms))
+    def _tell_panes(self, model: Model, state: _ModelState, results: dict[str, Results], panes: Iterable[PaneKey]) -> None:
+        closed = sorted(key for key in panes if self._closed(state, key.start + model.pane_ms))
         for key in closed:
             pane, revision = self._pane(key)
             if not key.segment:
@@ -284,11 +310,18 @@ class Evaluation:
         final = state.watermark.final(model)
         for delays in state.delays.values():  # by the watermark alone, so that they tell the same whenever older panes were forgotten
             delays.drop(_past(model, state))
-        closed = {w for w in state.windows if self._closed(state, w[2] + w[1].length_ms)}
-        due = closed | {w for w in state.unfinal if w[2] + w[1].length_ms <= final} | self._ripened(model, state)
+        due = {w for w in state.windows if self._closed(state, _end(w))}
+        due |= {w for w in state.unfinal if _end(w) <= final} | self._ripened(model, state)
         due |= self._after_changed(model, state, due)
+        self._tell(model, state, results, due)
+        state.unfinal = {w for w in state.unfinal | due if _end(w) > final}
+        state.waiting = {w: ripe for w, ripe in state.waiting.items() if w in state.unfinal}
+
+    def _tell(self, model: Model, state: _ModelState, results: dict[str, Results], due: set[tuple[Series, Window, int]]) -> None:
+        """The rows of windows that are due, oldest first."""
+        final = state.watermark.final(model)
         gathered: dict[str, int] = {}  # version → the first window whose evidence of lasting drift is another
-        for series, window, start in sorted(due, key=lambda w: (w[2] + w[1].length_ms, w[0], w[1].length_ms)):
+        for series, window, start in sorted(due, key=lambda w: (_end(w), w[0], w[1].length_ms)):
             end = start + window.length_ms
             is_final = end <= final
             judged = self._judged(model, series, window, start, is_final, provisional=end > state.watermark.predictions)
@@ -327,9 +360,7 @@ class Evaluation:
         for version, since in gathered.items():
             results[model.model].drift_results.extend(self._lasting[model.model, version].rows(model, since))
         self._tell_across(model, state, due, results[model.model])
-        state.unfinal = {w for w in state.unfinal | due if w[2] + w[1].length_ms > final}
-        state.windows -= {w for w in closed if w[2] + w[1].length_ms <= state.watermark.predictions}
-        state.waiting = {w: ripe for w, ripe in state.waiting.items() if w in state.unfinal}
+        state.windows -= {w for w in due if _end(w) <= state.watermark.predictions}
 
     def _after_changed(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]]) -> set[tuple[Series, Window, int]]:
         """Windows whose baselines hold one that is due."""
@@ -638,6 +669,10 @@ class Evaluation:
 
     def _sum(self, keys: Iterable[PaneKey], layout: Layout | None) -> Pane:
         return _sum((self._pane(key)[0] for key in keys), layout)
+
+
+def _end(window: tuple[Series, Window, int]) -> int:
+    return window[2] + window[1].length_ms
 
 
 def _past(model: Model, state: _ModelState) -> int:

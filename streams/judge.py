@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,9 +32,9 @@ class WindowKey(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Judged:
-    """What a window's rows are computed from, and what they all carry."""
+    """What a window's rows are computed from, and what they all carry, computed once: a window has hundreds of rows."""
 
     key: WindowKey
     model: Model
@@ -49,21 +50,21 @@ class Judged:
     newest: int | None = None  # end of the last pane with rows
     usual: float | None = None  # rows that earlier windows had
 
-    @property
+    @cached_property
     def excluded(self) -> str:
         """Why nobody should judge this time, or ""."""
         return next((each.why for each in self.model.exclude if each.touches(self.key.start, self.key.end)), "")
 
-    @property
+    @cached_property
     def unjudged(self) -> str:
         """Why no verdict is to be made of any figure, or ""."""
         return PROVISIONAL if self.provisional else f"excluded: {self.excluded}" if self.excluded else ""
 
-    @property
+    @cached_property
     def coverage(self) -> float:
         return self.pane.answers.n_labelled / self.pane.n if self.pane.n else 0.0
 
-    @property
+    @cached_property
     def maturity(self) -> float | None:
         """Share of the labels that will ever come that is expected by now; None where the delays are not known."""
         if self.timed_out:
@@ -74,7 +75,7 @@ class Judged:
         there = min(self.pane.answers.n_labelled / self.pane.n, 1.0)  # of all rows, so at least of those that get a label
         return max(float(np.average(self.maturities, weights=rows)), there)
 
-    @property
+    @cached_property
     def common(self) -> dict[str, Any]:
         return {
             "model": self.key.model, "version": self.key.version, "segment": self.key.segment, "window_start": self.key.start,

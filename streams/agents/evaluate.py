@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from typing import Any
 
 from faust.types import TP
@@ -21,7 +21,7 @@ from driftline.streams.agents.wiring import Wiring
 from driftline.streams.evaluation import Evaluation
 from driftline.streams.transport.state import Owned
 
-PAUSE = 3  # times as long as an evaluation took: windows that labels trickle into are judged again and again, and ingest must go on
+PAUSE = 9  # times as long as an evaluation took: windows that labels trickle into are judged again and again, and ingest must go on
 LONGEST_S = 10.0  # of such a pause: what took long because a broker was away, or the process was stopped, says nothing about the next
 ROWS = 1_000  # rows in one record; a record stays far below the broker's limit
 VERDICTS = ("drift_results", "performance_results", "quality_results")
@@ -69,8 +69,9 @@ class Evaluate:
             await self.tick()
 
     async def tick(self) -> None:
-        """Evaluate when it is time."""
+        """Evaluate when it is time; until then windows that have just closed are told of, for somebody waits for them."""
         if time.monotonic() - self._evaluated_s <= max(self._pace.interval_s, min(PAUSE * self._took_s, LONGEST_S)):
+            await self._tell_new()
             return
         async with self._evaluating:
             begin_s = time.monotonic()
@@ -79,6 +80,15 @@ class Evaluate:
                     await self._evaluate(number, evaluation)
             self._evaluated_s = time.monotonic()
             self._took_s = self._evaluated_s - begin_s
+
+    async def _tell_new(self) -> None:
+        """Rows only: the records that they come from stay unacknowledged until the evaluation that writes the state."""
+        if self._evaluating.locked():
+            return
+        async with self._evaluating:
+            for number, evaluation in list(self._evaluations.items()):
+                if not evaluation.outdated:
+                    await asyncio.gather(*await self._send(number, evaluation.first_rows()))
 
     async def rest(self) -> None:
         """Wait for the evaluation under way, and begin no other: the producer is about to end."""
@@ -89,21 +99,23 @@ class Evaluate:
         events, self._events[number] = self._events[number], []
         end = self._ends[number]
         out = evaluation.evaluate()
-        topics = self._w.topics
-        sends = [
-            await self._w.send(topics.results, number, model.encode(), encode_results(piece))
-            for model, results in out.results.items()
-            for piece in pieces(results)
-        ]
-        sends += [await self._w.send(topics.models, 0, entry_key(reference), encode_entry(reference)) for reference in out.learned]
+        sends = await self._send(number, out.results)
+        sends += [await self._w.send(self._w.topics.models, 0, entry_key(reference), encode_entry(reference)) for reference in out.learned]
         await asyncio.gather(*sends)
-        tp = TP(topics.panes, number)
+        tp = TP(self._w.topics.panes, number)
         owned = self._owned[number]
         await owned.write(end, out.state | self.positions.pair(tp, end))
         await self._w.forget(owned, out.removed)
         for event in events:
             event.ack()
         self.positions.finish(owned, tp, end)
+
+    async def _send(self, number: int, told: Mapping[str, Results]) -> list[Awaitable[Any]]:
+        return [
+            await self._w.send(self._w.topics.results, number, model.encode(), encode_results(piece))
+            for model, results in told.items()
+            for piece in pieces(results)
+        ]
 
 
 def pieces(results: Results) -> Iterator[Results]:

@@ -53,10 +53,14 @@ class Story:
         snapshot = encode_pane(pane, Fence(fence, 0))
         self.evaluation.take(encode_key(PaneKey("m", "1", "", start), partition), snapshot)
 
-    def passed(self, *newest: int) -> Results:
-        """The source partitions tell their newest event time; what is told then."""
+    def hear(self, *newest: int) -> None:
+        """The source partitions tell their newest event time."""
         for k, at in enumerate(newest):
             self.evaluation.take(progress_key(k), encode_progress(Progress(k, (at + 9, at + 9), {"m": (at, at)}, [], True, {})))
+
+    def passed(self, *newest: int) -> Results:
+        """The same; what is told then."""
+        self.hear(*newest)
         out = self.evaluation.evaluate()
         self.written = list(out.state.items())
         self.disk |= out.state
@@ -177,3 +181,26 @@ def test_a_quiet_partition_keeps_what_it_may_still_change() -> None:
     story.pane(0, 6, n=4, partition=1)
     [row] = [row for row in story.passed(401).performance_panes if row.pane_start == 0]
     assert row.n == 6
+
+
+def test_a_window_that_has_just_closed_is_told_at_once_and_then_no_more_until_something_in_it_changes() -> None:
+    story = Story()
+    story.knows(structs.replace(REFERENCE, effective_from=0))
+    for at in (0, 20):
+        story.pane(at, 5)
+    story.hear(30)
+    told = story.evaluation.first_rows()["m"]
+    assert {row.window_start for row in told.drift_results} == {0} == {row.pane_start for row in told.feature_panes}
+    assert story.evaluation.first_rows() == {}
+    assert {row.window_start for row in story.passed(30).drift_results if row.test != "adwin"} == set()
+    story.pane(0, 6, n=3)
+    assert story.evaluation.first_rows() == {}  # it was told before: that can wait
+    assert {row.n for row in story.passed(30).drift_results if row.feature == "x"} == {3}
+
+
+def test_a_window_that_closes_final_is_told_by_the_evaluation_alone() -> None:
+    story = Story()
+    story.pane(0, 5)
+    story.hear(400)
+    assert story.evaluation.first_rows() == {}
+    assert {row.is_final for row in story.passed(400).drift_results if row.window_start == 0} == {True}
