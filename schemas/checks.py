@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from driftline.schemas.load import Key, Source
 
 OWN: Final = ("(prediction)", "(score)")  # the model's answers, which count as features
+MOST_CELLS: Final = 1_000  # of one watched name or combination
 LONGEST_VECTOR: Final = 4_096  # that an event may have
 _DERIVED: Final = ("length", "unknown_words", "norm", *(f"p{i}" for i in range(8)))  # columns of texts and vectors: `streams.derived`
 _LISTS: Final = ("classes", "segments", "tests", "baselines", "metrics", "judged", "protected", "detectors", "residual_detectors")
@@ -168,6 +169,11 @@ def _check_segments(source: Source, model: Model, at: Key) -> None:
         if OTHER in values:
             problem = f"{OTHER!r} is the cell of all values that are not named"
             raise source.error((*at, "known_values", name), problem, f"take {OTHER!r} out: it is there by itself")
+    for name, names in parts.items():
+        cells = max(math.prod(len(model.known_values.get(part, ())) + 1 for part in names), model.segment_values)
+        if cells > MOST_CELLS:
+            problem = f"{name!r} may have {cells} cells, each as large as the whole; at most {MOST_CELLS} are watched"
+            raise source.error((*at, "segments"), problem, "name fewer values, or lower `segment_values`")
     for name in model.protected:
         if name not in model.segments:
             raise source.error((*at, "protected"), f"{name!r} is not watched", _add(name, model.segments))

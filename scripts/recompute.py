@@ -31,6 +31,7 @@ from driftline.streams.evaluation import GROUPS, POOLED, Evaluation
 from driftline.streams.panes import PaneKey, encode_key
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Registry
+from driftline.streams.segments import without_place
 from driftline.streams.together import SUMMED
 from driftline.streams.transport.chunk import chunk_of
 
@@ -95,6 +96,8 @@ def recompute(
         said, _ = ledgers.handle([encode_results(piece) for piece in pieces(results)])
         for i, event in enumerate(said):
             put(out.tables, event_rows(event.headers, event.value, i))
+    for gone in _without_place(models, out):
+        out.panes.pop(gone, None)
     out.faults = [*_panes_differ(models, out), *_windows_differ(models, out)]
     return out
 
@@ -193,6 +196,14 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, str) and isinstance(b, str) and a != b and a[:1] in "[{" and b[:1] in "[{":
         return same(json.loads(a), json.loads(b))
     return bool(a == b)
+
+
+def _without_place(models: Mapping[str, Model], out: Recomputed) -> set[Key]:
+    """Cells of values that have no place in their pane (`segments.Places`): the recount knows no limit."""
+    cells: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+    for model, version, segment, start in [*out.panes, *out.tables["performance_panes"]]:
+        cells[model, version, start].add(segment)
+    return {(m, v, cell, start) for (m, v, start), there in cells.items() for cell in without_place(there, models[m])}
 
 
 def _panes_differ(models: Mapping[str, Model], out: Recomputed) -> list[str]:

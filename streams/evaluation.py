@@ -22,11 +22,11 @@ import numpy as np
 from driftline.schemas.config import Model, Window, policy_hash
 from driftline.schemas.progress import Progress, decode_progress
 from driftline.schemas.reference import PerformanceProfile, Reference
-from driftline.schemas.results import DriftResult, References, Results
+from driftline.schemas.results import DriftResult, QualityResult, References, Results
 from driftline.streams.answers import Losses
 from driftline.streams.appraisal import performance, treatment
 from driftline.streams.baselines import Earlier, baselines_of, kept_ms, versions_named
-from driftline.streams.carriers import carried
+from driftline.streams.carriers import REST, carried
 from driftline.streams.contests import Contest, Tally, comparison_row, tally_of
 from driftline.streams.delays import Delays, maturities
 from driftline.streams.detection import Detection, watches
@@ -39,9 +39,9 @@ from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
 from driftline.streams.onset import onset_of_feature, onset_of_loss
 from driftline.streams.panes import Pane, PaneKey, decode_key, decode_pane, empty_pane, epoch_of, fence_of, rebin
-from driftline.streams.quality import faults_of, quality
+from driftline.streams.quality import faults_of, quality, without_cell
 from driftline.streams.registry import Registry
-from driftline.streams.segments import name_of
+from driftline.streams.segments import is_crowded, name_of, places, without_place
 from driftline.streams.service import service
 from driftline.streams.sketch import Sketch
 from driftline.streams.together import joint_drift
@@ -119,6 +119,7 @@ class Evaluation:
         self._left_over: list[bytes] = []  # of the table, to be removed
         self._changes_seen = registry.changes
         self._in_force: dict[tuple[str, str], dict[int, str]] = {}  # references of a version that its rows were told under
+        self._left_out: dict[tuple[str, str, range], set[str]] = {}  # segments without a place, for as long as one evaluation takes
         self._changed: dict[bytes, bytes] = {}
         self._moved: set[str] = set()  # models of which progress has come since windows that close were last looked for
         self._recover()
@@ -215,6 +216,7 @@ class Evaluation:
         out = Evaluated(removed=self._left_over)
         self._left_over = []
         self._changes_seen = self._registry.changes
+        self._left_out.clear()
         for name, state in self._models.items():
             model = self._registry.model(name)
             state.watermark = watermark(model, self._progress, self._partitions)
@@ -295,6 +297,8 @@ class Evaluation:
     def _tell_panes(self, model: Model, state: _ModelState, results: dict[str, Results], panes: Iterable[PaneKey]) -> None:
         closed = sorted(key for key in panes if self._closed(state, key.start + model.pane_ms))
         for key in closed:
+            if key.segment in self._without_place(model, key.version, range(key.start, key.start + 1)):
+                continue
             pane, revision = self._pane(key)
             if not key.segment:
                 state.delays.setdefault(key.version, Delays(model.pane_ms)).put(key.start, pane.n, pane.answers)
@@ -324,6 +328,8 @@ class Evaluation:
         for series, window, start in sorted(due, key=lambda w: (_end(w), w[0], w[1].length_ms)):
             end = start + window.length_ms
             is_final = end <= final
+            if series.segment in self._without_place(model, series.version, panes_of(window, start, model.pane_ms)):
+                continue
             judged = self._judged(model, series, window, start, is_final, provisional=end > state.watermark.predictions)
             seems = self._seems_mature(model, state, series.version, start + (window.length_ms - model.pane_ms) // 2)
             state.waiting[series, window, start] = (*_ripeness(judged), seems)
@@ -429,9 +435,10 @@ class Evaluation:
         if key.segment or layout is None or not window.model.segments or all(row.verdict != "drift" for row in rows):
             return rows
         groups = {}
+        starts = panes_of(Window(key.end - key.start, key.end - key.start), key.start, window.model.pane_ms)
+        left_out = self._without_place(window.model, key.version, starts)
         for series in sorted(self._of[key.model][key.version]):
-            if name_of(series.segment, window.model):
-                starts = panes_of(Window(key.end - key.start, key.end - key.start), key.start, window.model.pane_ms)
+            if name_of(series.segment, window.model) and series.segment not in left_out:
                 panes = [PaneKey(*series, start) for start in starts if start in self._parts[series]]
                 groups[series.segment] = self._sum(panes, layout)
         return carried(window, rows, groups)
@@ -445,8 +452,10 @@ class Evaluation:
         about = {(series.version, window, start) for series, window, start in due if series.segment}
         for version, window, start in sorted(about, key=lambda w: (w[2] + w[1].length_ms, w[0], w[1].length_ms)):
             end, layout = start + window.length_ms, self._registry.layout(model.model, version, start)
+            starts = panes_of(window, start, model.pane_ms)
+            left_out = self._without_place(model, version, starts)
             for name in model.segments:
-                groups, revision = self._groups(Series(model.model, version, f"{name}="), panes_of(window, start, model.pane_ms))
+                groups, revision = self._groups(Series(model.model, version, f"{name}="), starts, left_out)
                 if len(groups) < 2 or not any(pane.n for pane in groups.values()):  # panes of label time alone say nothing here
                     continue
                 pooled = Judged(
@@ -454,15 +463,38 @@ class Evaluation:
                     revision, end <= final, (), end > state.watermark.predictions, self._timed_out(model, end), (), groups,
                 )  # fmt: skip
                 results.performance_results.extend(performance(pooled))
+                if is_crowded(name, groups, model):
+                    results.quality_results.append(self._rest(pooled, name, starts))
                 if name in model.protected:
                     together = replace(pooled, key=pooled.key._replace(segment=f"{name}={GROUPS}"))
                     results.performance_results.extend(treatment(together, name))
 
-    def _groups(self, name: Series, starts: Iterable[int]) -> tuple[dict[str, Pane], int]:
+    def _without_place(self, model: Model, version: str, starts: range) -> set[str]:
+        """The segments that have no place in these panes together; none where there can be no more than there are places."""
+        mine = self._of[model.model][version]
+        if len(mine) <= min((places(name, model) for name in model.segments), default=0) + 1:
+            return set()
+        about = model.model, version, starts
+        if about not in self._left_out:
+            there = (series.segment for series in mine if any(start in self._parts[series] for start in starts))
+            self._left_out[about] = without_place(there, model)
+        return self._left_out[about]
+
+    def _rest(self, pooled: Judged, name: str, starts: Iterable[int]) -> QualityResult:
+        """How many of a window's rows are in no cell of a name whose places are taken."""
+        series = Series(*pooled.key[:2], "")
+        whole = [self._pane(PaneKey(*series, start)) for start in starts if start in self._parts[series]]
+        known = pooled.revision + sum(revision for _, revision in whole)
+        about = replace(pooled, key=pooled.key._replace(segment=f"{name}={REST}"), revision=known)
+        return without_cell(about, name, sum(pane.n for pane, _ in whole))
+
+    def _groups(self, name: Series, starts: Iterable[int], left_out: Collection[str]) -> tuple[dict[str, Pane], int]:
         """The answers of a window in each segment whose name begins so, and the sum of their revisions."""
         groups: dict[str, Pane] = {}
-        total, starts = 0, list(starts)
+        total = 0
         for series in sorted(s for s in self._of[name.model][name.version] if s.segment.startswith(name.segment)):
+            if series.segment in left_out:
+                continue
             keys = [PaneKey(*series, start) for start in starts if start in self._parts[series]]
             if keys:
                 total += sum(self._pane(key)[1] for key in keys)

@@ -11,7 +11,7 @@ knows rebuild the join and leave the pane as it is.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ from driftline.streams.panes import (
     fence_of,
 )
 from driftline.streams.registry import Registry
+from driftline.streams.segments import Places
 from driftline.streams.shard import Shard, floor_for
 from driftline.streams.tiers import HOT_ROWS, Tiers
 from driftline.streams.transport.chunk import Chunk
@@ -119,6 +120,9 @@ class Partition:
         self._panes: OrderedDict[PaneKey, Pane] = OrderedDict()
         self._dirty: set[PaneKey] = set()
         self._pending: dict[PaneKey, _Pending] = {}
+        self._places = Places()
+        for key in [*self._listed]:
+            self._has_place(key, registry.model(key.model))
         self.counters = Counter(marker.counters if marker else {})
         self._breakers = {topic: Breaker(*(marker.breakers.get(topic, ()) if marker else ())) for topic in Fence._fields}
         self.met: set[str] = set()  # models of the records since somebody emptied it
@@ -295,7 +299,7 @@ class Partition:
         """Fold rows of one version and one reference (or none) into their panes."""
         offsets = batch.offset[rows]
         for keys, part in shard.slices(batch.version[rows], shard.pane_starts(batch.ts[rows]), batch.segments[rows]):
-            for key in keys:
+            for key in self._with_place(keys, shard):
                 fresh = part if offsets[part[0]] >= self._highest.predictions else part[offsets[part] >= self._fence(key).predictions]
                 if not len(fresh):
                     continue
@@ -331,13 +335,13 @@ class Partition:
         offsets, ts, predicted, versions, segments, bins = (shard.join.rows.take(name, at) for name in names)
         label_rows = LabelRows(effects.sign, predicted, effects.label, bins, effects.label_ts - ts)
         for keys, part in shard.slices(versions, shard.pane_starts(ts), segments):
-            for key in keys:
+            for key in self._with_place(keys, shard):
                 fresh = self._unknown_to(key, offsets, effects.outcome_offset, part)
                 if len(fresh):
                     self._open(key, None)
                     self._pend(key).labels.append(label_rows.take(fresh))
         for keys, part in shard.slices(versions, shard.pane_starts(effects.label_ts), segments):
-            for key in keys:
+            for key in self._with_place(keys, shard):
                 fresh = self._unknown_to(key, offsets, effects.outcome_offset, part)
                 if len(fresh):
                     self._open(key, None)
@@ -362,6 +366,24 @@ class Partition:
             if len(fresh):
                 self._open(key, None)
                 self._pend(key).rivals.append(rivals.take(fresh))
+
+    def _with_place(self, keys: list[PaneKey], shard: Shard) -> Iterator[PaneKey]:
+        """The whole, and those of its cells that have a place in the pane."""
+        return (key for key in keys if self._has_place(key, shard.model))
+
+    def _has_place(self, key: PaneKey, model: Model) -> bool:
+        lost = self._places.ask(key, model)
+        if lost is not None and lost != key:
+            self._drop(lost)
+        return lost != key
+
+    def _drop(self, key: PaneKey) -> None:
+        """Forget a cell that has lost its place, as if it had never been there."""
+        for kept in (self._panes, self._pending, self._stored, self._fences):
+            kept.pop(key, None)
+        self._dirty.discard(key)
+        if self._listed.pop(key, None):
+            self._orphans.append(key)
 
     def _pend(self, key: PaneKey) -> _Pending:
         pending = self._pending.get(key)
@@ -443,7 +465,7 @@ class Partition:
                 answers.add_rivals(RivalRows(*map(np.concatenate, zip(*pending.rivals, strict=True))), shard.versions.names)
         self._pending.clear()
         for shard in self._shards.values():
-            shard.forget_rankings()
+            shard.forget_names()
 
     def _remove_final(self) -> list[PaneKey]:
         """Forget panes that no event still to come can touch."""
@@ -464,6 +486,7 @@ class Partition:
         for key in final:
             self._stored.pop(key, None)
             self._panes.pop(key, None)
+            self._places.forget(key, self._shards[key.model].model)
             del self._listed[key]
         return final + orphans
 

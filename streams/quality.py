@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
@@ -61,6 +62,14 @@ def quality(window: Judged) -> list[QualityResult]:
         _row(window, name, _Check("added", n / window.pane.n, 0.0, math.nan), window.pane.n, common) for name, n in sorted(added.items())
     ]
     return rows + [_row(window, ROWS, check, window.pane.n, common) for check in _traffic(window) if window.pane.n]
+
+
+def without_cell(window: Judged, name: str, rows: int) -> QualityResult:
+    """The share of a window's `rows` that are in none of its cells of a watched name, `window.groups`: told, not judged."""
+    inside = sum(pane.n for pane in window.groups.values())
+    told = _row(window, ROWS, _Check("without_cell", 1 - inside / max(rows, 1), None, math.nan), rows, {**window.common, "coverage": 0.0})
+    said = f"{len(window.groups)} values of {name} have cells, as many as may: name those that matter under known_values"
+    return msgspec.structs.replace(told, reason=said)
 
 
 def _traffic(window: Judged) -> Iterator[_Check]:

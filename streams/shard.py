@@ -16,7 +16,7 @@ from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, OutcomeRo
 from driftline.streams.panes import Fence, PaneKey
 
 FLOORS: Final = 8  # of the past, that are remembered
-RANKINGS: Final = 10_000  # more than are in use that are kept before they are looked through
+MORE_NAMES: Final = 10_000  # than are in use that are kept before they are looked through
 
 
 class Shard:
@@ -57,11 +57,14 @@ class Shard:
         out[told] = self.classes.of(names)[codes[told].astype(np.int64)]
         return out
 
-    def forget_rankings(self) -> None:
-        """Rankings, and classes with their probabilities, are as many as the predictions; forget those that the join has forgotten.
-        Classes alone are few and stay."""
-        if (self.model.task == "ranking" or chances.kept(self.model)) and len(self.classes) > 2 * len(self.join) + RANKINGS:
+    def forget_names(self) -> None:
+        """Rankings, and classes with their probabilities, are as many as the predictions, and cells may be; forget those that the join
+        has forgotten. Classes alone are few and stay."""
+        most = 2 * len(self.join) + MORE_NAMES
+        if (self.model.task == "ranking" or chances.kept(self.model)) and len(self.classes) > most:
             self.classes.keep(np.unique(self.join.answers()).astype(np.int64).tolist())
+        if len(self.segments) > most:
+            self.segments.keep(np.unique(self.join.rows.all("segments")).tolist())
 
     def pane_starts(self, ts: Int64) -> Int64:
         return ts // self.model.pane_ms * self.model.pane_ms

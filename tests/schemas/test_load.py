@@ -95,6 +95,7 @@ def test_a_name_is_enough(tmp_path: Path) -> None:
         ('model = "m"\nsegments = [\n  "a",\n  7,\n]', 2, "segments[1]", "7 does not fit", "a text in quotes"),
         ('model = "m"\nsegments = ["a+a"]', 2, "segments", "no combination", "region+plan"),
         ('model = "m"\nsegments = ["a"]\n[known_values]\nb = ["x"]', 4, "known_values.b", "not watched", "add 'b'"),
+        ('model = "m"\nsegments = ["a"]\nsegment_values = 2000', 2, "segments", "2000 cells", "lower `segment_values`"),
         ('model = "m"\n[features]\nt = "text"\n"t.length" = "numeric"', 4, "features.t.length", "made of 't'", "rename it"),
         ('model = "m"\n[features]\nv = "embedding:5000"', 3, "features.v", "4096 numbers at most", "publish fewer"),
         ('model = "m"\nfeatures.age = "numeric"\n[ranges]\nagee = [0, 9]', 4, "ranges.agee", "none of the features", "'age'?"),

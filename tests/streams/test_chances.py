@@ -154,7 +154,7 @@ def test_what_the_store_gives_back_counts_as_the_models_file_wants_it_now() -> N
 
 
 def test_probabilities_that_nothing_waits_for_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftline.streams.shard.RANKINGS", 0)
+    monkeypatch.setattr("driftline.streams.shard.MORE_NAMES", 0)
     model = Model("m", task="multiclass", classes=NAMES, metrics=("all",), horizon_ms=60_000, disorder_ms=0, grace_ms=0)
     partition, answers = Partition(0, Registry({"m": model}), {}), Answers()
     said, told = events(*drawn(10, 200))

@@ -140,7 +140,7 @@ def test_codes_that_are_not_used_any_more_are_given_to_other_names() -> None:
 
 
 def test_rankings_are_forgotten_with_the_ids_they_belong_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftline.streams.shard.RANKINGS", 0)
+    monkeypatch.setattr("driftline.streams.shard.MORE_NAMES", 0)
     model = Model("m", task="ranking", horizon_ms=60_000, disorder_ms=0, grace_ms=0)
     partition = Partition(0, Registry({"m": model}), {})
     kept: dict[PaneKey, bytes] = {}
