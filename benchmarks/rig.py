@@ -203,7 +203,7 @@ class Site:
             (models / f"{self.shape.model(number)}.toml").write_text(self.shape.configuration(number))
         registry.publish({"bootstrap.servers": self.broker.bootstrap}, self.topics.models, references(self.shape))
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith(("DRIFTLINE_", "PYTHONDONTWRITE"))},
             "DRIFTLINE_KAFKA": self.broker.bootstrap, "DRIFTLINE_CLICKHOUSE": self.dsn, "DRIFTLINE_MODELS": str(models),
             "DRIFTLINE_PREFIX": self.prefix, **self.environment,
         }  # fmt: skip

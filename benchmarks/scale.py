@@ -5,7 +5,8 @@
     make bench-scale ARGS=--quick                small, into .cache/bench: to see that it works
 
 Measured as in monitor-25, JSON on a real broker, one thing changed at a time. Workers beyond the number of cores share them: their
-processor time counts, not the clock. Every run's counts are compared with what was published. Results go to benchmarks/results/scale.*.
+processor time counts, not the clock. Every run's counts are compared with what was published. The run for memory is `endurance`: ingest
+and evaluate in one process at full speed. Results go to benchmarks/results/scale.*, as each is known.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
+import endurance
 import results
 from machine import machine
 from rig import Failed, Site, brokers, say, throughput
@@ -26,7 +31,7 @@ from driftline.schemas.errors import DriftlineError
 
 NAME = "scale"
 WARM_UP = 40_000
-LOOKS = 20  # at the memory of the long run
+EVENTS = 20_000_000  # of the run for memory
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,11 @@ class Case:
     workers: int = 1
 
 
-#: By series: what is changed, and everything else kept. Windows are as long in event time in all runs of a series.
+#: By series: what is changed, and everything else kept. Windows are as long in event time in all runs of a series: of ten times the
+#: models each has a tenth of the predictions in a window.
 SERIES: dict[str, list[Case]] = {
-    "workers": [Case(f"{n} on {n} partitions", Shape(100_000 * n, partitions=n), n, n) for n in (1, 2, 4)],
-    "models": [Case(f"{n}", Shape(200_000, models=n, window=50_000 // n), n) for n in (1, 100, 1_000)],
+    "workers": [Case(f"{n} on {n} partitions", Shape(200_000 * n, partitions=n), n, n) for n in (1, 2, 4)],
+    "models": [Case(f"{n}", Shape(200_000, models=n, window=100_000 // n), n) for n in (1, 100, 1_000)],
     "features": [
         Case(f"{n}", Shape(events, numeric=4 * n // 5, categorical=n // 5, window=5_000), n)
         for n, events in ((25, 100_000), (100, 50_000), (1_000, 10_000))
@@ -56,6 +62,7 @@ SERIES: dict[str, list[Case]] = {
     ],
 }
 PARTS = (*SERIES, "memory")
+COST = "cpu_microseconds_per_prediction"
 WHAT = {"workers": "workers", "models": "models, the same traffic in all", "features": "features", "shapes": "other shapes"}
 
 
@@ -72,35 +79,15 @@ def measure(broker: Any, case: Case, warm_up: int) -> dict[str, float | int]:
     say(f"{case.name}: {run.cpu_s / run.events * 1e6:.1f} µs a prediction")
     return {
         **({} if case.size is None else {"size": case.size}),
-        "cpu_microseconds_per_prediction": run.cpu_s / run.events * 1e6, "peak_rss_bytes": run.peak_rss_bytes, "predictions": run.events,
+        COST: run.cpu_s / run.events * 1e6, "peak_rss_bytes": run.peak_rss_bytes, "predictions": run.events,
     }  # fmt: skip
 
 
-def memory(broker: Any, events: int) -> dict[str, Any]:
-    """Memory of one worker while `events` predictions and their labels pass through it, part by part."""
-    shape = Shape(events)
-    with Site(broker, shape) as site:
-        source, worker = Source(shape), site.start_worker()
-        looks = []
-        for _ in range(LOOKS):
-            site.publish(source, max(events // LOOKS // shape.block, 1) * shape.block)
-            site.catch_up()
-            looks.append({"predictions": source.made, "rss_bytes": worker.memory("VmRSS")})
-            say(f"{source.made:,} predictions: {looks[-1]['rss_bytes'] / 2**20:.0f} MiB")
-        site.check(source.expected)
-    return {"looks": looks, "bytes_per_prediction_in_the_second_half": slope(looks[LOOKS // 2 :])}
-
-
-def slope(looks: list[dict[str, int]]) -> float:
-    """Bytes by which memory grows a prediction: the line of least squares.
-
-    >>> slope([{"predictions": 0, "rss_bytes": 5}, {"predictions": 10, "rss_bytes": 25}])
-    2.0
-    """
-    n = len(looks)
-    x, y = ([look[name] for look in looks] for name in ("predictions", "rss_bytes"))
-    mean_x, mean_y = sum(x) / n, sum(y) / n
-    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
+def memory(events: int) -> dict[str, Any]:
+    """Memory while `events` predictions and their labels pass through; in a process of its own, which holds nothing else."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        found: dict[str, Any] = pool.submit(endurance.measure, events).result()
+    return found
 
 
 def growth(found: dict[str, dict[str, float]]) -> float | None:
@@ -113,9 +100,24 @@ def growth(found: dict[str, dict[str, float]]) -> float | None:
     if len(sized) < 2:
         return None
     first, last = sized[0], sized[-1]
-    return math.log(last["cpu_microseconds_per_prediction"] / first["cpu_microseconds_per_prediction"]) / math.log(
-        last["size"] / first["size"]
-    )
+    return math.log(last[COST] / first[COST]) / math.log(last["size"] / first["size"])
+
+
+def line(found: dict[str, dict[str, float]]) -> tuple[float, float, float] | None:
+    """What a prediction costs beside the size, what each more of the size adds, and how far the sizes between lie above that line, as a
+    share; above zero by more than noise, the cost grows faster than the size.
+
+    >>> line({name: {"size": n, "cpu_microseconds_per_prediction": 5 + 2 * n} for name, n in (("a", 1), ("b", 10), ("c", 100))})
+    (5.0, 2.0, 0.0)
+    """
+    sized = [row for row in found.values() if "size" in row]
+    if len(sized) < 3:
+        return None
+    first, last = sized[0], sized[-1]
+    each = (last[COST] - first[COST]) / (last["size"] - first["size"])
+    fixed = first[COST] - each * first["size"]
+    above = [row[COST] / (fixed + each * row["size"]) - 1 for row in sized[1:-1]]
+    return fixed, each, max(above, key=abs)
 
 
 def report(found: dict[str, Any]) -> str:
@@ -131,22 +133,33 @@ def _series(found: dict[str, Any]) -> Iterator[str]:
     for name in SERIES:
         if not (rows := found.get(name)):
             continue
-        first = next(iter(rows.values()))["cpu_microseconds_per_prediction"]
+        first = next(iter(rows.values()))[COST]
         lines = [f"## {name}\n", f"| {WHAT[name]} | µs of processor time a prediction | ÷ first | peak memory | predictions |"]
         lines.append("| --- | ---: | ---: | ---: | ---: |")
         for case, row in rows.items():
-            us, peak = row["cpu_microseconds_per_prediction"], results.written(row["peak_rss_bytes"], "MiB")
+            us, peak = row[COST], results.written(row["peak_rss_bytes"], "MiB")
             lines.append(f"| {case} | {us:.1f} | {us / first:.2f} | {peak} | {results.written(row['predictions'], '')} |")
-        if (exponent := growth(rows)) is not None:
-            lines.append(f"\nFrom the first to the last, the cost of a prediction grows as the size to the power of {exponent:.2f}.")
+        lines.append(_growth(rows))
         yield "\n".join(lines) + "\n"
 
 
+def _growth(rows: dict[str, dict[str, float]]) -> str:
+    """The shape of the growth, in words."""
+    exponent, fitted = growth(rows), line(rows)
+    if exponent is None:
+        return ""
+    told = f"\nFrom the first to the last, the cost of a prediction grows as the size to the power of {exponent:.2f}"
+    if fitted is None:
+        return f"{told}."
+    fixed, each, above = fitted
+    return f"{told}: {fixed:.1f} µs and {each:.3g} µs for each one; between them it lies {above:+.0%} off that line."
+
+
 def _memory(found: dict[str, Any]) -> str:
-    lines = ["## memory\n", "| predictions so far | memory of the worker |", "| ---: | ---: |"]
+    lines = ["## memory\n", "| predictions so far | memory of ingest and evaluate in one process |", "| ---: | ---: |"]
     lines += [f"| {results.written(x['predictions'], '')} | {results.written(x['rss_bytes'], 'MiB')} |" for x in found["looks"]]
     grown = found["bytes_per_prediction_in_the_second_half"]
-    return "\n".join(lines) + f"\n\nIn the second half memory grows by {grown:.2f} bytes a prediction. The label horizon is one hour.\n"
+    return "\n".join(lines) + f"\n\nIn the second half memory grows by {grown:.2f} bytes a prediction.\n"
 
 
 def run(broker: Any, series: str, quick: bool) -> tuple[dict[str, Any], dict[str, str]]:
@@ -165,7 +178,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small, and written to .cache/bench only")
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
-    parser.add_argument("--events", type=int, help="predictions of the run for memory; default 3 000 000")
+    parser.add_argument("--events", type=int, help=f"predictions of the run for memory; default {EVENTS:,}")
     return parser.parse_args()
 
 
@@ -175,23 +188,29 @@ def main() -> int:
     if unknown := set(chosen) - set(PARTS):
         raise SystemExit(f"--only knows {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
     directory = results.directory(options.quick)
-    before = results.load(directory / f"{NAME}.json")
-    parts: dict[str, Any] = {}
-    skipped = {what: why for what, why in before.get("skipped", {}).items() if what.split(",")[0] not in chosen}
-    about = machine()
+    about, failed = machine(), False
     with brokers() as broker:
         for part in chosen:
             say(f"{part} …")
+            found: dict[str, Any]
+            skipped: dict[str, str]
             if part == "memory":
-                parts[part] = memory(broker, options.events or (200_000 if options.quick else 3_000_000))
+                found, skipped = memory(options.events or (400_000 if options.quick else EVENTS)), {}
             else:
-                parts[part], missing = run(broker, part, options.quick)
-                skipped |= missing
-    found = results.merged(before, about, {**parts, "skipped": skipped})
-    results.write_json(found, NAME, directory)
-    (directory / f"{NAME}.md").write_text(report(found), "utf-8")
-    print(report(found))
-    return int(bool(skipped))
+                found, skipped = run(broker, part, options.quick)
+            failed |= bool(skipped)
+            keep(part, found, skipped, about, directory)
+    print((directory / f"{NAME}.md").read_text("utf-8"))
+    return int(failed)
+
+
+def keep(part: str, found: dict[str, Any], skipped: dict[str, str], about: dict[str, Any], directory: Path) -> None:
+    """Write what is known now, so that a run that is ended has not been in vain."""
+    before = results.load(directory / f"{NAME}.json")
+    others = {what: why for what, why in before.get("skipped", {}).items() if what.split(",")[0] != part}
+    everything = results.merged(before, about, {part: found, "skipped": others | skipped})
+    results.write_json(everything, NAME, directory)
+    (directory / f"{NAME}.md").write_text(report(everything), "utf-8")
 
 
 if __name__ == "__main__":

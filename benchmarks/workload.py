@@ -268,6 +268,12 @@ def _outcomes(shape: Shape, form: Format, index: Int64, ts: Int64, label: Int64,
         yield Record("outcomes", where, identity.encode(), encode(event))
 
 
+def labels_of(shape: Shape, number: int) -> Iterator[Record]:
+    """A label for every prediction of a block, as if none of them had come yet."""
+    b = block(shape, number)
+    yield from _outcomes(shape, "json", b.index, b.label_due, b.label, b.partition)
+
+
 def _arrow_predictions(shape: Shape, blocks: list[Block]) -> Iterator[Record]:
     joined = {name: np.concatenate([b.features[name] for b in blocks]) for name in shape.names}
     index, partition = (np.concatenate([getattr(b, name) for b in blocks]) for name in ("index", "partition"))

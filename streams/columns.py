@@ -123,11 +123,12 @@ def fingerprints(data: bytes, start: Rows, end: Rows) -> UInt64:
 class Columns:
     """Named columns that grow together, each as narrow as its values allow.
 
-    `int` and `float` columns are read as int64 and float64; they are held in fewer bytes where nothing is lost by it: whole numbers
-    relative to a base in one, two or four bytes, floats in four. NumPy types are held as they are.
+    `int`, `bool` and `float` columns are read as int64, bool and float64; they are held in fewer bytes where nothing is lost by it: whole
+    numbers relative to a base in one, two or four bytes, or none where all are the same; floats in four, or in one where all are codes.
+    NumPy types are held as they are.
 
-    >>> c = Columns(ts=int, label=float)
-    >>> c.append(2, ts=np.array([1_767_571_200_000, 1_767_571_200_250]), label=1.0)
+    >>> c = Columns(ts=int, label=float, kind=int)
+    >>> c.append(2, ts=np.array([1_767_571_200_000, 1_767_571_200_250]), label=1.5, kind=7)
     array([0, 1])
     >>> c.take("ts", np.array([1])).tolist(), c.bytes_per_row
     ([1767571200250], 5)
@@ -169,12 +170,12 @@ class Columns:
     @property
     def nbytes(self) -> int:
         """Bytes taken, filled or not."""
-        return sum(column.data.nbytes for column in self._columns.values())
+        return sum(column.capacity * column.width for column in self._columns.values())
 
     @property
     def bytes_per_row(self) -> int:
         """Bytes that one more row takes."""
-        return sum(column.data.itemsize for column in self._columns.values())
+        return sum(column.width for column in self._columns.values())
 
 
 class _Column:
@@ -182,6 +183,12 @@ class _Column:
 
     def __init__(self, kind: Any) -> None:
         self.data: NDArray[Any] = np.empty(0, kind)
+        self.capacity = 0  # rows there is room for
+
+    @property
+    def width(self) -> int:
+        """Bytes a row."""
+        return self.data.itemsize
 
     def take(self, rows: Rows | slice) -> NDArray[Any]:
         return self.data[rows]
@@ -190,46 +197,83 @@ class _Column:
         self.data[rows] = values
 
     def reserve(self, end: int, size: int) -> None:
-        """Room for `end` rows. It grows by an eighth, so little is ever empty."""
-        if end > len(self.data):
-            self._hold(self.data, max(end, len(self.data) * 9 // 8 + 16), size)
+        """Room for `end` rows. It grows by a sixteenth, so little is ever empty."""
+        if end > self.capacity:
+            self.capacity = max(end, self.capacity * 17 // 16 + 16)
+            self._move(size)
+
+    def _move(self, size: int) -> None:
+        data = np.empty(self.capacity, self.data.dtype)
+        data[:size] = self.data[:size]
+        self.data = data
 
     def keep(self, mask: NDArray[np.bool_], size: int) -> None:
         self.data = self.data[:size][mask]
-
-    def _hold(self, values: NDArray[Any], capacity: int, size: int) -> None:
-        data = np.empty(capacity, self.data.dtype)
-        data[:size] = values[:size]
-        self.data = data
+        self.capacity = len(self.data)
 
 
 class _Floats(_Column):
-    """Floats, in four bytes each while all of them fit."""
+    """Floats, in one byte each while all of them are small whole numbers (as codes of classes are) or NaN, in four while those do."""
+
+    _WIDTHS: Final = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+    _NAN: Final = 255  # among codes
 
     def __init__(self) -> None:
-        super().__init__(np.float32)
+        super().__init__(np.uint8)
 
     def take(self, rows: Rows | slice) -> NDArray[Any]:
-        return self.data[rows].astype(np.float64)
+        values = self.data[rows].astype(np.float64)
+        if self.data.dtype == np.uint8:
+            values[values == self._NAN] = np.nan
+        return values
 
     def put(self, rows: Rows | slice, values: NDArray[Any], size: int) -> None:
-        if self.data.dtype == np.float32:
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a signalling NaN is invalid
-                narrow = values.astype(np.float32)
-            if not np.array_equal(narrow.astype(np.float64), values, equal_nan=True):
-                self.data = self.data.astype(np.float64)
-        self.data[rows] = values
+        kind = self.data.dtype
+        narrow = self._as(kind, values)
+        while not self._holds(narrow, values):
+            kind = self._WIDTHS[self._WIDTHS.index(kind) + 1]
+            narrow = self._as(kind, values)
+        if kind != self.data.dtype:
+            self._widen(kind, size)
+        self.data[rows] = narrow
+
+    def _as(self, kind: np.dtype[Any], values: NDArray[Any]) -> NDArray[Any]:
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a signalling NaN is invalid
+            narrow: NDArray[Any] = np.asarray(np.where(np.isnan(values), self._NAN, values) if kind == np.uint8 else values).astype(kind)
+        return narrow
+
+    def _holds(self, narrow: NDArray[Any], values: NDArray[Any]) -> bool:
+        """Whether nothing is lost by it."""
+        if narrow.dtype != np.uint8:
+            return narrow.dtype == np.float64 or np.array_equal(narrow.astype(np.float64), values, equal_nan=True)
+        code = (narrow == values) & (narrow != self._NAN) & ~np.signbit(values)  # minus zero is no code
+        return bool((code | np.isnan(values)).all())
+
+    def _widen(self, kind: np.dtype[Any], size: int) -> None:
+        data = np.empty(self.capacity, kind)
+        for begin in range(0, size, _STEP):
+            part = slice(begin, min(begin + _STEP, size))
+            data[part] = self.take(part)
+        self.data = data
+
+
+#: The data of a column whose values are all the same: as many zeros as anybody may ask for, in one byte.
+_SAME: Final = np.broadcast_to(np.zeros((), np.uint8), 2**62)
 
 
 class _Ints(_Column):
-    """Whole numbers, less a base, in as few bytes as hold all of them."""
+    """Whole numbers, less a base, in as few bytes as hold all of them; in none while they are all the same."""
 
     _WIDTHS: Final = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32))
 
     def __init__(self) -> None:
         super().__init__(np.uint8)
-        self._base = 0
+        self.data, self._base = _SAME, 0
         self._low, self._high = 2**63 - 1, -(2**63)  # of what it held since rows were last dropped
+
+    @property
+    def width(self) -> int:
+        return 0 if self.data is _SAME else self.data.itemsize
 
     def take(self, rows: Rows | slice) -> NDArray[Any]:
         values = self.data[rows].astype(np.int64)
@@ -239,42 +283,62 @@ class _Ints(_Column):
     def put(self, rows: Rows | slice, values: NDArray[Any], size: int) -> None:
         self._low, self._high = min(self._low, int(values.min())), max(self._high, int(values.max()))
         if not self._fits():
-            self._fit(self.data, size)
-        self.data[rows] = values - self._base
+            self._fit(size)
+        if self.width:
+            self.data[rows] = values - self._base
+
+    def _move(self, size: int) -> None:
+        if self.width:
+            super()._move(size)
 
     def keep(self, mask: NDArray[np.bool_], size: int) -> None:
+        if not self.width:
+            self.capacity = int(np.count_nonzero(mask))
+            return
         super().keep(mask, size)
         base = self._base
         self._low, self._high = 2**63 - 1, -(2**63)
-        if len(self.data):
+        if self.capacity:
             self._low, self._high = int(self.data.min()) + base, int(self.data.max()) + base
-            if self._width().itemsize < self.data.itemsize:
-                self._fit(self.data, len(self.data))
+        if self._narrowest() < self.width:
+            self._fit(self.capacity)
 
     def _fits(self) -> bool:
-        if self.data.itemsize == 8:
+        if self.width == 8:
             return True
-        return self._low >= self._base and self._high - self._base <= np.iinfo(self.data.dtype).max
+        most = np.iinfo(self.data.dtype).max if self.width else 0
+        return self._low >= self._base and self._high - self._base <= most
 
-    def _width(self) -> np.dtype[Any]:
-        """The narrowest type for what it holds; eight bytes where four are not enough."""
+    def _narrowest(self) -> int:
+        """The fewest bytes for what it holds; eight where four are not enough."""
         span = self._high - self._low
-        return next((width for width in self._WIDTHS if span <= np.iinfo(width).max), np.dtype(np.int64))
+        return 0 if span <= 0 else next((kind.itemsize for kind in self._WIDTHS if span <= np.iinfo(kind).max), 8)
 
-    def _fit(self, values: NDArray[Any], size: int) -> None:
+    def _fit(self, size: int) -> None:
         """Change width and base. Times and offsets mostly rise, so most of the room is left above."""
-        width, old = self._width(), self._base
-        room = int(np.iinfo(width).max) - (self._high - self._low)
-        self._base = 0 if width.itemsize == 8 else self._low - (room // 4 if width.itemsize == 4 else 0)
-        data = np.empty(len(values), width)
+        width, old, values = self._narrowest(), self._base, self.data
+        if not width:
+            self.data, self._base = _SAME, self._low
+            return
+        kind = np.dtype(np.int64) if width == 8 else np.dtype(f"u{width}")
+        room = int(np.iinfo(kind).max) - (self._high - self._low)
+        self._base = 0 if width == 8 else self._low - (room // 4 if width == 4 else 0)
+        data = np.empty(self.capacity, kind)
         for begin in range(0, size, _STEP):  # in steps, or all of it would be there in eight bytes for a moment
             part = slice(begin, min(begin + _STEP, size))
             data[part] = values[part].astype(np.int64) + (old - self._base)
         self.data = data
 
 
+class _Bools(_Ints):
+    """Truth values, in none or one byte each."""
+
+    def take(self, rows: Rows | slice) -> NDArray[Any]:
+        return super().take(rows).astype(np.bool_)
+
+
 def _column(kind: Any) -> _Column:
-    return _Ints() if kind is int else _Floats() if kind is float else _Column(kind)
+    return _Ints() if kind is int else _Bools() if kind is bool else _Floats() if kind is float else _Column(kind)
 
 
 class HashIndex:

@@ -172,7 +172,7 @@ class Join:
         self.horizon_ms, self.lateness_ms = horizon_ms, lateness_ms
         self.rows = Columns(
             key=np.uint64, next=int, ts=int, offset=int, value=float, version=int, segments=int, bin=int, fingerprint=np.uint32,
-            again=int, label=int, stored=np.bool_,
+            again=int, label=int, stored=bool,
         )  # fmt: skip
         self._labels = Columns(value=float, ts=int, offset=int, first_ts=int, known=int)
         self._index = HashIndex()

@@ -28,6 +28,7 @@ from driftline.sinks.waiting import Waiting
 from driftline.streams import kernels
 from driftline.streams.agents.cold import Cold
 from driftline.streams.agents.wiring import Wiring
+from driftline.streams.allocator import trim
 from driftline.streams.registry import Registry
 from driftline.streams.status import Status, status_of
 from driftline.streams.tiers import HOT_ROWS
@@ -38,6 +39,7 @@ from driftline.streams.transport.topics import topic_ids
 
 log = logging.getLogger(__name__)
 PATIENCE_S = 5.0  # a probe's
+TRIM_S = 10.0  # between two times that free memory is given back
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +274,11 @@ class Worker:
             self._hot_rows,
         )  # fmt: skip
         self._verbs = build(app, wiring, self._sink, Cold(Waiting(self._store), registry), self._ready.set)
+
+        @app.timer(TRIM_S, name="trim")  # type: ignore[untyped-decorator]
+        async def give_back() -> None:
+            await asyncio.to_thread(trim)
+
         await app.start()
         kernels.prepare()
         audit("worker.started", self._topics.prefix, f"driftline {version('driftline')}, breaker {'on' if self._breaker else 'off'}")

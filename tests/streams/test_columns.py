@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import numpy as np
@@ -43,13 +44,13 @@ def test_the_index_can_be_built_anew_and_led_to_other_rows(members: list[int], d
 
 
 whole = st.one_of(st.integers(-(2**62), 2**62), st.integers(0, 300), st.integers(1_767_571_200_000, 1_767_571_200_000 + 2**33))
-real = st.one_of(st.floats(width=32), st.floats())
+real = st.one_of(st.sampled_from([0.0, -0.0, 1.0, 254.0, 255.0, float("nan")]), st.floats(width=32), st.floats())
 steps = st.one_of(st.lists(st.tuples(whole, real), max_size=40), st.randoms(use_true_random=False))
 
 
 @given(st.lists(steps, max_size=10))
 def test_columns_append_put_and_keep_as_lists_do(steps: list[list[tuple[int, float]] | Random]) -> None:
-    columns = Columns(a=int, b=float, c=np.bool_)
+    columns = Columns(a=int, b=float, c=bool)
     model: list[tuple[int, float]] = []
     for step in steps:
         if isinstance(step, list):
@@ -67,15 +68,17 @@ def test_columns_append_put_and_keep_as_lists_do(steps: list[list[tuple[int, flo
             model = [row for row, stays in zip(model, mask, strict=True) if stays]
     assert columns.all("a").tolist() == [a for a, _ in model]
     np.testing.assert_array_equal(columns.all("b"), [b for _, b in model])
+    signs = [math.copysign(1, b) for _, b in model if not math.isnan(b)]
+    assert np.copysign(1, columns.all("b"))[~np.isnan(columns.all("b"))].tolist() == signs
     assert columns.all("c").tolist() == [True] * len(model)
     assert columns.size == len(model)
 
 
 def test_numbers_take_no_more_bytes_than_they_need() -> None:
-    columns = Columns(small=int, time=int, wide=int, label=float, exact=float)
+    columns = Columns(same=int, small=int, time=int, wide=int, label=float, short=float, exact=float)
     now = 1_767_571_200_000 + np.arange(1_000) * 60_000
-    columns.append(1_000, small=np.arange(1_000) % 200, time=now, wide=now * 1_000, label=1.0, exact=0.1)
-    assert columns.bytes_per_row == 1 + 4 + 8 + 4 + 8
+    columns.append(1_000, same=7, small=np.arange(1_000) % 200, time=now, wide=now * 1_000, label=1.0, short=0.5, exact=0.1)
+    assert columns.bytes_per_row == 0 + 1 + 4 + 8 + 1 + 4 + 8
 
 
 def test_a_column_of_times_stays_narrow_as_old_rows_go() -> None:
