@@ -29,7 +29,12 @@ def anderson_darling(reference: ArrayLike, current: ArrayLike) -> Floats:
     -------
     float
         From 0 up, 1 on average with no drift at any sample size, growing with it under drift; 0 for equal shapes, NaN where a side has
-        no rows. Symmetric. Bins count as ties, so it is the statistic of the binned values.
+        no rows. Symmetric.
+
+    Notes
+    -----
+    Bins count as ties: it is the statistic of the binned values, and exact when each distinct value has its own bin. Of two continuous
+    samples the usual edges give it within 15 % of itself and 0.2 of the raw values' statistic, 256 quantile bins within 5 % and 0.1.
 
     References
     ----------

@@ -24,8 +24,14 @@ def cramer_von_mises(reference: ArrayLike, current: ArrayLike) -> Floats:
     -------
     float
         From 0 up, about 1/6 with no drift at any sample size, growing with it under drift; 0 for equal shapes, NaN where a side has no
-        rows. Symmetric. Equal to the statistic of the raw values when each has its own bin; otherwise it leaves out what happens
-        inside bins, about a share 1 / bins**2 of it.
+        rows. Symmetric.
+
+    Notes
+    -----
+    Exact when each distinct value has its own bin. Otherwise the gap of a value is told as that at the end of its bin, which is off by at
+    most `s`, the larger of the two shares in the bin; the statistic, by `n m / (n + m)**2 * sum(pooled * s * (2 * abs(F - G) + s))`. That
+    is the worst order of rows inside of bins: of two continuous samples the usual edges give it within 7 % of itself and 0.02, 256
+    quantile bins within 2 % and 0.005.
 
     References
     ----------

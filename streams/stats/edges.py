@@ -74,7 +74,8 @@ def edges_by(values: ArrayLike, rule: str) -> Floats:
     values
         The reference's values, any shape. NaN and infinities are left out.
     rule
-        `"quantile:N"`: N bins of equal rows; `"doane"`: equal widths by NumPy's rule; or the edges themselves, as `"6, 12, 24"`.
+        `"quantile:N"`: N bins of equal rows, and one for each value that repeats and would make its bin hold more; `"doane"`: equal
+        widths by NumPy's rule; or the edges themselves, as `"6, 12, 24"`.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def edges_by(values: ArrayLike, rule: str) -> Floats:
     value, rows = np.unique(finite if finite.size else np.zeros(1), return_counts=True)
     with np.errstate(over="ignore"):
         cells = _Cells(value, np.nextafter(value, np.inf), rows.astype(np.float64))
-    return _between_ends(cells, _doane(cells) if rule == "doane" else _quantiles(cells, int(rule.removeprefix("quantile:"))))
+    return _between_ends(cells, _doane(cells) if rule == "doane" else _quantiles_and_atoms(cells, int(rule.removeprefix("quantile:"))))
 
 
 def with_bounds(edges: ArrayLike, bounds: tuple[float, float]) -> Floats:
@@ -145,7 +146,7 @@ def weighted_edges(
     even = _doane(cells)
     snapped = cells.lower[np.minimum(np.searchsorted(cells.lower, even), cells.lower.size - 1)]
     if rule is not None:
-        return _between_ends(cells, snapped if rule == "doane" else _quantiles(cells, int(rule.removeprefix("quantile:"))))
+        return _between_ends(cells, snapped if rule == "doane" else _quantiles_and_atoms(cells, int(rule.removeprefix("quantile:"))))
     return _choose(cells, snapped, bins, max_edges)
 
 
@@ -215,6 +216,15 @@ def _quantiles(cells: _Cells, bins: int) -> Floats:
     reached = np.cumsum(cells.rows)
     wanted = reached[-1] * np.arange(1, bins) / bins
     return np.asarray(cells.lower[np.minimum(np.searchsorted(reached, wanted, side="right"), reached.size - 1)])
+
+
+def _quantiles_and_atoms(cells: _Cells, bins: int) -> Floats:
+    """Lower bounds of the cells that hold quantiles; and upper bounds of those that repeat and would make their bin too full."""
+    total, reached = cells.rows.sum(), np.append(0.0, np.cumsum(cells.rows))
+    starts = np.unique(np.append(np.searchsorted(cells.lower, _quantiles(cells, bins)), 0))
+    held = np.diff(reached[np.append(starts, cells.rows.size)])
+    full = (held * bins > total) | (cells.rows[starts] * bins >= total)
+    return np.concatenate((cells.lower[starts], cells.upper[starts[full & (cells.rows[starts] > 1)]]))
 
 
 def _doane(cells: _Cells) -> Floats:

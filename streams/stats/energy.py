@@ -22,8 +22,13 @@ def energy(reference: ArrayLike, current: ArrayLike, positions: ArrayLike) -> Fl
     Returns
     -------
     float
-        From 0 up, in the root of the feature's unit; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric. Exact when
-        each distinct value has its own bin; otherwise its square is off by at most four times the mean width of the bins.
+        From 0 up, in the root of the feature's unit; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric.
+        With no drift about the root of 1 to 1.2 standard deviations times `(1 / n_reference + 1 / n_current)`.
+
+    Notes
+    -----
+    Exact when each distinct value has its own bin; otherwise its square is off by at most `2 * sum((p + q) * width)`, four times the mean
+    width of the bins. Two continuous samples in the usual edges come within 0.02 of the root of a standard deviation.
 
     References
     ----------

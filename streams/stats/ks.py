@@ -6,28 +6,44 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import kolmogi, kolmogorov
 
-from driftline.streams.stats.counts import Floats, Measure, cumulative_gap
+from driftline.streams.stats.counts import Floats, Measure, cumulative_gap, shares
 
 
 @Measure
-def ks(reference: ArrayLike, current: ArrayLike) -> Floats:
+def ks(reference: ArrayLike, current: ArrayLike, *, edges: ArrayLike | None = None) -> Floats:
     """Kolmogorov–Smirnov distance of two histograms over the same ordered bins.
 
-    The largest absolute difference of the two cumulative shares at the bin edges.
+    `max(|F - G|)`: the largest absolute difference of the two cumulative shares.
 
     Parameters
     ----------
     reference, current
         Counts, shape (bins,), bins in ascending order of the value.
+    edges
+        The bins' edges, shape (bins - 1,). Without them the gap is taken where bins end. With them, in the middle of the interval in
+        which it must lie whatever the values are: bins from an edge to the next larger float hold a single value, all others may hold
+        the largest gap inside.
 
     Returns
     -------
     float
-        In [0, 1]; 0 for equal shapes; NaN where a side has no rows. Symmetric. Exact when every distinct value has its own bin;
-        otherwise it can only be too small, by at most the largest over the bins of the smaller of the two shares in it. With 256 bins
-        of equal reference rows (`"quantile:256"`) that is 0.004 whatever the window holds, with 512 it is 0.002. Two continuous samples
-        seldom come near: with 256 such bins and 2 000 rows or more on both sides 0.001 on average and below 0.0025, with a window of
-        500 rows below 0.004; with the 50 bins or so of the usual edges 0.002 on average and below 0.007 from 2 000 rows on.
+        In [0, 1]; 0 for equal shapes; NaN where a side has no rows. Symmetric.
+
+    Notes
+    -----
+    Without edges it is exact when every distinct value has its own bin. Otherwise it can only be too small, by at most the largest over
+    the bins of the smaller of the two shares in it: with 256 bins of equal reference rows (`"quantile:256"`) by 0.004 whatever the window
+    holds, with 512 by 0.002. Two continuous samples seldom come near: with 256 such bins and 2 000 rows or more on both sides 0.001 on
+    average and below 0.0025, with a window of 500 rows below 0.004; with the 50 bins or so of the usual edges 0.002 on average and below
+    0.007 from 2 000 rows on.
+
+    With edges it is off by at most half of that, taken over the bins that may hold several values: with 256 bins of equal reference
+    rows within 0.002 of the exact distance, whatever both sides hold. (Equal shapes are told as 0: there it is 0.004.) A side of `n` rows
+    that 256 does not divide adds `1 / (2 n)`. That is nearer than without edges for windows below some 3 000 rows, and for larger ones as
+    long as it is the worst case that counts; with coarse bins it is not.
+
+    With no drift the distance of few rows is large: half of all windows are beyond `0.83 * sqrt(1 / n_reference + 1 / n_current)`, one in
+    twenty beyond 1.36 times the root (`ks_quantile`).
 
     References
     ----------
@@ -38,8 +54,19 @@ def ks(reference: ArrayLike, current: ArrayLike) -> Floats:
     --------
     >>> ks([50, 50, 0], [25, 50, 25])
     0.25
+    >>> round(ks([5, 5], [3, 7]), 2), round(ks([5, 5], [3, 7], edges=[1.0]), 2)  # 0.2 to 0.7, by the order of the rows inside
+    (0.2, 0.45)
     """
-    return np.asarray(np.abs(cumulative_gap(reference, current)).max(axis=-1))
+    gap = cumulative_gap(reference, current)
+    at_edges = np.abs(gap).max(axis=-1)
+    if edges is None:
+        return np.asarray(at_edges)
+    bounds = np.concatenate(([-np.inf], np.asarray(edges, dtype=np.float64), [np.inf]))
+    single = bounds[1:] <= np.nextafter(bounds[:-1], np.inf)
+    # All rows of one side may come before those of the other: then the gap inside is that before the bin and this side's share.
+    inside = np.maximum(gap + shares(current), shares(reference) - gap)
+    largest = np.where(single, np.abs(gap), inside).max(axis=-1)
+    return np.asarray(np.where(at_edges > 0, (at_edges + np.maximum(at_edges, largest)) / 2, at_edges))
 
 
 @Measure

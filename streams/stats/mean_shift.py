@@ -27,7 +27,8 @@ def mean_shift(reference: Moments, current: Moments) -> Shift:
     Parameters
     ----------
     reference, current
-        Exact moments of the values, whatever the bins. Merge panes with `Moments.merge`.
+        Exact moments of the values, whatever the bins (merge panes with `Moments.merge`); or those of a histogram (`moments_of_bins`),
+        whose means are off by at most half the mean width of the bins.
 
     Returns
     -------

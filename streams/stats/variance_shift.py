@@ -29,7 +29,8 @@ def levene(reference: ArrayLike, current: ArrayLike, positions: ArrayLike) -> Sh
     Shift
         `statistic` is F with 1 and n - 2 degrees of freedom; `effect` is `(after - before) / (after + before)` of the mean absolute
         deviations, in [-1, 1], 0.33 for a spread that doubled. Holds its level for any shape of distribution. A side without rows:
-        all NaN. Constants on both sides: statistic 0, p 1. Exact when each distinct value has its own bin.
+        all NaN. Constants on both sides: statistic 0, p 1. Exact when each distinct value has its own bin; otherwise either mean absolute
+        deviation is off by at most half the mean width of its side's bins and half the width of the bin that holds its median.
 
     References
     ----------

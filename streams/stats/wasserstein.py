@@ -23,8 +23,17 @@ def wasserstein(reference: ArrayLike, current: ArrayLike, positions: ArrayLike) 
     Returns
     -------
     float
-        From 0 up, in the units of the feature; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric. Exact when each
-        distinct value has its own bin; otherwise off by at most the mean width of the bins (each row is moved within its bin).
+        From 0 up, in the units of the feature; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric.
+        With no drift about 1.1 to 1.5 standard deviations times `sqrt(1 / n_reference + 1 / n_current)`.
+
+    Notes
+    -----
+    Exact when each distinct value has its own bin. Otherwise every row is told as the middle of its bin, so the distance is off by at
+    most `sum((p + q) * width) / 2` over shares `p` and `q`: the mean width of the bins, of either side's rows half each. With the usual
+    edges that is a seventh of a standard deviation, and two continuous samples come much nearer: within 0.01 of one (long tails 0.03)
+    while the window lies within the reference's range. A distance that is itself as small, with no drift, may so be off by a tenth of
+    itself. Rows beyond the range are told as the middle between it and the furthest of them. Quantile edges alone leave wide bins in the
+    tails, and differ by more.
 
     References
     ----------
@@ -45,8 +54,11 @@ def wasserstein_normalised(reference: ArrayLike, current: ArrayLike, positions: 
     """`wasserstein` in standard deviations of the reference, so that features can be compared; what Evidently reports.
 
     A normal that moves by one sigma gives 1. Not symmetric, since the reference is the yardstick; where that is constant, the
-    standard deviation of both sides' mean shape is (two different constants give 2).
+    standard deviation of both sides' mean shape is (two different constants give 2). The standard deviation is that of the bins, off by
+    at most the root of `sum(p * (width / 2)**2)`.
 
+    Examples
+    --------
     >>> wasserstein_normalised([1, 0, 1], [0, 1, 1], [-1.0, 0.0, 1.0])
     0.5
     """
