@@ -27,6 +27,7 @@ from driftline.streams.stats import DriftEvidence
 from driftline.streams.stats.drift_evidence import BETS, gathered
 
 TEST = "lasting"
+BY_ITSELF = "the window drifts by itself, as its other rows say: it adds nothing to the evidence of small drift"
 CODEC = 1
 WIDTH = 2 * ALL_SCORES * BETS.size  # sums a feature: two directions of each score, and each bet
 _LINGER = 4.0  # evidence is bounded at so many times what an alarm needs, so that it ends soon after its cause
@@ -157,10 +158,11 @@ def _told(step: Step, sums: Float64, model: Model, revision: int) -> list[DriftR
         value = float(sums[place[row.feature]].sum()) / used if used else 0.0
         drifted = row.verdict == "ok" and value >= limit
         reason = f"small but lasting: evidence of {value:.3g} over the windows, where no drift gives {limit:.3g}" if drifted else row.reason
+        by_itself = row.verdict == "drift"
         rows.append(
             msgspec.structs.replace(
                 row, test=TEST, value=value, p_value=None, null_quantile=limit, threshold=model.policy.lasting_psi, significance=None,
-                verdict="drift" if drifted else "ok" if row.verdict == "drift" else row.verdict, reason=reason,
+                verdict="drift" if drifted else "undefined" if by_itself else row.verdict, reason=BY_ITSELF if by_itself else reason,
                 severity="warning" if drifted else "", revision=revision,
             )
         )  # fmt: skip

@@ -15,13 +15,15 @@ import numpy as np
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.schemas.results import QualityResult, Verdict
 from driftline.streams.derived import sources
+from driftline.streams.drift import yardstick
 from driftline.streams.judge import Judged
 from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, Layout
 from driftline.streams.panes import ADDED, Pane
 from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, psi, stuck_value, unit_change
+from driftline.streams.stats.faults import CONVERSIONS
 
 PART_ROWS = 30  # rows of a pane from which a fault in a part of the window is looked for
-UNLIKELY = 1e-6  # chance below which values that are all alike, or all missing, are no accident
+UNLIKELY = 1e-6  # chance below which values that are all alike, all missing or in other units are no accident
 COARSE = 0.03  # PSI that comes of taking the values of a bin to lie evenly in it
 LARGE = 6.0  # a conversion by this factor or more, or of the sign, is recognised in single panes
 
@@ -185,17 +187,24 @@ def fingerprint(window: Judged, layout: Layout, f: int) -> Fault | None:
     return _converted(layout, pane, f, profile, now) or _clock(layout, pane, f, profile) or _in_parts(window, layout, f)
 
 
-def _converted(layout: Layout, pane: Pane, f: int, profile: NumericProfile, now: Moments) -> Fault | None:
-    """Other units: mean and spread fit a conversion, and so does the shape. Real drift often fits the former by chance."""
+def _converted(layout: Layout, pane: Pane, f: int, profile: NumericProfile, now: Moments, looks: int = 1) -> Fault | None:
+    """Other units: mean and spread fit a conversion, and so does the shape. Real drift often fits the former by chance.
+
+    So do the moments of a long tail, which waver by as much as a conversion changes them. The counts tell that there was none: without one
+    they are so much likelier under a conversion once in as many windows, whatever the tail (a likelihood ratio is 1 on average).
+    """
     fault = unit_change(Moments(profile.n, profile.mean, profile.m2), now)
     if fault is None:
         return None
     counts = layout.stretch(pane.counts, f)[0]
     scale, offset = float(fault.parameters["scale"]), float(fault.parameters["offset"])
-    left = psi(_shares_of(profile, scale, offset) * profile.n, counts)
+    # Rows that are like their neighbours say the same thing several times; half a row is lent to each bin.
+    before, after = np.array(profile.counts) + 0.5, _shares_of(profile, scale, offset) * profile.n + 0.5
+    likelier = float(counts @ np.log(after / before)) / yardstick(layout).test(layout.names[f]).dispersion
+    if likelier < math.log(len(CONVERSIONS) * looks / UNLIKELY):
+        return None
     chance = len(counts) * (1 / now.n + 1 / max(profile.n, 1))  # the PSI of two samples of one distribution, on average
-    # Of a long tail moments waver by as much as a conversion changes them; the shape tells that there was none.
-    return fault if left < min(1.5 * chance + COARSE, psi(profile.counts, counts)) else None
+    return fault if psi(after - 0.5, counts) < 1.5 * chance + COARSE else None
 
 
 def _shares_of(profile: NumericProfile, scale: float, offset: float) -> Float64:
@@ -262,7 +271,7 @@ def _in_parts(window: Judged, layout: Layout, f: int) -> Fault | None:
         if now.n < PART_ROWS or not math.isfinite(now.m2):
             continue
         looked_at += 1
-        fault = _converted(layout, pane, f, profile, now)
+        fault = _converted(layout, pane, f, profile, now, len(window.panes))
         if fault and (fault.kind == "sign_flip" or abs(math.log(float(fault.parameters["scale"]))) >= math.log(LARGE)):
             found.append(fault)
     return found[0]._replace(message=f"{found[0].message} (in {len(found)} of {looked_at} panes)") if found else None

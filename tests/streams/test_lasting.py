@@ -78,7 +78,9 @@ def test_a_window_that_drifts_by_itself_speaks_for_itself_and_adds_nothing() -> 
     take(lasting, window(0, 1))
     before = after(lasting, 0)["x"].value
     assert {row.feature for row in take(lasting, window(1, 2, 2.0)) if row.verdict == "drift"} == {"x"}
-    assert after(lasting, 1)["x"].value == before
+    row = after(lasting, 1)["x"]
+    assert (row.value, row.verdict) == (before, "undefined")
+    assert "drifts by itself" in row.reason
 
 
 def test_an_alarm_needs_more_evidence_the_more_features_there_are_and_the_smaller_the_budget_is() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.signal import lfilter
+from scipy.stats import norm, pareto, t
 
 from driftline.schemas.config import HOUR_MS, Exclusion, Model, Policy
 from driftline.schemas.events import Prediction
@@ -128,24 +130,47 @@ def test_an_excluded_time_is_told_and_has_no_verdict() -> None:
     assert {(row.verdict, row.reason) for row in quality(judged)} == {("insufficient", "excluded: New Year")}
 
 
-def test_moments_of_a_long_tail_that_waver_are_no_other_unit() -> None:
-    rng, model = np.random.default_rng(1), Model("m")
-    known = Layout(reference_from_frame(pd.DataFrame({"price": rng.lognormal(0, 3, 20_000)}), model, "1"))
-    for _ in range(60):
-        pane = empty_pane(known)
-        pane.add_encoded(known, known.encode({"price": rng.lognormal(0, 3, 400).tolist()}, 400), np.arange(400))
-        assert faults_of(quality(Judged(WindowKey("m", "1", "", 0, HOUR_MS), model, known, pane, 1, True, (pane,)))) == {}
+def tailed(rng: np.random.Generator, n: int, memory: float) -> pd.DataFrame:
+    """Rows of features with tails of several weights, each row like the one before it by so much."""
+    noise = rng.standard_normal((n, 6)) * np.sqrt(1 - memory**2)
+    z = np.asarray(lfilter([1.0], [1.0, -memory], noise, axis=0))
+    u = norm.cdf(z)
+    return pd.DataFrame({
+        "usual": 70 + 15 * z[:, 0], "wide": np.exp(2 * z[:, 1]), "wider": np.exp(3 * z[:, 2]), "widest": pareto.ppf(u[:, 3], 1.2),
+        "two tails": np.tan(np.pi * (u[:, 4] - 0.5)), "heavy": t.ppf(u[:, 5], 3),
+    })  # fmt: skip
 
 
-def test_nor_are_those_of_the_panes_of_a_window() -> None:
-    rng, model = np.random.default_rng(1), Model("m")
-    known = Layout(reference_from_frame(pd.DataFrame({"price": rng.lognormal(0, 2, 20_000)}), model, "1"))
-    for _ in range(20):
-        panes, total = [empty_pane(known) for _ in range(20)], empty_pane(known)
-        for pane in panes:
-            pane.add_encoded(known, known.encode({"price": rng.lognormal(0, 2, 40).tolist()}, 40), np.arange(40))
-            total.add(pane)
-        assert faults_of(quality(Judged(WindowKey("m", "1", "", 0, HOUR_MS), model, known, total, 1, True, tuple(panes)))) == {}
+def in_panes(known: Layout, parts: list[pd.DataFrame]) -> Judged:
+    panes, total = [empty_pane(known) for _ in parts], empty_pane(known)
+    for pane, part in zip(panes, parts, strict=True):
+        pane.add_encoded(known, known.encode({str(name): part[name].tolist() for name in part}, len(part)), np.arange(len(part)))
+        total.add(pane)
+    return Judged(WindowKey("m", "1", "", 0, HOUR_MS), Model("m"), known, total, 1, True, tuple(panes))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("memory", [0.0, 0.7])
+@pytest.mark.parametrize(("rows_in_pane", "panes", "rows"), [(40, 15, 1_000), (40, 15, 10_000), (400, 1, 10_000)])
+def test_values_that_stay_in_their_unit_are_in_no_other_whatever_their_tail(
+    seed: int, memory: float, rows_in_pane: int, panes: int, rows: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    before = tailed(rng, rows, memory).assign(at=pd.date_range("2026-01-01", periods=rows, freq="s"))
+    known = Layout(reference_from_frame(before, Model("m"), "1", time="at"))
+    for _ in range(3):
+        assert faults_of(quality(in_panes(known, [tailed(rng, rows_in_pane, memory) for _ in range(panes)]))) == {}
+
+
+@pytest.mark.parametrize(("scale", "said"), [(1_000.0, "× 1000 fits"), (0.1, "× 0.1 fits"), (60.0, "× 60 fits")])
+@pytest.mark.parametrize("rows_in_pane", [40, 400])
+def test_another_unit_in_some_panes_of_a_window_is_told_though_they_are_small(scale: float, said: str, rows_in_pane: int) -> None:
+    rng = np.random.default_rng(3)
+    known = Layout(reference_from_frame(tailed(rng, 5_000, 0.0)[["usual", "heavy"]], Model("m"), "1"))
+    parts = [tailed(rng, rows_in_pane, 0.0)[["usual", "heavy"]] * (scale if i < 4 else 1.0) for i in range(10)]
+    found = faults_of(quality(in_panes(known, parts)))
+    assert found.keys() == {"usual", "heavy"}
+    assert all(why.startswith(said) and "of 10 panes)" in why for why in found.values())
 
 
 def test_a_feature_that_no_event_has_any_more_is_removed() -> None:
