@@ -6,27 +6,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import typeof, types
-from numpy.typing import NDArray
 
-from driftline.streams.kernels.machine import address, byte, compiled, entry, set_int64
+from driftline.streams.kernels.machine import byte, compiled, entry, set_int64
 
 BAD = -1
 
 
 class Records(NamedTuple):
-    """Records of a batch; int64, shape (n,). Positions are those in its bytes; a null key or value is from -1 to -1.
+    """Records in a room (see `driftline.streams.transport.raw`): addresses of int64 columns with an element for each of them.
 
-    `header` is where the headers begin with their count, -1 without any; `stop` where the record ends.
+    Positions are those in the room's bytes; a null key or value is from -1 to -1. `header` is where the headers begin with their
+    count, -1 without any; `stop` where the record ends.
     """
 
-    offset: Any
-    timestamp: Any
-    key_start: Any
-    key_end: Any
-    value_start: Any
-    value_end: Any
-    header: Any
-    stop: Any
+    offset: int
+    timestamp: int
+    key_start: int
+    key_end: int
+    value_start: int
+    value_end: int
+    header: int
+    stop: int
 
 
 @compiled
@@ -54,44 +54,38 @@ def stretch(data: int, i: int, end: int, n: int, start: int, stop: int) -> Any:
     return i + max(length, 0)
 
 
-_SIGNATURE = types.boolean(*[types.int64] * 6, typeof(Records(*[0] * 8)))
+_SIGNATURE = types.int64(*[types.int64] * 7, typeof(Records(*[0] * 8)))
 
 
 @entry(_SIGNATURE)
-def index(data: int, size: int, n: int, base_offset: int, base_timestamp: int, append_time: int, to: Records) -> bool:
-    """Fill `to` from the `n` records in `size` bytes; False if they are not what they must be. `append_time`: of all records, or -1."""
-    i = 0
+def index(data: int, begin: int, stop: int, n: int, base_offset: int, base_timestamp: int, append_time: int, to: Records) -> int:
+    """Fill `to` from the `n` records of a batch that lie from `begin` to `stop` in `data`; how many have headers, `BAD` if they are not
+    what they must be. `append_time`: of all records, or -1."""
+    i, with_headers = begin, 0
     for k in range(n):
-        length, i = varint(data, i, size)
+        length, i = varint(data, i, stop)
         end = i + length
-        if i < 0 or length < 0 or end > size:
-            return False
+        if i < 0 or length < 0 or end > stop:
+            return BAD
         i += 1  # attributes, which have no meaning
         delta, i = varint(data, i, end)
         if i < 0:
-            return False
+            return BAD
         set_int64(to.timestamp, k, base_timestamp + delta if append_time < 0 else append_time)
         delta, i = varint(data, i, end)
         if i < 0:
-            return False
+            return BAD
         set_int64(to.offset, k, base_offset + delta)
         i = stretch(data, i, end, k, to.key_start, to.key_end)
         if i >= 0:
             i = stretch(data, i, end, k, to.value_start, to.value_end)
         if i < 0:
-            return False
+            return BAD
         headers, after = varint(data, i, end)
         if after < 0 or headers < 0 or (headers == 0 and after != end):
-            return False
+            return BAD
         set_int64(to.header, k, i if headers > 0 else -1)
+        with_headers += headers > 0
         set_int64(to.stop, k, end)
         i = end
-    return i == size
-
-
-def records_of(body: bytes, n: int, base_offset: int, base_timestamp: int, append_time: int) -> Records | None:
-    """The records in the uncompressed bytes of a batch, or None if they cannot be told apart."""
-    columns: list[NDArray[np.int64]] = [np.empty(n, np.int64) for _ in Records._fields]
-    data = np.frombuffer(body or b"\0", np.uint8)
-    good = index(address(data), len(body), n, base_offset, base_timestamp, append_time, Records._make(map(address, columns)))
-    return Records._make(columns) if good else None
+    return with_headers if i == stop else BAD

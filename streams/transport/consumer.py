@@ -31,7 +31,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
 
 from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.fetch import chunk_lanes
+from driftline.streams.transport.fetch import chunk_lanes, wait_longer_while_nothing_comes
 
 #: Chunks of one partition that may wait for an agent before its next block is asked for. One is worked on while the next arrives.
 WAITING_CHUNKS = 2
@@ -96,7 +96,9 @@ class LaneThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
         lane = self.transport.lane
-        chunk_lanes(self._ensure_consumer()._fetcher, lane.topics, lane.chunk_records)
+        fetcher = self._ensure_consumer()._fetcher
+        chunk_lanes(fetcher, lane.topics, lane.chunk_records)
+        wait_longer_while_nothing_comes(fetcher)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)

@@ -8,33 +8,48 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 import aiokafka.consumer.fetcher as aiokafka_fetcher
-import numpy as np
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.raw import Piece, Row, length_at, piece_of, quick_piece
+from driftline.streams.transport.raw import CHUNK_BYTES, Room, Row, length_at
 
-CHUNK_BYTES = 4 << 20
 _STEP = 256  # records read between two looks at the size, at most
 _FIELDS = attrgetter("offset", "timestamp", "key", "value", "headers")
-
-_NOTHING = np.empty(0, np.int64)
-_COLUMNS = ("offset", "timestamp", "key_start", "key_end", "value_start", "value_end")
+KEPT_ROOMS = 2  # their memory is used again
+_ROOMS: list[Room] = []
 
 
 def chunk_lanes(fetcher: Fetcher, topics: frozenset[str], chunk_records: int) -> None:
     """From now on `fetcher` hands out chunks of `topics`; other topics stay as they are. Call it before the first fetch."""
     fetcher._records = _Blocks(topics, chunk_records)
     aiokafka_fetcher.MemoryRecords = _Kept
+
+
+LONGEST_WAIT_MS = 200
+
+
+def wait_longer_while_nothing_comes(fetcher: Fetcher) -> None:
+    """Let the broker hold a fetch the longer the less comes, up to `LONGEST_WAIT_MS`: each costs a worker of many partitions a
+    millisecond, though nothing is there. Only while every partition is asked for: one that is left out waits for the fetch to end."""
+    shortest_ms, plan = fetcher._fetch_max_wait_ms, fetcher._get_actions_per_node
+    seen = 0
+
+    def planned(assignment: Any) -> Any:
+        nonlocal seen
+        came, seen = fetcher._records.came > seen, fetcher._records.came
+        left_out = fetcher._records or any(assignment.state_value(tp).paused for tp in assignment.tps)
+        fetcher._fetch_max_wait_ms = shortest_ms if came or left_out else min(2 * fetcher._fetch_max_wait_ms, LONGEST_WAIT_MS)
+        return plan(assignment)
+
+    fetcher._get_actions_per_node = planned
 
 
 class _Kept(MemoryRecords):  # type: ignore[misc]  # compiled, without types
@@ -51,8 +66,10 @@ class _Blocks(OrderedDict[TopicPartition, Any]):
     def __init__(self, topics: frozenset[str], chunk_records: int) -> None:
         super().__init__()
         self._topics, self._chunk_records = topics, chunk_records
+        self.came = 0  # blocks, ever
 
     def __setitem__(self, tp: TopicPartition, block: Any) -> None:
+        self.came += 1
         if tp.topic in self._topics and isinstance(block, FetchResult):
             records = block._partition_records
             records._records_iterator = chunks(records, self._chunk_records)
@@ -67,22 +84,31 @@ def chunks(records: PartitionRecords, chunk_records: int, chunk_bytes: int = CHU
 
     `records.next_fetch_offset` is the end of the chunk whenever one is handed out: aiokafka takes the partition's position from it.
     """
-    part = _Part(records._tp, records.next_fetch_offset)
+    try:
+        room = _ROOMS.pop()
+    except IndexError:
+        room = Room()
+    try:
+        yield from _chunks(records, room, chunk_records, chunk_bytes)
+    finally:
+        room.clear()
+        if len(_ROOMS) < KEPT_ROOMS:
+            _ROOMS.append(room)
+
+
+def _chunks(records: PartitionRecords, room: Room, chunk_records: int, chunk_bytes: int) -> Iterator[Chunk]:
+    tp, first = records._tp, records.next_fetch_offset
     for batch, raw in _readable_batches(records):
-        for whole in _pieces(batch, raw):
-            piece = whole.since(records.next_fetch_offset)  # the fetch may have begun inside the batch
-            while len(piece):
-                head, piece = piece.cut(piece.fitting(chunk_records - part.n, chunk_bytes - part.size))
-                part.add(head)
-                records.next_fetch_offset = int(head.offset[-1]) + 1
-                if part.n >= chunk_records or part.size >= chunk_bytes:
-                    chunk = part.chunk(records.next_fetch_offset)
-                    part = _Part(records._tp, chunk.end)
-                    yield chunk
+        for _ in _added(room, batch, raw):
+            room.drop_before(first)  # the fetch may have begun inside the batch
+            while n := room.full(chunk_records, chunk_bytes):
+                chunk = room.take(n, tp, first)
+                records.next_fetch_offset = first = chunk.end
+                yield chunk
         # Offsets at the end of a batch may have been compacted away.
         records.next_fetch_offset = batch.next_offset
-    if part.first < records.next_fetch_offset:
-        yield part.chunk(records.next_fetch_offset)
+    if first < records.next_fetch_offset:
+        yield room.take(room.n, tp, first, records.next_fetch_offset)
 
 
 def _readable_batches(records: PartitionRecords) -> Iterator[tuple[Any, tuple[bytes, int, int] | None]]:
@@ -111,40 +137,15 @@ def _readable_batches(records: PartitionRecords) -> Iterator[tuple[Any, tuple[by
             yield batch, (data, begin, end) if data else None
 
 
-def _pieces(batch: Any, raw: tuple[bytes, int, int] | None) -> Iterator[Piece]:
-    """The records of a batch, by compiled code at once, or by aiokafka's reader some at a time."""
-    quick = quick_piece(*raw) if raw else None
-    if quick:
-        yield quick
+def _added(room: Room, batch: Any, raw: tuple[bytes, int, int] | None) -> Iterator[None]:
+    """Add the records of a batch to the room, by compiled code at once, or by aiokafka's reader some at a time."""
+    if raw and room.add_batch(*raw):
+        yield
         return
     rows: Iterator[Row] = map(_FIELDS, batch)
     while len(step := list(islice(rows, _STEP))) == _STEP:
-        yield piece_of(step)
+        room.add_rows(step)
+        yield
     if step:  # a batch that has ended must not be asked again: its reader would run past the end
-        yield piece_of(step)
-
-
-@dataclass(slots=True)
-class _Part:
-    """A chunk in the making."""
-
-    tp: TopicPartition
-    first: int
-    n: int = 0
-    size: int = 0
-    pieces: list[Piece] = field(default_factory=list)
-
-    def add(self, piece: Piece) -> None:
-        begin, end = piece.span
-        self.pieces.append(piece.moved(self.size - begin, piece.data[begin:end]))
-        self.n += len(piece)
-        self.size += max(end - begin, 0)
-
-    def chunk(self, end: int) -> Chunk:
-        columns: list[Any] = [np.concatenate([_NOTHING, *(getattr(piece, name) for piece in self.pieces)]) for name in _COLUMNS]
-        offset, timestamp, key_start, key_end, value_start, value_end = columns
-        headers = [each for piece in self.pieces for each in piece.headers]
-        data = b"".join([piece.data for piece in self.pieces])
-        return Chunk(
-            self.tp.topic, self.tp.partition, self.first, end, offset, timestamp, data, key_start, key_end, value_start, value_end, headers
-        )
+        room.add_rows(step)
+        yield

@@ -45,7 +45,7 @@ def install(
     chunk_records
         A chunk is closed at about this many records, or at 4 MiB of keys and values.
     fetch_wait_ms
-        How long the broker may hold a fetch that has nothing to bring.
+        How long the broker may hold a fetch that has nothing to bring, at first; longer while nothing comes.
     """
     lane = Lane(frozenset(topics), start_positions or dict, chunk_records, fetch_wait_ms)
     app.transport = LaneTransport(app.conf.broker_consumer, app, lane=lane)

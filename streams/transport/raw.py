@@ -1,93 +1,175 @@
-"""The records of a fetched batch as columns, without an object per record. What this cannot read is left to aiokafka's reader."""
+"""The records of fetched batches as columns, without an object per record. What this cannot read is left to aiokafka's reader."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import cramjam
 import numpy as np
+from aiokafka.structs import TopicPartition
 from numpy.typing import NDArray
 
 from driftline.streams import kernels
-from driftline.streams.transport.chunk import Headers
+from driftline.streams.transport.chunk import Chunk, Headers
 
-Int64 = NDArray[np.int64]
 Row = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 
+CHUNK_BYTES: Final = 4 << 20
 _HEAD = struct.Struct(">qiibIhiqqqhii")  # of a batch in format 2
 _LENGTH = struct.Struct(">qi")
 _APPEND_TIME = 0x08  # attribute: the broker's time is every record's
 _XERIAL = b"\x82SNAPPY\0"
+_LEAST = 7  # bytes of a record
+_OFFSET, _TIMESTAMP, _PLACES, _HEADER, _STOP = 0, 1, slice(2, 6), 6, 7  # rows of a room's columns
+
+_Into = Callable[[bytes, Any], int]
+_DECOMPRESS: dict[int, tuple[Callable[[bytes], Any], _Into]] = {
+    1: (cramjam.gzip.decompress, cramjam.gzip.decompress_into),
+    2: (cramjam.snappy.decompress_raw, cramjam.snappy.decompress_raw_into),
+    3: (cramjam.lz4.decompress, cramjam.lz4.decompress_into),
+    4: (cramjam.zstd.decompress, cramjam.zstd.decompress_into),
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Consecutive records. Positions are those in `data`; `stop[i]` is where record i ends there."""
+class Room:
+    """Records of one partition, batch after batch, until they leave as chunks. Its memory is used again for the next ones.
 
-    data: bytes
-    offset: Int64
-    timestamp: Int64
-    key_start: Int64
-    key_end: Int64
-    value_start: Int64
-    value_end: Int64
-    stop: Int64
-    headers: list[Headers]
+    Attributes
+    ----------
+    n
+        How many records are here.
+    """
 
-    def __len__(self) -> int:
-        return len(self.offset)
+    def __init__(self) -> None:
+        self._data = np.empty(2 * CHUNK_BYTES, np.uint8)
+        self._columns = np.empty((8, 16_384), np.int64)  # see `Records`
+        self._headers: list[Headers] = []
+        self.n = self._size = 0
 
-    def since(self, offset: int) -> Piece:
-        """The records from `offset` on."""
-        return self.cut(int(np.searchsorted(self.offset, offset)))[1]
+    def full(self, records: int, size: int) -> int:
+        """How many of the first records make a chunk of so many records, or of so many bytes; 0 if there are not enough."""
+        if self.n < records and self._size < size:
+            return 0
+        return min(records, int(np.searchsorted(self._columns[_STOP, : self.n], size)) + 1, self.n)
 
-    def fitting(self, records: int, size: int) -> int:
-        """How many of the first records there may be until they are `records`, or take `size` bytes."""
-        begin = int(self.key_start[0]) if self.key_start[0] >= 0 else int(self.value_start[0])
-        return min(records, int(np.searchsorted(self.stop, max(begin, 0) + size)) + 1)
+    def add_batch(self, data: bytes, begin: int, end: int) -> bool:
+        """Add the records of the batch in these bytes, whose sum was checked; False if it is for another reader."""
+        reader = kernels.current()
+        if reader is None or end - begin < _HEAD.size:
+            return False
+        base, _, _, magic, _, attributes, _, first_ms, last_ms, _, _, _, n = _HEAD.unpack_from(data, begin)
+        if magic != 2 or n < 1:
+            return False
+        stop = self._unpack(attributes & 7, data[begin + _HEAD.size : end])
+        if stop is None or n > (stop - self._size) // _LEAST:
+            return False
+        self._reserve(n, 0)
+        width, start = self._columns.shape[1], _address(self._columns)
+        to = [start + 8 * (row * width + self.n) for row in range(len(self._columns))]
+        append_time = last_ms if attributes & _APPEND_TIME else -1
+        with_headers = reader.index(_address(self._data), self._size, stop, n, base, first_ms, append_time, _records(to))
+        if with_headers < 0:
+            return False
+        headers: list[Headers] = [()] * n
+        if with_headers:
+            header, stops = self._columns[_HEADER, self.n : self.n + n], self._columns[_STOP, self.n : self.n + n]
+            for i in np.flatnonzero(header >= 0).tolist():
+                told = _headers(self._data[int(header[i]) : int(stops[i])].tobytes())
+                if told is None:
+                    return False
+                headers[i] = told
+        self._headers += headers
+        self.n, self._size = self.n + n, stop
+        return True
 
-    def cut(self, n: int) -> tuple[Piece, Piece]:
-        """The first `n` records, and the rest."""
-        columns: tuple[Any, ...] = (
-            self.offset,
-            self.timestamp,
-            self.key_start,
-            self.key_end,
-            self.value_start,
-            self.value_end,
-            self.stop,
-            self.headers,
-        )
-        return Piece(self.data, *(column[:n] for column in columns)), Piece(self.data, *(column[n:] for column in columns))
+    def add_rows(self, rows: list[Row]) -> None:
+        """Add records that were read one by one."""
+        offsets, timestamps, keys, values, headers = zip(*rows, strict=True)
+        parts = [part for pair in zip(keys, values, strict=True) for part in pair]
+        lengths = np.array([-1 if part is None else len(part) for part in parts], np.int64)
+        ends = self._size + np.cumsum(np.maximum(lengths, 0))
+        starts, places = np.where(lengths < 0, -1, ends - lengths), np.where(lengths < 0, -1, ends)
+        data = b"".join([part or b"" for part in parts])
+        self._reserve(len(rows), len(data))
+        self._data[self._size : self._size + len(data)] = np.frombuffer(data, np.uint8)
+        new = slice(self.n, self.n + len(rows))
+        self._columns[:, new] = (
+            offsets, timestamps, starts[0::2], places[0::2], starts[1::2], places[1::2], np.full(len(rows), -1), ends[1::2],
+        )  # fmt: skip
+        self._headers += [tuple((name, value or b"") for name, value in row) if row else () for row in headers]
+        self.n, self._size = self.n + len(rows), self._size + len(data)
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """Where its first key or value begins in `data`, and where its last record ends."""
-        starts = np.concatenate([self.key_start, self.value_start])
-        return int(starts[starts >= 0].min(initial=len(self.data))), int(self.stop[-1])
+    def drop_before(self, offset: int) -> None:
+        """Forget the records before `offset`."""
+        if self.n and self._columns[_OFFSET, 0] < offset:
+            self._drop(int(np.searchsorted(self._columns[_OFFSET, : self.n], offset)))
 
-    def moved(self, by: int, data: bytes) -> Piece:
-        """The same records at places in other bytes."""
-        places = (self.key_start, self.key_end, self.value_start, self.value_end)
-        key_start, key_end, value_start, value_end = [np.where(at < 0, -1, at + by) for at in places]
-        return Piece(data, self.offset, self.timestamp, key_start, key_end, value_start, value_end, self.stop + by, self.headers)
+    def take(self, n: int, tp: TopicPartition, first: int, end: int = -1) -> Chunk:
+        """The first `n` records as the chunk of the offsets from `first` to `end`, or to their last; they are here no more."""
+        offset, timestamp, key_start, key_end, value_start, value_end, _, stop = self._columns[:, :n].copy()
+        data = self._data[: int(stop[-1]) if n else 0].tobytes()
+        headers, end = self._headers[:n], int(offset[-1]) + 1 if end < 0 else end
+        self._drop(n)
+        return Chunk(tp.topic, tp.partition, first, end, offset, timestamp, data, key_start, key_end, value_start, value_end, headers)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._headers, self.n, self._size = [], 0, 0
+
+    def _drop(self, n: int) -> None:
+        """Forget the first records; the others move to the front."""
+        if n == self.n:
+            self.clear()
+            return
+        begin = int(self._columns[_STOP, n - 1]) if n else 0
+        left, size = self._columns[:, n : self.n].copy(), self._size - begin
+        left[_PLACES] = np.where(left[_PLACES] < 0, -1, left[_PLACES] - begin)
+        left[_STOP] -= begin
+        self._columns[:, : self.n - n] = left
+        self._data[:size] = self._data[begin : self._size].copy()
+        self._headers, self.n, self._size = self._headers[n:], self.n - n, size
+
+    def _unpack(self, codec: int, body: bytes) -> int | None:
+        """Put the records of a batch behind those that are here; where they end, None if they cannot be unpacked."""
+        if codec:
+            if codec not in _DECOMPRESS or body.startswith(_XERIAL):  # Java's own framing of snappy
+                return None
+            whole, into = _DECOMPRESS[codec]
+            try:
+                return self._size + int(into(body, self._data[self._size :]))
+            except cramjam.DecompressionError:
+                pass  # too little room is an error like any other
+            try:
+                body = bytes(whole(body))
+            except cramjam.DecompressionError:
+                return None
+        self._reserve(0, len(body))
+        self._data[self._size : self._size + len(body)] = np.frombuffer(body, np.uint8)
+        return self._size + len(body)
+
+    def _reserve(self, n: int, size: int) -> None:
+        """Room for `n` more records and `size` more bytes."""
+        if self.n + n > self._columns.shape[1]:
+            columns = np.empty((8, 2 * (self.n + n)), np.int64)
+            columns[:, : self.n] = self._columns[:, : self.n]
+            self._columns = columns
+        if self._size + size > len(self._data):
+            data = np.empty(self._size + size + CHUNK_BYTES, np.uint8)
+            data[: self._size] = self._data[: self._size]
+            self._data = data
 
 
-def piece_of(rows: list[Row]) -> Piece:
-    """A piece from records that were read one by one."""
-    offsets, timestamps, keys, values, headers = zip(*rows, strict=True)
-    parts = [part for pair in zip(keys, values, strict=True) for part in pair]
-    lengths = np.array([-1 if part is None else len(part) for part in parts], np.int64)
-    ends = np.cumsum(np.maximum(lengths, 0))
-    starts, places = np.where(lengths < 0, -1, ends - lengths), np.where(lengths < 0, -1, ends)
-    return Piece(
-        b"".join([part or b"" for part in parts]), np.array(offsets, np.int64), np.array(timestamps, np.int64),
-        starts[0::2], places[0::2], starts[1::2], places[1::2], ends[1::2],
-        [tuple((name, value or b"") for name, value in row) if row else () for row in headers],
-    )  # fmt: skip
+def _records(to: list[int]) -> Any:
+    """Addresses as compiled code takes them; only where it is loaded is there a type for them."""
+    from driftline.streams.kernels.records import Records
+
+    return Records._make(to)
+
+
+def _address(array: NDArray[Any]) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def length_at(data: bytes, begin: int) -> int:
@@ -95,59 +177,20 @@ def length_at(data: bytes, begin: int) -> int:
     return int(_LENGTH.unpack_from(data, begin)[1]) + _LENGTH.size
 
 
-def quick_piece(data: bytes, begin: int, end: int) -> Piece | None:
-    """The records of the batch in these bytes, whose sum was checked; None if it is for another reader."""
-    reader = kernels.current()
-    if reader is None or end - begin < _HEAD.size:
-        return None
-    base, _, _, magic, _, attributes, _, first_ms, last_ms, _, _, _, n = _HEAD.unpack_from(data, begin)
-    if magic != 2 or n < 1:
-        return None
-    body = _decompressed(attributes & 7, data[begin + _HEAD.size : end])
-    found = None if body is None else reader.records(body, n, base, first_ms, last_ms if attributes & _APPEND_TIME else -1)
-    if body is None or found is None:
-        return None
-    headers: list[Headers] = [()] * n
-    for i in np.flatnonzero(found.header >= 0).tolist():
-        told = _headers(body, int(found.header[i]), int(found.stop[i]))
-        if told is None:
-            return None
-        headers[i] = told
-    return Piece(
-        body, found.offset, found.timestamp, found.key_start, found.key_end, found.value_start, found.value_end, found.stop, headers
-    )
-
-
-_DECOMPRESS: dict[int, Callable[[bytes], Any]] = {
-    1: cramjam.gzip.decompress, 2: cramjam.snappy.decompress_raw, 3: cramjam.lz4.decompress, 4: cramjam.zstd.decompress,
-}  # fmt: skip
-
-
-def _decompressed(codec: int, data: bytes) -> bytes | None:
-    if not codec:
-        return data
-    if codec not in _DECOMPRESS or data.startswith(_XERIAL):  # Java's own framing of snappy
-        return None
+def _headers(data: bytes) -> Headers | None:
+    """Headers with their count before them; None if they do not end where they must."""
+    out, at = [], 0
     try:
-        return bytes(_DECOMPRESS[codec](data))
-    except cramjam.DecompressionError:
-        return None
-
-
-def _headers(body: bytes, at: int, end: int) -> Headers | None:
-    """The headers at `at`, with their count before them; None if they do not end at `end`."""
-    out = []
-    try:
-        n, at = _varint(body, at)
+        n, at = _varint(data, at)
         for _ in range(n):
-            length, at = _varint(body, at)
-            name, at = body[at : at + length], at + length
-            length, at = _varint(body, at)
-            value, at = body[at : at + max(length, 0)], at + max(length, 0)
+            length, at = _varint(data, at)
+            name, at = data[at : at + length], at + length
+            length, at = _varint(data, at)
+            value, at = data[at : at + max(length, 0)], at + max(length, 0)
             out.append((name.decode(), value))
     except (IndexError, UnicodeDecodeError):
         return None
-    return tuple(out) if at == end else None
+    return tuple(out) if at == len(data) else None
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

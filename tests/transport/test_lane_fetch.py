@@ -7,8 +7,9 @@ import struct
 from dataclasses import dataclass
 
 import pytest
-from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult, PartitionRecords
-from aiokafka.consumer.subscription_state import Assignment
+from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, Fetcher, FetchResult, PartitionRecords
+from aiokafka.consumer.subscription_state import Assignment, SubscriptionState
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
@@ -18,8 +19,8 @@ from hypothesis import strategies as st
 
 from driftline.streams import kernels
 from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.fetch import _Kept, chunks
-from driftline.streams.transport.raw import quick_piece
+from driftline.streams.transport.fetch import LONGEST_WAIT_MS, _Kept, chunk_lanes, chunks, wait_longer_while_nothing_comes
+from driftline.streams.transport.raw import Room
 
 pytestmark = pytest.mark.usefixtures("either_reader")
 TP = TopicPartition("predictions", 3)
@@ -99,13 +100,21 @@ def test_compiled_code_reads_the_usual_codecs_and_leaves_what_it_cannot_read(cod
     monkeypatch.setattr(kernels, "_reader", kernels.current())  # as it was, afterwards
     data = plain(b"a" * 100, None, codec=codec).encode(7)
     kernels.load()
-    piece = quick_piece(data, 0, len(data))
-    assert piece is not None
-    assert (piece.offset.tolist(), len(piece.headers)) == ([7, 8], 2)
+    room = Room()
+    assert room.add_batch(data, 0, len(data))
     for end in range(len(data)):
-        assert quick_piece(data, 0, end) is None
+        assert not room.add_batch(data, 0, end)
+    assert room.add_batch(data, 0, len(data))
+    chunk = room.take(4, TP, 7)
+    assert (chunk.offset.tolist(), chunk.values()) == ([7, 8, 7, 8], [b"a" * 100, None] * 2)
     kernels.unload()
-    assert quick_piece(data, 0, len(data)) is None
+    assert not room.add_batch(data, 0, len(data))
+
+
+def test_a_batch_that_unpacks_to_more_than_the_room_holds_is_read_all_the_same() -> None:
+    values = [bytes([i]) * 1_000_000 for i in range(12)]
+    got = list(chunks(fetched([plain(*values, codec=4), plain(b"last", codec=3)]), 100))
+    assert [value for chunk in got for value in chunk.values()] == [*values, b"last"]
 
 
 def test_batches_of_a_block_become_one_chunk() -> None:
@@ -159,6 +168,35 @@ def test_uncommitted_records_are_read_only_when_asked_for() -> None:
 def test_a_corrupt_batch_is_refused() -> None:
     with pytest.raises(CorruptRecordException, match="offset 0 does not match its CRC"):
         list(chunks(fetched([plain(b"a")], corrupt=True), 100))
+
+
+def test_a_fetch_is_held_longer_while_nothing_comes_and_every_partition_is_asked_for() -> None:
+    async def run() -> None:
+        subscriptions = SubscriptionState()
+        client = AIOKafkaClient()
+        client.cluster.leader_for_partition = lambda tp: 0
+        fetcher = Fetcher(client, subscriptions, fetch_max_wait_ms=50)
+        try:
+            chunk_lanes(fetcher, frozenset({TP.topic}), 100)
+            wait_longer_while_nothing_comes(fetcher)
+            assignment = Assignment({TP, TopicPartition("panes", 0)})
+            for tp in assignment.tps:
+                assignment.state_value(tp).seek(0)
+
+            def asked() -> int:
+                [(_, request)] = fetcher._get_actions_per_node(assignment)[0]
+                return int(request._max_wait_ms)
+
+            assert [asked() for _ in range(4)] == [100, 200, LONGEST_WAIT_MS, LONGEST_WAIT_MS]
+            fetcher._records[TP] = FetchResult(TP, assignment=assignment, partition_records=fetched([plain(b"a")]), backoff=0)
+            del fetcher._records[TP]
+            assert [asked(), asked()] == [50, 100]
+            assignment.state_value(TP).pause()
+            assert [asked(), asked()] == [50, 50]
+        finally:
+            await fetcher.close()
+
+    asyncio.run(run())
 
 
 maybe_bytes = st.none() | st.binary(max_size=6)

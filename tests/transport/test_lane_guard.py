@@ -27,6 +27,7 @@ SIGNATURES: dict[Callable[..., Any], list[str]] = {
     fetcher.PartitionRecords._contains_abort_marker: ["self", "next_batch"],
     fetcher.Fetcher.fetched_records: ["self", "partitions", "timeout", "max_records"],
     fetcher.Fetcher.seek_to: ["self", "tp", "offset"],
+    fetcher.Fetcher._get_actions_per_node: ["self", "assignment"],
     Assignment.state_value: ["self", "tp"],
     AIOKafkaConsumerThread._create_worker_consumer: ["self", "transport"],
     AIOKafkaConsumerThread._fetch_records: ["self", "consumer", "active_partitions", "timeout", "max_records"],
@@ -49,6 +50,7 @@ SIGNATURES: dict[Callable[..., Any], list[str]] = {
 
 #: What is read or written inside others' functions: (where, the words that must stand there, why the lane depends on them).
 WORDS: list[tuple[Any, list[str], str]] = [
+    (fetcher.Fetcher._get_actions_per_node, ["FetchRequest(\n                self._fetch_max_wait_ms,"], "the lane says for how long"),
     (fetcher.Fetcher.__init__, ["self._records = collections.OrderedDict()"], "the lane puts its own mapping in this place"),
     (fetcher.Fetcher._proc_fetch_request, ["self._records[tp] = FetchResult("], "blocks are switched to chunks as they are stored"),
     (fetcher.Fetcher._proc_fetch_request, ["records = MemoryRecords(part_data[-1])"], "the lane keeps the bytes of a block"),
