@@ -112,6 +112,7 @@ class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
     labels: Profile | None = None  # of its labelled rows; None where there were none
     vocabularies: dict[str, bytes] = {}  # of its texts, where it was made of a table (`streams.derived`)
     joint: JointProfile | None = None  # of its numeric features, where it was made of a table and has two
+    clocks: list[str] = []  # features that say which row it is, or when it came: they tell nothing of how they waver, and have no verdict
 
     @property
     def hash(self) -> str:
@@ -125,6 +126,8 @@ class Reference(msgspec.Struct, frozen=True, tag="reference", tag_field="kind"):
             content = (*content, self.joint)
         if self.vocabularies:
             content = (*content, self.vocabularies)
+        if self.clocks:
+            content = (*content, self.clocks)
         return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:12]
 
 

@@ -28,6 +28,7 @@ LEAST_BLOCKS = 30
 BLOCK_ROWS = 50  # wished for, where the reference has rows enough
 DEGREE = 4
 ALL_SCORES = 8  # a numeric feature with no more bins in use is told apart by each of them
+TELLS = 0.95  # share of the variance of the rows' places that a feature explains which is an id, or a clock
 INDEPENDENT = 1_000_000  # blocks of a profile that has none: its rows are taken as independent of each other
 
 
@@ -59,17 +60,54 @@ def calibration(profiles: Mapping[str, Profile], blocks: Mapping[str, Int64], ro
     if not used:
         return Calibration()
     many = max(map(len, used.values()))
-    shared = shared_between_blocks([used[name] for name in used if isinstance(profiles[name], NumericProfile)] or list(used.values()))
+    without = set(clocks(profiles, blocks))  # as unlike from block to block as can be, which says nothing of other features
+    pooled = {name: counts for name, counts in used.items() if name not in without} or used
+    shared = shared_between_blocks([pooled[name] for name in pooled if isinstance(profiles[name], NumericProfile)] or list(pooled.values()))
     covariances = {}
     for name, counts in used.items():
         scores = block_scores(counts.astype(np.float64), basis_of(profiles[name]))
         covariance = scores.T @ scores / (len(scores) - 1) * shared
         covariances[name] = [_short(value) for value in covariance[np.triu_indices(len(covariance))].tolist()]
-    null = _pooled(profiles, used, _blocks_per_window(many, len(used), rows, window_rows)).thinned()
+    null = _pooled(profiles, pooled, _blocks_per_window(many, len(pooled), rows, window_rows)).thinned()
     ranks = np.arange(1, null.values.size + 1) if null.ranks is None else null.ranks
     values = [_short(value) for value in null.values.tolist()]
     lengths = {name: len(counts) for name, counts in used.items() if len(counts) != many}
     return Calibration(many, lengths, covariances, values, ranks.astype(int).tolist(), null.size or null.values.size)
+
+
+def clocks(profiles: Mapping[str, Profile], blocks: Mapping[str, Int64]) -> list[str]:
+    """Features whose value tells where in the reference a row stands, or which row it is: counters, times, ids; arguments as above.
+
+    Such a feature has never been twice as it was, so the reference cannot tell how it wavers; a table that was sorted by a feature makes
+    one of it. Told from `LEAST_BLOCKS` blocks on.
+
+    >>> place = NumericProfile(list(map(float, range(1, 40))), [10] * 40, 400, 0, 20.0, 53_300.0)
+    >>> clocks({"n": place, "x": place}, {"n": 10 * np.eye(40, dtype=int), "x": np.ones((40, 40), int)})
+    ['n']
+    """
+    told = (name for name, counts in blocks.items() if name != LABEL and (_names_rows(profiles[name]) or _tells_place(counts)))
+    return sorted(told)
+
+
+def _names_rows(profile: Profile) -> bool:
+    """Whether nearly every category has one row only: an id. Those kept by name are the commonest."""
+    return (
+        isinstance(profile, CategoricalProfile)
+        and profile.other > 0
+        and profile.n > 300
+        and sum(profile.counts) < 1.1 * len(profile.counts)
+    )
+
+
+def _tells_place(counts: Int64) -> bool:
+    """How much of the variance of the blocks' places lies between bins, and not inside them."""
+    in_block, in_bin = counts.sum(1), counts.sum(0)
+    if np.count_nonzero(in_block) < LEAST_BLOCKS:
+        return False
+    place = np.arange(len(counts), dtype=np.float64)
+    place -= place @ in_block / in_block.sum()
+    between = np.square(place @ counts) / np.maximum(in_bin, 1)
+    return bool(between.sum() > TELLS * (np.square(place) @ in_block))
 
 
 def _pooled(profiles: Mapping[str, Profile], used: Mapping[str, Int64], blocks_per_window: int) -> PooledNull:

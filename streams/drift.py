@@ -27,6 +27,7 @@ from driftline.streams.segments import cells_expected
 from driftline.streams.stats import TESTS, SmoothTest, benjamini_hochberg, bin_positions, chi_square, l_infinity, null_draws, psi
 
 TRAINING = "training"
+CLOCK = "an id or a clock, or the reference was sorted by it: leave it out, or shuffle the table"
 #: How the budget of false alarms is shared out: what windows show at once, in the whole and in segments; and what lasts over windows.
 AT_ONCE, LASTING = 0.8, 0.2
 LABELS = 0.1  # of what windows show at once, where a model has labels: theirs
@@ -194,6 +195,8 @@ def why_unjudged(feature: Measured, window: Judged) -> str:
         return f"{min(feature.n, feature.n_reference)} values; {least} are needed"
     if window.unjudged:
         return window.unjudged
+    if window.layout is not None and feature.name in window.layout.reference.clocks:
+        return CLOCK
     return "" if math.isfinite(feature.effect) else "the distance is not defined: the histograms are empty"
 
 

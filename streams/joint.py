@@ -48,16 +48,12 @@ class Plan:
     phase: Int64
 
     @classmethod
-    def of(cls, profiles: Mapping[str, Profile], vocabularies: Collection[str] = ()) -> Plan | None:
-        """Of the numeric features that vary; None where there are fewer than two.
-
-        Without the shares of unknown words of texts with a vocabulary: half of the reference's rows do not tell theirs.
-        """
-        untold = {f"{name}.unknown_words" for name in vocabularies}
+    def of(cls, profiles: Mapping[str, Profile], without: Collection[str] = ()) -> Plan | None:
+        """Of the numeric features that vary, but those named `without`; None where there are fewer than two."""
         varies = [
             (i, name)
             for i, (name, each) in enumerate(profiles.items())
-            if isinstance(each, NumericProfile) and not name.startswith("(") and name not in untold and each.n and 0 < each.m2 < math.inf
+            if isinstance(each, NumericProfile) and not name.startswith("(") and name not in without and each.n and 0 < each.m2 < math.inf
         ][:MAX_FEATURES]
         if len(varies) < 2:
             return None
@@ -89,7 +85,9 @@ class Plan:
 @lru_cache(maxsize=256)
 def plan_of(layout: Layout) -> Plan | None:
     """The plan of a layout's reference, made once."""
-    return Plan.of(layout.reference.features, layout.reference.vocabularies)
+    made = layout.reference
+    # Half of the reference's rows do not tell the shares of unknown words, and what a clock does with others is no news.
+    return Plan.of(made.features, [*(f"{name}.unknown_words" for name in made.vocabularies), *made.clocks])
 
 
 class Summary(NamedTuple):

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from driftline.schemas.config import Bounds, EdgeRule, Model
-from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
+from driftline.schemas.reference import CategoricalProfile, NumericProfile, PerformanceProfile, Profile, Reference
 from driftline.streams.answers import BETWEEN, Answers
-from driftline.streams.calibration import LEAST_BLOCKS, blocks_for, calibration
+from driftline.streams.calibration import LEAST_BLOCKS, blocks_for, calibration, clocks
 from driftline.streams.derived import expanded
 from driftline.streams.estimates import performance_profile
 from driftline.streams.labels import label_counts
@@ -37,11 +37,11 @@ def learn(model: Model, version: str, pane: Pane, effective_from: int, parts: Se
     if labelled >= model.policy.min_samples:
         performance, labels = performance_profile(model, pane.answers), label_profile(model, pane.answers)
     made = Reference(model.model, version, features, pane.n, performance, "learned", effective_from, labels=labels)
-    return msgspec.structs.replace(made, calibration=_calibration(made, parts, pane.n // model.learn_windows)) if parts else made
+    return _calibrated(made, parts, pane.n // model.learn_windows) if parts else made
 
 
-def _calibration(made: Reference, parts: Sequence[Pane], window_rows: int) -> Calibration:
-    """From the panes, put together into blocks where they are many or small."""
+def _calibrated(made: Reference, parts: Sequence[Pane], window_rows: int) -> Reference:
+    """With what the panes say of it, put together into blocks where they are many or small."""
     layout, together = Layout(made), _blocks(parts)
     panes = []
     for block in together:
@@ -50,10 +50,11 @@ def _calibration(made: Reference, parts: Sequence[Pane], window_rows: int) -> Ca
             total.add(rebin(part, layout))
         panes.append(total)
     blocks = {name: np.array([layout.stretch(pane.counts, f)[0] for pane in panes]) for f, name in enumerate(layout.names)}
-    if made.labels is None:
-        return calibration(made.features, blocks, made.rows, window_rows)
-    blocks[LABEL] = np.array([label_counts(made.labels, pane.answers) for pane in panes])
-    return calibration({**made.features, LABEL: made.labels}, blocks, made.rows, window_rows)
+    profiles = made.features
+    if made.labels is not None:
+        blocks[LABEL] = np.array([label_counts(made.labels, pane.answers) for pane in panes])
+        profiles = {**profiles, LABEL: made.labels}
+    return msgspec.structs.replace(made, calibration=calibration(profiles, blocks, made.rows, window_rows), clocks=clocks(profiles, blocks))
 
 
 def _blocks(parts: Sequence[Pane]) -> list[list[Pane]]:

@@ -31,7 +31,7 @@ from driftline.schemas.reference import (
     Reference,
 )
 from driftline.streams.answers import SCORE_BINS, AnswerRows, LabelRows
-from driftline.streams.calibration import blocks_for, calibration
+from driftline.streams.calibration import blocks_for, calibration, clocks
 from driftline.streams.chances import kept, said
 from driftline.streams.derived import WRONG, derive, expanded, sources, vocabulary
 from driftline.streams.estimates import LEAST_ROWS, performance_profile
@@ -137,6 +137,8 @@ def reference_from_frame(
     blocks = _blocks(known, columns, len(table), ordered or time is not None)
     calibrated = calibration(known, blocks, len(table), _window_rows(table[time], model) if time else None)
     made = Reference(model.model, version, profiles, len(table), performance, "training", effective_from, calibrated, labels)
+    timed = {*clocks(known, blocks), *(name for name, kind in types.items() if kind == "numeric" and _numbers_rows(table[name]))}
+    made = msgspec.structs.replace(made, clocks=sorted(timed))
     joint = _joint(made, table, vocabularies, ordered or time is not None, _window_rows(table[time], model) if time else None)
     return msgspec.structs.replace(_with_vocabularies(made, vocabularies), joint=joint)
 
@@ -190,7 +192,7 @@ def _joint(
     made: Reference, table: pd.DataFrame, vocabularies: Collection[str], ordered: bool, window_rows: int | None
 ) -> JointProfile | None:
     """What the numeric features do together; None where there are fewer than two."""
-    layout, plan = Layout(made), Plan.of(made.features, vocabularies)
+    layout, plan = Layout(made), Plan.of(made.features, [f"{name}.unknown_words" for name in vocabularies] + made.clocks)
     if plan is None:
         return None
     block = _block_of(len(table), ordered)
@@ -263,6 +265,17 @@ def feature_types(table: pd.DataFrame, model: Model, exclude: Collection[str] = 
 def _type_of(column: pd.Series[Any]) -> FeatureType:
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     return "numeric" if numeric else "categorical"
+
+
+def _numbers_rows(column: pd.Series[Any]) -> bool:
+    """Whether whole numbers, each of one row, leave few gaps between them: an id, in whatever order the rows come.
+
+    >>> _numbers_rows(pd.Series(range(1_000)).sample(frac=1)), _numbers_rows(pd.Series(range(0, 100_000, 100)))
+    (True, False)
+    """
+    if not pd.api.types.is_integer_dtype(column) or len(column) < 300 or not column.is_unique:
+        return False
+    return int(column.max()) - int(column.min()) < 4 * len(column)
 
 
 def _require(table: pd.DataFrame, names: list[str]) -> None:

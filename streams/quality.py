@@ -181,8 +181,9 @@ def fingerprint(window: Judged, layout: Layout, f: int) -> Fault | None:
         return None
     stuck = _stuck(layout, pane, f, profile, now)
     name = layout.names[f]
-    if stuck or name in {PREDICTION, SCORE} or sources(window.model.features).get(name.rpartition(".")[0]):
-        # Nobody measures an answer, or what is derived from a text or vector, in other units.
+    unmeasured = {PREDICTION, SCORE, *layout.reference.clocks}
+    if stuck or name in unmeasured or sources(window.model.features).get(name.rpartition(".")[0]):
+        # Nobody measures an answer, an id, or what is derived from a text or vector, in other units.
         return stuck
     return _converted(layout, pane, f, profile, now) or _clock(layout, pane, f, profile) or _in_parts(window, layout, f)
 

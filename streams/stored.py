@@ -13,7 +13,7 @@ import numpy as np
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, Profile, Reference
-from driftline.streams.calibration import blocks_for, calibration
+from driftline.streams.calibration import blocks_for, calibration, clocks
 from driftline.streams.layout import LABEL, Int64
 from driftline.streams.profile import MAX_CATEGORIES
 from driftline.streams.stats import Moments
@@ -52,8 +52,9 @@ def reference_from_panes(known: Reference, panes: Sequence[Row], model: Model, e
     window = round(total * model.windows[0].length_ms / (len(starts) * model.pane_ms))
     learned = _with_labels(calibration(profiles, blocks, total, window), known.calibration)
     return msgspec.structs.replace(
-        known, features=profiles, rows=total, origin="stored", effective_from=effective_from, calibration=learned, joint=None
-    )
+        known, features=profiles, rows=total, origin="stored", effective_from=effective_from, calibration=learned, joint=None,
+        clocks=clocks(profiles, blocks),
+    )  # fmt: skip
 
 
 def _with_labels(learned: Calibration, known: Calibration) -> Calibration:

@@ -7,11 +7,9 @@ current ────────────────────────
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,27 +17,24 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from driftline.replay import read_table
+from driftline.frames import Source, check_answers, check_values, columns_of, fold, model_of, require, rows_of, types_of, with_derived
 from driftline.report import BAR_HEIGHT, BAR_WIDTH, Bar, bars, template
-from driftline.schemas.config import FeatureType, Model, Task
+from driftline.schemas.config import FeatureType, Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import NumericProfile, Profile, Reference
 from driftline.schemas.results import DriftResult, FeaturePane, PerformanceResult, QualityResult
-from driftline.streams.appraisal import performance
-from driftline.streams.derived import derive, expanded, sources
+from driftline.streams.appraisal import GAP, performance
+from driftline.streams.derived import expanded, sources
 from driftline.streams.drift import drift
-from driftline.streams.joint import plan_of
 from driftline.streams.judge import Judged, WindowKey, feature_rows
 from driftline.streams.labels import label_bins, label_drift
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
-from driftline.streams.panes import Pane, PaneKey, empty_pane
-from driftline.streams.profile import class_names, feature_types, fold_answers, listed, plain, reference_from_frame
+from driftline.streams.panes import PaneKey
+from driftline.streams.performance import judged_metrics
+from driftline.streams.profile import fold_answers, reference_from_frame
 from driftline.streams.quality import ROWS, faults_of, quality
 from driftline.streams.together import joint_drift
-
-Source = pd.DataFrame | pa.Table | str | Path
 
 COLUMNS = (
     "feature", "test", "value", "p_value", "null_quantile", "effect", "threshold", "n_reference", "n_current", "verdict", "cause",
@@ -47,10 +42,11 @@ COLUMNS = (
 MAX_LINES = 30  # features in the terminal and in the ranking
 MAX_PICTURES = 12
 MAX_TABLE = 1_000  # rows of a page
-_BLOCK_CELLS = 2_000_000  # values encoded at once; bounds the memory beside the tables
-_MANY_CLASSES = 50
-_PLAIN = frozenset({str, bool, int, float, type(None)})
 _ABSENT = "the current table has no such column"
+_TRUTHS = frozenset({"label", "labels", "target", "truth", "y", "y_true", "actual", "outcome", "class"})
+_COLOURS = {"drift": "#e0522b", "fault": "#b97800", "ok": "#9fb0cc"}  # of the bars; grey without a verdict
+_GREY = "#cfd5df"
+_LEGEND = (("drift", _COLOURS["drift"]), ("fault", _COLOURS["fault"]), ("no verdict", _GREY))
 _FULL = 5.0  # times the limit: where a bar of the ranking ends
 
 
@@ -68,7 +64,7 @@ class Rank(NamedTuple):
     value: float | None
     length: float | None
     null: float
-    flagged: bool
+    colour: str
     title: str
 
 
@@ -93,6 +89,7 @@ def compare(
     label: str | None = None,
     exclude: Collection[str] = (),
     time: str | None = None,
+    ordered: bool = True,
 ) -> Comparison:
     """Compare two tables as the stream compares a window with its reference.
 
@@ -108,13 +105,15 @@ def compare(
         Names, or names and types. Left out: what the model names, else every column of the reference that is nothing else,
         numeric where its type is.
     prediction, score, label
-        Columns of the model's answer, of its probability of the positive class in [0, 1], and of the truth, in both tables. With
-        prediction and label the performance is compared too.
+        Columns of the model's answer, of its probability of the positive class in [0, 1], and of the truth. With prediction and label
+        the performance is compared too; where `current` has no labels yet, it is estimated from what the reference's say of the scores.
     exclude
         Columns that are no features (ids, times, embeddings).
     time
         A column of the reference that puts its rows in order of time; without it they come in the order of the table. Rows that are like
-        their neighbours count for less, as in the stream; a table that is sorted by one of its own features should be shuffled first.
+        their neighbours count for less, as in the stream. A feature that the rows are in order of (an id, a clock) has no verdict.
+    ordered
+        False where the order of the reference's rows means nothing, as in a table that was sorted by a feature: rows count as independent.
 
     Raises
     ------
@@ -142,23 +141,24 @@ def compare(
     >>> found.table.loc[0, ["feature", "test", "verdict"]].tolist()
     ['age', 'psi', 'drift']
     """
-    before, after = _table(reference, "reference"), _table(current, "current")
+    before, after = rows_of(reference, "reference"), rows_of(current, "current")
     if label is not None and prediction is None:
         raise DriftlineError("comparison_input", "a label without a prediction tells no performance", 'add prediction="…", its column')
     own = [name for name in (prediction, score, label) if name is not None]
-    _require(before, "reference", [time] if time else [])
+    require(before, "reference", [time] if time else [])
     for side, table in (("reference", before), ("current", after)):
-        _require(table, side, [*own, *(features or ())])
-    _require(before, "reference", exclude)
-    model = model or _model_of(before, prediction)
-    types = _types(before, model, features, {*own, *exclude, *([time] if time else [])})
+        wanted = own if side == "reference" else [name for name in own if name != label]  # the truth may not be known yet
+        require(table, side, [*wanted, *(features or ())])
+    require(before, "reference", exclude)
+    model = model or model_of(before, prediction)
+    types = types_of(before, model, features, {*own, *exclude, *([time] if time else [])})
     if not types and not own:
         raise DriftlineError("comparison_column", "there is no feature to compare", "name some: features=[…]")
     if not any(name in after.columns for name in [*types, *own]):
-        raise DriftlineError("comparison_column", "the tables have no column in common", f"current has: {_listed(after)}")
+        raise DriftlineError("comparison_column", "the tables have no column in common", f"current has: {columns_of(after)}")
     for side, table in (("reference", before), ("current", after)):
-        _check_values(table, side, [name for name in [*types, *own] if name in table.columns and name not in sources(types)])
-        _check_answers(table, side, model, prediction)
+        check_values(table, side, [name for name in [*types, *own] if name in table.columns and name not in sources(types)])
+        check_answers(table, side, model, prediction)
     model = msgspec.structs.replace(model, features=types)
     made = reference_from_frame(
         before[[*dict.fromkeys([*types, *own, *([time] if time else [])])]],
@@ -168,12 +168,14 @@ def compare(
         score=score,
         label=label,
         time=time,
+        ordered=ordered,
     )
     layout = Layout(made)
-    folded = _derived(after, types, made)
-    pane = _fold(layout, folded, {**{name: name for name in expanded(types)}, PREDICTION: prediction, SCORE: score})
+    folded = with_derived(after, types, made)
+    pane = fold(layout, folded, {**{name: name for name in expanded(types)}, PREDICTION: prediction, SCORE: score})
     if prediction is not None:
-        fold_answers(pane, after[prediction], after[score] if score else None, after[label] if label else None, model)
+        truth = after[label] if label and label in after.columns else pd.Series(None, after.index, dtype=object)
+        fold_answers(pane, after[prediction], after[score] if score else None, truth, model)
     judged = Judged(WindowKey(model.model, made.version, "", 0, 1), model, layout, pane, revision=pane.n, is_final=True)
     absent = tuple(name for name in types if name not in after.columns)
     added = tuple(name for name in after.columns if name not in before.columns and name not in exclude)
@@ -181,7 +183,8 @@ def compare(
     told = performance(judged) if label else []
     joint = joint_drift(replace(judged, model=msgspec.structs.replace(model, multivariate=True)), faults_of(checks))
     drifted = [*drift(judged, faults_of(checks)), *(label_drift(judged) if label else ())]
-    return Comparison(judged, made, drifted, checks, told, absent, added, joint)
+    untold = tuple(name for name in before.columns if label is None and name.lower() in _TRUTHS)
+    return Comparison(judged, made, drifted, checks, told, absent, added, joint, untold)
 
 
 @dataclass(frozen=True, repr=False)
@@ -198,6 +201,8 @@ class Comparison:
         Rows as the store would hold them.
     absent, added
         Features that the current table lacks, and columns that only it has.
+    truths
+        Columns that may hold the truth, where none was named as the label.
     """
 
     window: Judged
@@ -208,6 +213,7 @@ class Comparison:
     absent: tuple[str, ...]
     added: tuple[str, ...]
     joint: list[DriftResult]
+    truths: tuple[str, ...] = ()
 
     @cached_property
     def together(self) -> pd.DataFrame:
@@ -299,7 +305,10 @@ class Comparison:
         pictures: Any = template("pictures.html.j2").module
         if feature is None:
             return Svg(pictures.ranked(self._ranks, 1 / _FULL, 190, 480))
-        return Svg(pictures.bars(feature, self._bars(feature), "current", BAR_WIDTH, BAR_HEIGHT))
+        bars = self._bars(feature)
+        row = next((row for row in _grouped(self.drift)[feature] if row.verdict == "drift"), _grouped(self.drift)[feature][0])
+        title = f"{_shown(feature)} · PSI {_number(row.effect)} · {row.verdict}"
+        return Svg(pictures.bars(feature, bars, "current", BAR_WIDTH, BAR_HEIGHT, title, self._cause(row)))
 
     def to_html(self, path: str | Path) -> Path:
         """Write a page that opens offline: pictures inside, no script. Returns the path."""
@@ -326,6 +335,7 @@ class Comparison:
         parts += [f"fault: {each}" for each in self._fault_lines]
         parts += [f"together: {_joint(row)}" for row in _records_of(self.together) if row["verdict"] == "drift"]
         parts += [f"worse: {_change(row)}" for row in self.worse]
+        parts += [self.performance_line] if self.performance_line else []
         parts += [f"only in current, not compared: {', '.join(map(_shown, self.added))}"] if self.added else []
         return "\n".join(parts)
 
@@ -339,6 +349,22 @@ class Comparison:
         told = (("fault", self._fault_lines), ("worse metric", self.worse))
         others = [f"{len(rows)} {name}{'s' * (len(rows) > 1)}" for name, rows in told if rows]
         return f"{self.window.pane.n:,} rows against {self.reference.rows:,} of the reference: {', '.join([judged, *others])}"
+
+    @property
+    def performance_line(self) -> str:
+        """How the model did but for what is worse, which is told apart; without labels what is estimated; else what it takes to tell."""
+        judged = [row for row in self.performance if row.verdict in ("ok", "worse") and row.metric != GAP]
+        if judged:
+            return _figures("performance", [row for row in judged if row.verdict == "ok"])
+        usual = judged_metrics(self.window.model)
+        likely = [row for row in self.performance if row.basis == "estimated" and row.metric in usual and row.value is not None]
+        why = next((row.reason for row in self.performance if row.verdict == "insufficient"), "")
+        if self.performance:
+            return _figures(f"performance, estimated ({why})", likely) or f"performance: {why}"
+        if PREDICTION in self.reference.features or self.truths:
+            told = "" if PREDICTION in self.reference.features else 'prediction="…", '
+            return f'performance: not compared; it takes the columns of answers and truth: {told}label="{next(iter(self.truths), "…")}"'
+        return ""
 
     @cached_property
     def _panes(self) -> dict[str, FeaturePane]:
@@ -361,7 +387,7 @@ class Comparison:
         """Why there is no verdict; of a drift the fault that comes with it, else what moved."""
         if row.feature in self.absent:
             return _ABSENT
-        faults = [self._fault(fault) for fault in self.faults if fault.feature == row.feature]
+        faults = dict.fromkeys(_fault(fault) for fault in self.faults if fault.feature == row.feature)
         if faults and row.verdict != "ok":
             return "; ".join(faults)
         return row.reason or (self._moved(row.feature) if row.verdict == "drift" else "")
@@ -369,15 +395,8 @@ class Comparison:
     @property
     def _fault_lines(self) -> list[str]:
         """What is wrong, each once: an absent column fails more than one check."""
-        return list(dict.fromkeys(map(self._fault, self.faults)))
-
-    def _fault(self, row: QualityResult) -> str:
-        if row.feature in self.absent:
-            return f"{_shown(row.feature)}: {_ABSENT}"
-        if row.check == "fingerprint":
-            return f"{_shown(row.feature)}: {row.reason}"
-        name = row.check.replace("_", " ")
-        return f"{_shown(row.feature)}: {name} {_number(row.reference_value)} → {_number(row.value)}, limit {_number(row.threshold)}"
+        told = (f"{_shown(row.feature)}: {_ABSENT if row.feature in self.absent else _fault(row)}" for row in self.faults)
+        return list(dict.fromkeys(told))
 
     def _moved(self, feature: str) -> str:
         profile, pane = self._profile(feature), self._panes[feature]
@@ -412,9 +431,9 @@ class Comparison:
             row = by_feature[feature][0]
             full = _FULL * (row.threshold or self.window.model.policy.psi)
             length = None if row.effect is None else min(row.effect / full, 1.0)
-            flagged = feature in self.drifted
-            title = f"{feature}: PSI {_number(row.effect)}, below {_number(row.null_quantile)} if nothing drifted"
-            ranks.append(Rank(feature, row.effect, length, min((row.null_quantile or 0.0) / full, 1.0), flagged, title))
+            colour = _COLOURS.get("drift" if feature in self.drifted else row.verdict, _GREY)
+            title = f"{feature}: {row.verdict}, PSI {_number(row.effect)}, below {_number(row.null_quantile)} if nothing drifted"
+            ranks.append(Rank(feature, row.effect, length, min((row.null_quantile or 0.0) / full, 1.0), colour, title))
         return ranks
 
     def _render(self, page: bool) -> str:
@@ -428,142 +447,8 @@ class Comparison:
         return template("comparison.html.j2").render(
             page=page, found=self, ranks=self._ranks, limit=1 / _FULL, drawn=[picture for picture in drawn if picture.bars],
             columns=COLUMNS, records=self._records[:MAX_TABLE], left_out=max(len(self._records) - MAX_TABLE, 0),
-            faults=self._fault_lines, board=(BAR_WIDTH, BAR_HEIGHT),
+            faults=self._fault_lines, colours=_LEGEND, board=(BAR_WIDTH, BAR_HEIGHT),
         )  # fmt: skip
-
-
-# -- the tables
-
-
-def _table(source: Source, side: str) -> pd.DataFrame:
-    """The rows in pandas, with texts for names and floats for decimals."""
-    if isinstance(source, str | Path):
-        table = read_table(Path(source))
-    elif isinstance(source, pd.DataFrame):
-        table = source.reset_index(drop=True)
-    elif hasattr(source, "__arrow_c_stream__"):
-        table = pa.table(source).to_pandas()
-    else:
-        fix = "give a pandas DataFrame, an Arrow table, or the path of a CSV or Parquet file"
-        raise DriftlineError("comparison_input", f"{side} is a {type(source).__name__}", fix)
-    table = table.rename(columns=str)
-    if not len(table):
-        raise DriftlineError("comparison_empty", f"{side} has no rows", "compare tables that have some")
-    doubled = table.columns[table.columns.duplicated()]
-    if len(doubled):
-        raise DriftlineError("comparison_column", f"{side} has more than one column {doubled[0]!r}", "rename one of them")
-    decimals = [name for name in table.columns if table[name].dtype == object and _kinds(table[name]) == {Decimal}]
-    return table.astype(dict.fromkeys(decimals, np.float64))
-
-
-def _kinds(column: pd.Series[Any]) -> set[type]:
-    return set(map(type, column.dropna().tolist()))
-
-
-def _require(table: pd.DataFrame, side: str, names: Iterable[str]) -> None:
-    for name in names:
-        if name not in table.columns:
-            near = difflib.get_close_matches(name, list(table.columns), 1)
-            fix = f"did you mean {near[0]!r}?" if near else f"its columns are: {_listed(table)}"
-            raise DriftlineError("comparison_column", f"{side} has no column {name!r}", fix)
-
-
-def _listed(table: pd.DataFrame) -> str:
-    return ", ".join(table.columns[:20])
-
-
-def _types(
-    table: pd.DataFrame, model: Model, features: Sequence[str] | Mapping[str, FeatureType] | None, others: set[str]
-) -> dict[str, FeatureType]:
-    """Name and type of each feature."""
-    if features is None:
-        named = feature_types(table, model, others)
-        _require(table, "reference", named)
-        return named
-    if isinstance(features, Mapping):
-        return dict(features)
-    guessed = feature_types(table[list(dict.fromkeys(features))], Model(model.model))
-    return {name: model.features.get(name, kind) for name, kind in guessed.items()}
-
-
-def _check_values(table: pd.DataFrame, side: str, names: list[str]) -> None:
-    """Refuse what no event can carry as a feature: vectors, dates, complex numbers."""
-    for name in names:
-        column = table[name]
-        if pd.api.types.is_numeric_dtype(column) and column.dtype.kind != "c":
-            continue
-        for kind in sorted(_kinds(column), key=str):
-            if issubclass(kind, str | bool | int | float | np.bool_ | np.integer | np.floating):
-                continue
-            vector = issubclass(kind, list | tuple | dict | set | np.ndarray)
-            what = f"{'vectors or records' if vector else 'values'} ({kind.__name__})"
-            instead = "compare its norm or its components as columns of their own" if vector else "make numbers or texts of them"
-            raise DriftlineError(
-                "comparison_value", f"column {name!r} of {side} holds {what}, which are neither numbers, texts nor booleans",
-                f'leave it out with exclude=["{name}"], or {instead}',
-            )  # fmt: skip
-
-
-def _check_answers(table: pd.DataFrame, side: str, model: Model, prediction: str | None) -> None:
-    """Refuse the mistake that is made most: a probability where the class is wanted."""
-    if model.task == "binary" and prediction is not None and _has_fractions(table[prediction]):
-        fix = 'name it as the score, score="…", and the column of the decision as the prediction; or give a Model of another task'
-        raise DriftlineError("comparison_value", f"column {prediction!r} of {side} has fractions, and the task is binary", fix)
-
-
-def _has_fractions(column: pd.Series[Any]) -> bool:
-    if not pd.api.types.is_float_dtype(column):
-        return False
-    values = column.dropna().to_numpy(np.float64)
-    return bool((values != np.floor(values)).any())
-
-
-def _model_of(table: pd.DataFrame, prediction: str | None) -> Model:
-    """The defaults, with the task that a prediction column looks like."""
-    if prediction is None:
-        return Model("comparison")
-    column = table[prediction]
-    many = pd.api.types.is_numeric_dtype(column) and column.nunique() > _MANY_CLASSES
-    if many or _has_fractions(column):
-        return Model("comparison", task="regression")
-    classes = class_names(column).dropna().unique().tolist()
-    task: Task = "multiclass" if len(classes) > 2 else "binary"
-    return Model("comparison", task=task, positive="true" if set(classes) <= {"true", "false"} and classes else "1")
-
-
-def _fold(layout: Layout, table: pd.DataFrame, columns: Mapping[str, str | None]) -> Pane:
-    """The rows as one pane; `columns` tells which column of the table is which of the layout's."""
-    pane = empty_pane(layout)
-    step = max(_BLOCK_CELLS // max(len(layout.names), 1), 1)
-    taken = {name: columns[name] for name in layout.names}
-    for begin in range(0, len(table), step):
-        block = table.iloc[begin : begin + step]
-        values = {name: _values(block[column]) for name, column in taken.items() if column is not None and column in table.columns}
-        encoded = layout.encode(values, len(block))
-        pane.add_encoded(layout, encoded, np.arange(len(block)))
-        if plan := plan_of(layout):
-            pane.add_joint(plan.sums(encoded.z[:, plan.features]))
-    return pane
-
-
-def _derived(table: pd.DataFrame, types: Mapping[str, FeatureType], made: Reference) -> pd.DataFrame:
-    """The table with the columns derived from texts and vectors, by the vocabularies of the reference."""
-    columns = {name: listed(table[name]) for name in sources(types) if name in table.columns}
-    told = derive(columns, types, made.vocabularies)
-    return table.assign(**{name: pd.Series(column, table.index, dtype=object) for name, column in told.items()}) if told else table
-
-
-def _values(column: pd.Series[Any]) -> list[Any]:
-    """A column's values as events would carry them; None where there is none, or one that no event can carry."""
-    missing = column.isna().to_numpy()
-    if pd.api.types.is_float_dtype(column):
-        missing = missing | ~np.isfinite(column.to_numpy(np.float64, na_value=np.nan))
-    values = column.tolist()
-    for row in np.flatnonzero(missing).tolist():
-        values[row] = None
-    if _PLAIN.issuperset(map(type, values)):
-        return values
-    return [None if value is None else plain(value) for value in values]
 
 
 # -- the words
@@ -608,6 +493,21 @@ def _records_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _joint(row: Mapping[str, Any]) -> str:
     most = f", most {_shown(row['most'])}" if row["most"] else ""
     return f"{row['test'].replace('_', ' ')} {_number(row['value'])}, p {_number(row['p_value'])}{most}"
+
+
+def _fault(row: QualityResult) -> str:
+    """What is wrong with a feature's data, without its name."""
+    if row.check == "removed" or (row.check == "missing_rate" and row.value == 1):
+        return "every value is missing"
+    if row.check == "fingerprint":
+        return row.reason
+    return f"{row.check.replace('_', ' ')} {_number(row.reference_value)} → {_number(row.value)}, limit {_number(row.threshold)}"
+
+
+def _figures(what: str, rows: Sequence[PerformanceResult]) -> str:
+    """Metrics of the reference and of the current rows in a line; "" without any."""
+    said = ", ".join(f"{row.metric} {_number(row.reference_value)} → {_number(row.value)}" for row in rows)
+    return said and f"{what}: {said}"
 
 
 def _change(row: PerformanceResult) -> str:

@@ -498,7 +498,7 @@ def bars(profile: Profile, counts: Sequence[int], named: dict[str, int]) -> list
         return _category_bars(profile, named)
     if len(counts) != len(profile.counts):
         return []  # panes of another grid
-    groups = _grid(profile)
+    groups = _grid(profile, np.array(counts))
     return _draw(
         [label for label, _ in groups],
         *([float(w @ side) for _, w in groups] for side in (np.array(profile.counts), np.array(counts))),
@@ -517,17 +517,18 @@ def _category_bars(profile: CategoricalProfile, window: dict[str, int]) -> list[
     return _draw([*shown, "(others)"][:end], reference[:end], current[:end])
 
 
-def _grid(profile: NumericProfile) -> list[tuple[str, Floats]]:
+def _grid(profile: NumericProfile, window: Floats) -> list[tuple[str, Floats]]:
     """What is drawn of a numeric profile: (name of the bar, weight of each bin in it).
 
-    Few bins are drawn as they are. Many, of unequal width, are spread over bars of equal width between the outermost percent of the
-    reference on either side, with a bar for what lies below and one for what lies above.
+    Few bins with rows on either side are drawn as they are. Many, of unequal width, are spread over bars of equal width between the
+    outermost percent of the reference on either side, with a bar for what lies below and one for what lies above.
     """
     edges = np.asarray(profile.edges, float)
     k = len(profile.counts)
-    if k <= MAX_BARS:
-        names = [f"< {edges[0]:g}" if k > 1 else "all", *(f"{edge:g} …" for edge in edges)]
-        return [(name, row) for name, row in zip(names, np.eye(k), strict=True)]
+    in_use = np.flatnonzero(np.array(profile.counts) + window > 0).tolist()
+    if len(in_use) <= MAX_BARS:
+        names = [f"< {edges[0]:g}", *map(_named, edges.tolist(), [*edges[1:].tolist(), np.inf])]
+        return [(names[i], np.eye(k)[i]) for i in in_use]
     reached = np.cumsum(profile.counts)[:-1] / max(sum(profile.counts), 1)
     low, high = float(edges[reached <= 0.01][-1] if (reached <= 0.01).any() else edges[0]), float(edges[np.argmax(reached >= 0.99)])
     high = high if high > low else float(edges[-1])
@@ -540,6 +541,17 @@ def _grid(profile: NumericProfile) -> list[tuple[str, Floats]]:
         weights[:, i] = covered / covered.sum()
     names = [f"< {low:.4g}", *(f"{left:.4g} – {right:.4g}" for left, right in pairwise(marks.tolist())), f"≥ {high:.4g}"]
     return list(zip(names, weights, strict=True))
+
+
+def _named(low: float, high: float) -> str:
+    """A bin, by its edges; of one that holds a single value that value.
+
+    >>> _named(1.0, 2.5), _named(1.0, np.nextafter(1.0, 2)), _named(1.0, np.inf)
+    ('1 – 2.5', '1', '≥ 1')
+    """
+    if high == np.nextafter(low, np.inf):
+        return f"{low:g}"
+    return f"{low:g} – {high:g}" if np.isfinite(high) else f"≥ {low:g}"
 
 
 def _draw(labels: Sequence[str], reference: Sequence[float], window: Sequence[float]) -> list[Bar]:

@@ -157,6 +157,86 @@ def test_with_labels_the_performance_is_compared(found: Comparison) -> None:
     assert compare(rows(500), rows(500), prediction="says").performance == []
 
 
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        (ROLES, "performance: accuracy 0.8"),
+        (
+            {"prediction": "says", "exclude": ["truth"]},
+            'performance: not compared; it takes the columns of answers and truth: label="truth"',
+        ),
+        ({}, 'performance: not compared; it takes the columns of answers and truth: prediction="…", label="truth"'),
+    ],
+)
+def test_what_is_known_of_the_performance_is_said_or_what_it_takes(columns: Any, says: str) -> None:
+    other = compare(rows(3_000), rows(1_000, seed=8), **columns)
+    (line,) = [line for line in repr(other).splitlines() if line.startswith("performance")]
+    assert line.startswith(says)
+    assert "performance: " in other._repr_html_()
+    assert other.clean
+
+
+def test_labels_that_current_has_not_yet_leave_an_estimate() -> None:
+    other = compare(rows(4_000), rows(1_000, seed=8).drop(columns="truth"), **ROLES)
+    (line,) = [line for line in repr(other).splitlines() if line.startswith("performance")]
+    assert line.startswith("performance, estimated (0 labels; 200 are needed): accuracy 0.844 → 0.8")
+    assert other.clean
+
+
+# -- ids and clocks
+
+
+def served(n: int, begin: int, mean: float = 40.0) -> pd.DataFrame:
+    """Rows in order of time, with columns that tell rows apart or when they came."""
+    rng = np.random.default_rng(begin)
+    place = np.arange(begin, begin + n)
+    return pd.DataFrame(
+        {
+            "id": place, "at": 1.7e9 + 60.0 * place + rng.normal(0, 9, n), "day": (place // 90).astype(str),
+            "uid": [f"u{7 * i}" for i in place], "age": rng.normal(mean, 9, n), "visits": rng.integers(0, 20, n),
+        }
+    )  # fmt: skip
+
+
+CLOCKS = ["at", "day", "id", "uid"]
+
+
+def test_ids_and_clocks_are_named_and_do_not_hide_what_drifts() -> None:
+    before, after = served(1_800, 0), served(900, 1_800, mean=45)
+    found, without = compare(before, after), compare(before, after, exclude=CLOCKS)
+    assert found.reference.clocks == CLOCKS
+    assert found.drifted == without.drifted == ["age"]
+    told = found.table.query("test == 'psi'").set_index("feature")
+    assert set(told.loc[CLOCKS, "verdict"]) == {"insufficient"}
+    assert told.loc[CLOCKS, "cause"].str.startswith("an id or a clock").all()
+    rest = found.table.query("feature in ['age', 'visits']").reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, without.table)
+    pd.testing.assert_frame_equal(found.together, without.together)
+    assert not found.faults  # an id that grows is measured in no other unit
+
+
+def test_a_table_in_the_order_of_a_feature_can_be_taken_as_shuffled() -> None:
+    before, after = (served(n, begin)[["age", "visits"]] for n, begin in ((1_800, 0), (900, 1_800)))
+    ordered, unordered = (compare(before.sort_values("age"), after, ordered=ordered) for ordered in (True, False))
+    assert ordered.reference.clocks == ["age"]
+    assert unordered.reference.clocks == []
+    assert set(unordered.table["verdict"]) == {"ok"}
+
+
+def test_an_id_is_known_in_whatever_order_the_rows_come() -> None:
+    before = served(1_800, 0).sample(frac=1, random_state=1)
+    assert compare(before, served(900, 1_800)).reference.clocks == ["id", "uid"]
+    assert compare(before[["age"]].assign(cents=before["id"] * 1_000 + 7), before).reference.clocks == []  # far apart: amounts, say
+
+
+def test_what_changes_with_the_hour_or_in_steps_is_no_clock() -> None:
+    hours = np.arange(4_800) // 20 % 24
+    stepped = pd.DataFrame(
+        {"hour": hours, "regime": np.arange(4_800) // 1_600, "walk": np.cumsum(np.random.default_rng(1).normal(size=4_800))}
+    )
+    assert compare(stepped, stepped[:500]).reference.clocks == []
+
+
 def test_histograms_hold_every_present_value(found: Comparison) -> None:
     for feature in found.ranking:
         counted = found.histograms(feature)
@@ -187,7 +267,7 @@ def test_every_kind_of_table_gives_the_same_figures(kind: str, tmp_path: Path, f
 
 
 def test_rows_in_blocks_are_counted_as_rows_at_once(monkeypatch: pytest.MonkeyPatch, found: Comparison) -> None:
-    monkeypatch.setattr("driftline.comparison._BLOCK_CELLS", 600)
+    monkeypatch.setattr("driftline.frames._BLOCK_CELLS", 600)
     pd.testing.assert_frame_equal(compare(rows(4_000), rows(2_000, shift=0.8, seed=4), **ROLES).table, found.table)
 
 
@@ -250,7 +330,7 @@ def test_constant_columns_are_compared() -> None:
 def test_texts_in_a_numeric_column_are_a_fault() -> None:
     other = compare(pd.DataFrame({"x": range(300)}), pd.DataFrame({"x": ["7"] * 300}))
     assert [(row.check, row.value) for row in other.faults] == [("type_error_rate", 1.0)]
-    assert other.table["cause"].tolist() == ["x: type error rate 0 → 1, limit 0.01"]
+    assert other.table["cause"].tolist() == ["type error rate 0 → 1, limit 0.01"]
 
 
 def test_whole_numbers_and_fractions_of_one_column_agree() -> None:
@@ -271,6 +351,7 @@ def test_whole_numbers_and_fractions_of_one_column_agree() -> None:
         (lambda: compare(rows(9), rows(9), features=["agee"]), "comparison_column", "did you mean 'age'"),
         (lambda: compare(rows(9), rows(9), exclude=["user"]), "comparison_column", "its columns are: age"),
         (lambda: compare(rows(9), rows(9).drop(columns="plan"), features=["plan"]), "comparison_column", "current has no column 'plan'"),
+        (lambda: compare(rows(9), rows(9).drop(columns="truth"), **(ROLES | {"score": "scor"})), "comparison_column", "no column 'scor'"),
         (lambda: compare(rows(9), rows(9).drop(columns="says"), prediction="says"), "comparison_column", "current has no column 'says'"),
         (lambda: compare(rows(9), rows(9), model=Model("m", features={"income": "numeric"})), "comparison_column", "'income'"),
         (lambda: compare(rows(9), pd.DataFrame({"z": [1]})), "comparison_column", "no column in common"),
@@ -406,6 +487,12 @@ def test_the_command_reads_the_model_s_limits(files: list[str], tmp_path: Path, 
     assert "of 1 features drifted" in capsys.readouterr().out
 
 
+def test_the_command_can_take_the_rows_as_shuffled(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*files, "--feature", "age", "--unordered") == 0
+    expected = compare(rows(1_000), rows(1_000, shift=0.8, seed=4), features=["age"], ordered=False)
+    assert capsys.readouterr().out == f"{expected!r}\n"
+
+
 def test_the_command_tells_a_mistake_and_its_fix(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*files, "--label", "truth") == 2
     assert "fix: add prediction=" in capsys.readouterr().err
@@ -435,7 +522,7 @@ def test_a_fault_is_told_with_its_parameter_as_the_cause() -> None:
     found = compare(before, after / 0.45359237)
     assert found.drifted == []
     assert set(found.table["verdict"]) == {"fault"}
-    assert found.table["cause"][0] == "weight: × 2.205 fits: pounds for kilograms?"
+    assert found.table["cause"][0] == "× 2.205 fits: pounds for kilograms?"
     assert "fault: weight: × 2.205 fits: pounds for kilograms?" in repr(found)
 
 

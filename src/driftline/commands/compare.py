@@ -20,6 +20,7 @@ def run(
     feature: Annotated[list[str] | None, typer.Option(help="Only this feature; may be repeated.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A column that is no feature; may be repeated.")] = None,
     time: Annotated[str | None, typer.Option(help="A column that puts the reference's rows in order of time.")] = None,
+    unordered: Annotated[bool, typer.Option("--unordered", help="The order of the reference's rows means nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file, too.", dir_okay=False)] = None,
     fail_on_drift: Annotated[
@@ -32,7 +33,7 @@ def run(
 
     found = compare(
         reference, current, model=load_model(model) if model else None, features=feature or None, prediction=prediction, score=score,
-        label=label, exclude=exclude or (), time=time,
+        label=label, exclude=exclude or (), time=time, ordered=not unordered,
     )  # fmt: skip
     sys.stdout.write((json.dumps(found.to_dict(), indent=2) if as_json else repr(found)) + "\n")
     if html:

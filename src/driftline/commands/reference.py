@@ -34,6 +34,7 @@ def build(
     label: Annotated[str | None, typer.Option(help="Column of the truth; gives the performance to compare with.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A column that is no feature; may be repeated.")] = None,
     time: Annotated[str | None, typer.Option(help="A column that puts the rows in order of time; without it, as they come.")] = None,
+    unordered: Annotated[bool, typer.Option("--unordered", help="The order of the rows means nothing: they count as independent.")] = False,
     from_store: Annotated[
         bool, typer.Option("--from-store", help="Instead of FILE: what this version did from --from to --to, by the store.")
     ] = False,
@@ -60,7 +61,7 @@ def build(
 
         made = reference_from_frame(
             read_table(file), configured, version, prediction=prediction, score=score, label=label, scores=_columns(scores or ()),
-            exclude=exclude or (), effective_from=since, time=time,
+            exclude=exclude or (), effective_from=since, time=time, ordered=not unordered,
         )  # fmt: skip
     text = msgspec.json.format(encode_entry(made), indent=2)
     if dry_run:
