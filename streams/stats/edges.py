@@ -94,7 +94,7 @@ def edges_by(values: ArrayLike, rule: str) -> Floats:
     value, rows = np.unique(finite if finite.size else np.zeros(1), return_counts=True)
     with np.errstate(over="ignore"):
         cells = _Cells(value, np.nextafter(value, np.inf), rows.astype(np.float64))
-    return _between_ends(cells, _doane(cells) if rule == "doane" else _quantiles_and_atoms(cells, int(rule.removeprefix("quantile:"))))
+    return _between_ends(cells, _doane(cells)[:-1] if rule == "doane" else _quantiles_and_atoms(cells, int(rule.removeprefix("quantile:"))))
 
 
 def with_bounds(edges: ArrayLike, bounds: tuple[float, float]) -> Floats:
@@ -146,7 +146,7 @@ def weighted_edges(
     even = _doane(cells)
     snapped = cells.lower[np.minimum(np.searchsorted(cells.lower, even), cells.lower.size - 1)]
     if rule is not None:
-        return _between_ends(cells, snapped if rule == "doane" else _quantiles_and_atoms(cells, int(rule.removeprefix("quantile:"))))
+        return _between_ends(cells, snapped[:-1] if rule == "doane" else _quantiles_and_atoms(cells, int(rule.removeprefix("quantile:"))))
     return _choose(cells, snapped, bins, max_edges)
 
 
