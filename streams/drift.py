@@ -13,28 +13,28 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from driftline.schemas.config import DAY_MS, Model
-from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile
+from driftline.schemas.reference import NumericProfile
 from driftline.schemas.results import DriftResult, Verdict
-from driftline.streams.calibration import Yardstick, counts_of
+from driftline.streams.battery import Battery, Figure, Measured
+from driftline.streams.calibration import Yardstick
 from driftline.streams.judge import Judged
-from driftline.streams.layout import LABEL, PREDICTION, SCORE, Float64, Int64, Layout
+from driftline.streams.layout import LABEL, PREDICTION, SCORE, Int64, Layout
 from driftline.streams.segments import cells_expected
-from driftline.streams.stats import TESTS, SmoothTest, benjamini_hochberg, bin_positions, chi_square, l_infinity, null_draws, psi
+from driftline.streams.stats import TESTS, benjamini_hochberg
 
+Severity = Literal["", "warning", "critical"]
 TRAINING = "training"
 CLOCK = "an id or a clock, or the reference was sorted by it: leave it out, or shuffle the table"
 #: How the budget of false alarms is shared out: what windows show at once, in the whole and in segments; and what lasts over windows.
 AT_ONCE, LASTING = 0.8, 0.2
 LABELS = 0.1  # of what windows show at once, where a model has labels: theirs
 TOGETHER = 0.1  # the same of features together, where they are judged
-NULL_DRAWS = 199
 _WEEK_MS = 7 * DAY_MS
-_QUIET = 1e-9  # a direction is told only where something moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +50,6 @@ class Baseline:
     def digest(self) -> int:
         """Two baselines of the same rows have the same."""
         return zlib.crc32(b"" if self.counts is None else self.counts.tobytes())
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One feature's histograms and how far apart they are; `bounds`: the smallest and largest value of the window."""
-
-    name: str
-    profile: Profile
-    reference: Float64
-    counts: Float64
-    test: SmoothTest
-    p_value: float
-    effect: float
-    null: float  # of the effect
-    bounds: tuple[float, float] = (math.nan, math.nan)
-    moved: float = 0.0  # standard deviations of a numeric feature; of categories the largest change of a share; 0 or more
-    n: int = field(init=False)
-    n_reference: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "n", int(self.counts.sum()))
-        object.__setattr__(self, "n_reference", int(self.reference.sum()))
 
 
 def level(model: Model, segment: str) -> float:
@@ -101,8 +79,9 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
     layout, against = window.layout, baseline or Baseline()
     if layout is None:
         return _learning(window)
-    known = yardstick(layout)
-    features = [_of_feature(window, layout, known, f, against) for f in range(len(layout.names))]
+    known, tests = yardstick(layout), battery(layout)
+    other = None if against.counts is None else tests.matrix(against.counts, layout.starts)
+    features = tests.measured(tests.matrix(window.pane.counts, layout.starts), window.pane.extremes, window.model.tests, other)
     reasons = [against.missing or against.missing_of.get(feature.name) or why_unjudged(feature, window) for feature in features]
     wrong = {**_blamed(faults or {}), **(faults or {})}
     p_values = np.array([feature.p_value for feature in features])
@@ -113,7 +92,7 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
     smallest = allowed / max(int(usable.sum()), 1)  # what a feature that drifts alone must reach
     rows: list[DriftResult] = []
     common = {**window.common, "coverage": window.coverage}
-    reasons = [reason or few for reason, few in zip(reasons, too_few(features, window, known, smallest), strict=True)]
+    reasons = [reason or few for reason, few in zip(reasons, too_few(features, tests, window.model, known, smallest), strict=True)]
     for feature, reason, significance, found in zip(features, reasons, worth.tolist(), believed.tolist(), strict=True):
         verdict, why = verdict_of(feature, reason, found, window, wrong.get(feature.name, ""))
         rows += rows_of(window, feature, against.name, significance, verdict, why, common)
@@ -137,42 +116,10 @@ def yardstick(layout: Layout) -> Yardstick:
     return Yardstick(layout.reference)
 
 
-def _of_feature(window: Judged, layout: Layout, known: Yardstick, f: int, against: Baseline) -> Measured:
-    counts = layout.stretch(window.pane.counts, f)[0].astype(np.float64)
-    other = None if against.counts is None else layout.stretch(against.counts, f)[0].astype(np.float64)
-    low, high = window.pane.extremes[f].tolist()
-    return measured(layout.names[f], layout.profiles[f], known.test(layout.names[f]), counts, other, (low, high))
-
-
-def measured(
-    name: str,
-    profile: Profile,
-    test: SmoothTest,
-    counts: Float64,
-    other: Float64 | None = None,
-    bounds: tuple[float, float] = (math.nan,) * 2,
-) -> Measured:
-    """The counts of a window against those of a profile, or against others in its bins."""
-    reference = counts_of(profile) if other is None else other
-    if not counts.sum() or not reference.sum():
-        return Measured(name, profile, reference, counts, test, math.nan, math.nan, math.nan, bounds)
-    null = _null_of_psi(reference, counts, test.dispersion)
-    numeric = isinstance(profile, NumericProfile)
-    moved = test.moved(counts, other) if numeric else l_infinity(reference, counts)
-    return Measured(name, profile, reference, counts, test, test.p_value(counts, other), psi(reference, counts), null, bounds, moved)
-
-
-def _null_of_psi(reference: Float64, counts: Float64, dispersion: float) -> float:
-    """The PSI that no drift stays below in 95 % of windows: drawn for a size near this one, and brought to this one."""
-    n, m = (max(float(side.sum()) / dispersion, 1.0) for side in (reference, counts))
-    near = 2 ** (math.floor(2 * math.log2(m)) / 2)
-    shape = np.maximum(np.rint(reference / dispersion), reference > 0).astype(np.int64)
-    return _drawn_null(shape.tobytes(), round(near)) * (1 / n + 1 / m) / (1 / n + 1 / round(near))
-
-
-@lru_cache(maxsize=32_768)
-def _drawn_null(shape: bytes, n: int) -> float:
-    return float(np.quantile(null_draws(psi.each, np.frombuffer(shape, np.int64), n, draws=NULL_DRAWS), 0.95))
+@lru_cache(maxsize=256)
+def battery(layout: Layout) -> Battery:
+    """The same, for all features at once."""
+    return Battery(layout.names, layout.profiles, [yardstick(layout).test(name) for name in layout.names])
 
 
 def _blamed(faults: Mapping[str, str]) -> dict[str, str]:
@@ -200,14 +147,12 @@ def why_unjudged(feature: Measured, window: Judged) -> str:
     return "" if math.isfinite(feature.effect) else "the distance is not defined: the histograms are empty"
 
 
-def too_few(features: Sequence[Measured], window: Judged, known: Yardstick, smallest: float) -> list[str]:
+def too_few(features: Sequence[Measured], tests: Battery, model: Model, known: Yardstick, smallest: float) -> list[str]:
     """Where the rows could not show a drift of the size that matters; then it is not known either that there is none."""
-    sizes = [(f.n * f.n_reference / max(f.n + f.n_reference, 1) / f.test.dispersion, len(f.test.basis)) for f in features]
-    tails = [f.test.tail(scores + worth * window.model.policy.psi) for f, (worth, scores) in zip(features, sizes, strict=True)]
     found = []
-    for feature, (worth, scores), chance in zip(features, sizes, known.null.calibrate(tails).tolist(), strict=True):
-        told = chance <= smallest or (not scores and feature.test.blocks > 0)  # a constant is another one or it is not
-        what = f"{feature.n} values against {feature.n_reference}, worth {worth:.0f} independent ones"
+    for feature, chance in zip(features, known.null.calibrate(tests.tails(features, model.policy.psi)).tolist(), strict=True):
+        told = chance <= smallest or feature.lone  # a constant is another one or it is not
+        what = f"{feature.n} values against {feature.n_reference}, worth {feature.worth:.0f} independent ones"
         found.append("" if told else f"not enough data for a verdict at this budget: {what}")
     return found
 
@@ -232,76 +177,25 @@ def rows_of(
     window: Judged, feature: Measured, baseline: str, significance: float, verdict: Verdict, reason: str, common: Mapping[str, Any]
 ) -> list[DriftResult]:
     """A row a test."""
-    policy, direction = window.model.policy, _direction(feature)
-    rows = []
-    for name, value, p_value, null in _figures(window, feature):
-        rows.append(
-            DriftResult(
-                feature=feature.name, test=name, value=_number(value), p_value=_number(p_value), null_quantile=_number(null),
-                effect=_number(feature.effect), threshold=policy.psi, n_reference=feature.n_reference, n=feature.n, verdict=verdict,
-                reason=reason, significance=_number(significance), direction=direction, baseline=baseline,
-                severity="" if verdict != "drift" else "critical" if feature.effect >= 2 * policy.psi else "warning",
-                **common,
-            )
-        )  # fmt: skip
-    return rows
+    policy = window.model.policy
+    effect, significant = _number(feature.effect), _number(significance)
+    severity: Severity = "" if verdict != "drift" else "critical" if feature.effect >= 2 * policy.psi else "warning"
+    figures = feature.figures or [Figure(name, math.nan, math.nan, math.nan) for name in _unknown(feature, window.model)]
+    return [
+        DriftResult(
+            feature=feature.name, test=name, value=_number(value), p_value=_number(p_value), null_quantile=_number(null), effect=effect,
+            threshold=policy.psi, n_reference=feature.n_reference, n=feature.n, verdict=verdict, reason=reason, significance=significant,
+            direction=feature.direction, baseline=baseline, severity=severity, **common,
+        )
+        for name, value, p_value, null in figures
+    ]  # fmt: skip
 
 
-def _figures(window: Judged, feature: Measured) -> list[tuple[str, float, float, float]]:
-    """Name, value, p-value of independent rows, and null quantile of every test that the model wants and the feature allows."""
-    reference, counts = feature.reference, feature.counts
+def _unknown(feature: Measured, model: Model) -> list[str]:
+    """The tests that are told of a feature without rows. Labels may be taken back, down to none, so each of their rows is told then too."""
     numeric = isinstance(feature.profile, NumericProfile)
-    wanted = [name for name in dict.fromkeys(("psi", *window.model.tests)) if numeric or TESTS[name].needs == "bins"]
-    if not counts.sum() or not reference.sum():
-        # Labels may be taken back, down to none, so each of their rows is told then too.
-        return [(name, math.nan, math.nan, math.nan) for name in (wanted if feature.name == LABEL else ("psi",))]
-    figures: list[tuple[str, float, float, float]] = []
-    chi = chi_square(reference, counts)
-    for name in wanted:
-        test = TESTS[name]
-        if name == "psi":
-            figures.append((name, feature.effect, chi.p_value, feature.null))
-            continue
-        at = _positions(feature) if test.needs == "positions" else np.arange(counts.size, dtype=np.float64)
-        value, p_value = (chi.statistic, chi.p_value) if name == "chi_square" else test.measure(reference, counts, at)
-        alike = feature.test.dispersion
-        shape = reference if alike == 1 else np.maximum(np.rint(reference / alike), 1.0 * (reference > 0))
-        null = _null_quantile(name, shape.tobytes(), max(round(counts.sum() / alike), 1), at.tobytes())
-        figures.append((name, value, p_value, null))
-    return figures
-
-
-@lru_cache(maxsize=16_384)
-def _null_quantile(test: str, reference: bytes, n: int, at: bytes) -> float:
-    """What a test stays below in 95 % of windows of `n` rows; the same for window after window."""
-    return TESTS[test].null_quantile(np.frombuffer(reference), n, 0.95, np.frombuffer(at))
-
-
-def _positions(feature: Measured) -> Float64:
-    """The value each bin stands for; the outer bins reach to what was seen on either side."""
-    profile = feature.profile
-    assert isinstance(profile, NumericProfile)
-    seen = [bound for bound in (profile.minimum, profile.maximum, *feature.bounds) if bound is not None and math.isfinite(bound)]
-    return bin_positions(profile.edges, min(seen, default=profile.edges[0]), max(seen, default=profile.edges[-1]))
-
-
-def _direction(feature: Measured) -> str:
-    """Which way a feature moved: up, down, wider, narrower; of categories, which one moved most."""
-    if not feature.n or not feature.n_reference:
-        return ""
-    moved = feature.counts / feature.n - feature.reference / feature.n_reference
-    if isinstance(feature.profile, CategoricalProfile):
-        most = int(np.abs(moved).argmax())
-        names = [*feature.profile.categories, "others"]
-        return f"{'more' if moved[most] > 0 else 'less'} {names[most]}" if abs(moved[most]) > _QUIET else ""
-    scores = feature.test.basis[:2] @ moved if len(feature.test.basis) else np.cumsum(-moved)[:-1]
-    if not len(scores) or np.abs(scores).max() <= _QUIET:
-        return ""
-    if not len(feature.test.basis):
-        return "up" if scores.sum() > 0 else "down"
-    if len(scores) == 1 or abs(scores[0]) >= abs(scores[1]):
-        return "up" if scores[0] > 0 else "down"
-    return "wider" if scores[1] > 0 else "narrower"
+    every: dict[str, None] = dict.fromkeys(("psi", *model.tests)) if feature.name == LABEL else {"psi": None}
+    return [name for name in every if numeric or TESTS[name].needs == "bins"]
 
 
 def _number(value: float | None) -> float | None:

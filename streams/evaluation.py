@@ -12,7 +12,7 @@ Results first, state second, commit third: whatever is read again gives the same
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -49,6 +49,7 @@ from driftline.streams.watermark import Watermark, watermark
 from driftline.streams.windows import panes_of, windows_of
 
 MERGED = 20_000  # merged panes kept decoded
+TOGETHER = 64  # windows whose labels are judged in one go: each is in memory until then
 ERROR = "(error)"
 POOLED, GROUPS = "(pooled)", "(groups)"  # values for segments with too few labels each, and for all groups of a protected attribute
 RAISED = b"raised/"  # before a snapshot's key: its revision, where that is not the sum of its fence
@@ -238,6 +239,7 @@ class Evaluation:
         told from everything there is.
         """
         out: dict[str, Results] = defaultdict(Results)
+        self._left_out.clear()
         for name in sorted(self._moved & self._models.keys()):
             model, state = self._registry.model(name), self._models[name]
             state.watermark = watermark(model, self._progress, self._partitions)
@@ -325,6 +327,7 @@ class Evaluation:
         """The rows of windows that are due, oldest first."""
         final = state.watermark.final(model)
         gathered: dict[str, int] = {}  # version → the first window whose evidence of lasting drift is another
+        labels: list[tuple[Judged, bool, bool]] = []  # of each window: whether features drifted, whether data were faulty
         for series, window, start in sorted(due, key=lambda w: (_end(w), w[0], w[1].length_ms)):
             end = start + window.length_ms
             is_final = end <= final
@@ -353,20 +356,28 @@ class Evaluation:
                 of_reference = [row for row in rows if row.baseline == TRAINING]
                 if follows_on and self._lasting[model.model, series.version].take(judged, of_reference):
                     gathered[series.version] = min(start, gathered.get(series.version, start))
-            drifted, fault = self._features[judged.key]
-            told = performance(judged, drifted=drifted, fault=fault)
-            if any(row.verdict == "worse" for row in told):
-                began = onset_of_loss(self._timed(judged), judged.layout.reference.performance if judged.layout else PerformanceProfile())
-                told = [msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in told]
-            results[model.model].performance_results.extend(told)
-            results[model.model].drift_results.extend(label_drift(judged))
+            labels.append((judged, *self._features[judged.key]))
             if is_final:
                 self._told_windows.pop(judged.key, None)
                 self._features.pop(judged.key, None)
+            if len(labels) == TOGETHER:
+                self._tell_labels(labels, results[model.model])
+                labels = []
+        self._tell_labels(labels, results[model.model])
         for version, since in gathered.items():
             results[model.model].drift_results.extend(self._lasting[model.model, version].rows(model, since))
         self._tell_across(model, state, due, results[model.model])
         state.windows -= {w for w in due if _end(w) <= state.watermark.predictions}
+
+    def _tell_labels(self, windows: Sequence[tuple[Judged, bool, bool]], results: Results) -> None:
+        """What the labels of windows say; all of them together, for most are told again and again as labels come."""
+        for judged, drifted, fault in windows:
+            told = performance(judged, drifted=drifted, fault=fault)
+            if any(row.verdict == "worse" for row in told):
+                began = onset_of_loss(self._timed(judged), judged.layout.reference.performance if judged.layout else PerformanceProfile())
+                told = [msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in told]
+            results.performance_results.extend(told)
+        results.drift_results.extend(label_drift([judged for judged, _, _ in windows]))
 
     def _after_changed(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]]) -> set[tuple[Series, Window, int]]:
         """Windows whose baselines hold one that is due."""

@@ -5,17 +5,22 @@ Told and revised with the performance, as labels come; judged as every feature i
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 
 from driftline.schemas.reference import NumericProfile, Profile
 from driftline.schemas.results import DriftResult, FeaturePane
 from driftline.streams.answers import BETWEEN, Answers, timed_out
 from driftline.streams.appraisal import why_labels_wait
+from driftline.streams.battery import Battery
 from driftline.streams.drift import (
     AT_ONCE,
     LABELS,
     TRAINING,
-    measured,
     rows_of,
     share_of_window,
     too_few,
@@ -24,7 +29,7 @@ from driftline.streams.drift import (
     yardstick,
 )
 from driftline.streams.judge import Judged
-from driftline.streams.layout import LABEL, Float64
+from driftline.streams.layout import LABEL, Float64, Layout
 from driftline.streams.sketch import bucket_start
 from driftline.streams.stats import Batch
 
@@ -44,6 +49,14 @@ def label_counts(profile: Profile, answers: Answers) -> Float64:
     return counts
 
 
+@lru_cache(maxsize=256)
+def _battery(layout: Layout) -> Battery:
+    """The tests of a reference's labels, of which it has some."""
+    profile = layout.reference.labels
+    assert profile is not None
+    return Battery([LABEL], [profile], [yardstick(layout).test(LABEL)])
+
+
 def label_bins(window: Judged, profile: Profile) -> FeaturePane:
     """A window's labels as a feature's row."""
     answers, key = window.pane.answers, window.key
@@ -58,26 +71,49 @@ def label_bins(window: Judged, profile: Profile) -> FeaturePane:
     )  # fmt: skip
 
 
-def label_drift(window: Judged) -> list[DriftResult]:
-    """Every test of a window's labels, as the feature `(label)`; nothing for a model without labels, and while there is no reference."""
-    layout, model = window.layout, window.model
-    if layout is None or not model.labels or model.task == "ranking":
-        return []
-    answers = timed_out(window.pane.answers, model)[0] if window.timed_out else window.pane.answers
-    common = {**window.common, "coverage": min(answers.n_labelled / window.pane.n, 1.0) if window.pane.n else 0.0}
-    profile = layout.reference.labels
-    if profile is None:
-        return [
-            DriftResult(
-                feature=LABEL, test="psi", value=None, p_value=None, null_quantile=None, effect=None, threshold=model.policy.psi,
-                n_reference=0, n=answers.n_labelled, verdict="insufficient", reason=NO_LABELS, **common,
-            )
-        ]  # fmt: skip
-    known = yardstick(layout)
-    label = measured(LABEL, profile, known.test(LABEL), label_counts(profile, answers))
-    worth = known.null.calibrate(np.array([label.p_value]))
-    level = share_of_window(model, window.key.segment, AT_ONCE * LABELS)
-    reason = why_labels_wait(window, answers) or why_unjudged(label, window)
-    found = not reason and bool(worth[0] <= level)
-    verdict, why = verdict_of(label, reason or too_few([label], window, known, level)[0], found, window)
-    return rows_of(window, label, TRAINING, float(worth[0]), verdict, why, common)
+def label_drift(windows: Sequence[Judged]) -> list[DriftResult]:
+    """Every test of the labels of windows of one model, as the feature `(label)`; nothing for a model without labels, and of windows for
+    which there is no reference yet.
+    """
+    rows: list[DriftResult] = []
+    of: dict[tuple[Layout, bool], list[tuple[Judged, Answers]]] = defaultdict(list)  # by reference, and whether it is a segment
+    for window in windows:
+        layout, model = window.layout, window.model
+        if layout is None or not model.labels or model.task == "ranking":
+            continue
+        answers = timed_out(window.pane.answers, model)[0] if window.timed_out else window.pane.answers
+        if layout.reference.labels is None:
+            rows.append(_unknown(window, answers))
+        else:
+            of[layout, window.key.segment != ""].append((window, answers))
+    for (layout, _), each in of.items():
+        rows += _judged(layout, each)
+    return rows
+
+
+def _unknown(window: Judged, answers: Answers) -> DriftResult:
+    return DriftResult(
+        feature=LABEL, test="psi", value=None, p_value=None, null_quantile=None, effect=None, threshold=window.model.policy.psi,
+        n_reference=0, n=answers.n_labelled, verdict="insufficient", reason=NO_LABELS, **_common(window, answers),
+    )  # fmt: skip
+
+
+def _common(window: Judged, answers: Answers) -> dict[str, Any]:
+    return {**window.common, "coverage": min(answers.n_labelled / window.pane.n, 1.0) if window.pane.n else 0.0}
+
+
+def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> list[DriftResult]:
+    """Of windows of one reference, which has labels."""
+    profile, known, model = layout.reference.labels, yardstick(layout), windows[0][0].model
+    assert profile is not None
+    tests, level = _battery(layout).repeated(len(windows)), share_of_window(model, windows[0][0].key.segment, AT_ONCE * LABELS)
+    counts = np.stack([label_counts(profile, answers) for _, answers in windows])
+    found = tests.measured(counts, np.full((len(windows), 2), np.nan), model.tests)
+    worth = known.null.calibrate(np.array([label.p_value for label in found])).tolist()
+    few = too_few(found, tests, model, known, level)
+    rows: list[DriftResult] = []
+    for (window, answers), label, chance, too in zip(windows, found, worth, few, strict=True):
+        reason = why_labels_wait(window, answers) or why_unjudged(label, window)
+        verdict, why = verdict_of(label, reason or too, not reason and chance <= level, window)
+        rows += rows_of(window, label, TRAINING, chance, verdict, why, _common(window, answers))
+    return rows

@@ -10,7 +10,7 @@ fault, add nothing: they speak for themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,8 +19,8 @@ import numpy as np
 from driftline.schemas.config import DAY_MS, Model
 from driftline.schemas.errors import refuse_newer
 from driftline.schemas.results import DriftResult
-from driftline.streams.calibration import ALL_SCORES, Yardstick
-from driftline.streams.drift import LASTING, yardstick
+from driftline.streams.calibration import ALL_SCORES
+from driftline.streams.drift import LASTING, battery, yardstick
 from driftline.streams.judge import Judged
 from driftline.streams.layout import Float64, Layout
 from driftline.streams.stats import DriftEvidence
@@ -133,20 +133,15 @@ def _after(sums: Float64, step: Step, model: Model) -> Float64:
 
 def _scores(layout: Layout, window: Judged, rows: Sequence[DriftResult]) -> tuple[Float64, Float64]:
     """Of the features whose verdict is ok, or lacks only rows."""
-    known: Yardstick = yardstick(layout)
     # A PSI is about the square of a shift in standard deviations. Half of it is given away, so that a whole one shows in time.
-    evidence = DriftEvidence(least=math.sqrt(window.model.policy.lasting_psi) / 2)
-    scores, away = np.full((len(layout.names), ALL_SCORES), np.nan), np.zeros((len(layout.names), ALL_SCORES))
-    of: Mapping[str, DriftResult] = {row.feature: row for row in rows}
-    for f, name in enumerate(layout.names):
-        counts = layout.stretch(window.pane.counts, f)[0].astype(np.float64)
-        test = known.test(name)
-        row = of.get(name)
-        if row is None or row.verdict != "ok" or not len(test.basis) or not counts.sum() or not test.reference.sum():
-            continue
-        width = len(test.basis)
-        scores[f, :width], away[f, :width] = evidence.scores(test, counts)
-    return scores, away
+    evidence, known = DriftEvidence(least=math.sqrt(window.model.policy.lasting_psi) / 2), battery(layout)
+    told, away = evidence.scores_of_all(known.smooth, known.matrix(window.pane.counts, layout.starts))
+    fine = {row.feature for row in rows if row.verdict == "ok"}
+    used = np.array([name in fine for name in layout.names], bool)[:, None] & ~np.isnan(told)
+    scores, given_away = np.full((len(layout.names), ALL_SCORES), np.nan), np.zeros((len(layout.names), ALL_SCORES))
+    width = told.shape[1]
+    scores[:, :width], given_away[:, :width] = np.where(used, told, np.nan), np.where(used, away, 0.0)
+    return scores, given_away
 
 
 def _told(step: Step, sums: Float64, model: Model, revision: int) -> list[DriftResult]:

@@ -60,6 +60,62 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, min_expected: float 
     return ChiSquare(statistic, float(chdtrc(dof, statistic)), dof)
 
 
+def chi_squares(reference: Floats, current: Floats, min_expected: float = 5.0) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """`chi_square` of many features at once: statistics, p-values and degrees of freedom, each shape (features,).
+
+    Parameters
+    ----------
+    reference, current
+        Counts, shape (features, bins). A bin that a feature does not have holds no rows, at the end.
+
+    >>> [each.round(3).tolist() for each in chi_squares(np.array([[500.0, 300, 200], [9, 9, 0]]), np.array([[450.0, 350, 200], [9, 9, 0]]))]
+    [[6.478, 0.0], [0.039, 1.0], [2, 1]]
+    """
+    before, after = reference.sum(1, keepdims=True), current.sum(1, keepdims=True)
+    total = reference + current
+    known = (before[:, 0] > 0) & (after[:, 0] > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        starts = pool_starts(np.minimum(before, after) * total / (before + after), min_expected)
+        at, row = np.flatnonzero(starts), np.nonzero(starts)[0]
+        pooled, both = (np.add.reduceat(each.ravel(), at) for each in (current, total))
+        expected = both * after[row, 0] / (before + after)[row, 0]
+        # The other side is as far from what it expects, which is `before / after` times as much.
+        parts = (pooled - expected) ** 2 / expected * (1 + (after / before)[row, 0])
+    statistic, dof = np.bincount(row, parts, len(total)), starts.sum(1) - 1
+    p_value = np.where(dof > 0, chdtrc(np.maximum(dof, 1), statistic), 1.0)
+    statistic = np.where(dof > 0, statistic, 0.0)
+    return np.where(known, statistic, np.nan), np.where(known, p_value, np.nan), np.where(known, dof, 0)
+
+
+def pool_starts(expected: Floats, least: float) -> NDArray[np.bool_]:
+    """Which bins begin a pool, of many features at once: shape (features, bins) like the rows that a bin expects on the side with fewer.
+
+    Bins that expect enough are pools of their own unless a small one before them wants them, so only the small ones are gone through.
+
+    >>> pool_starts(np.array([[1.0, 6, 7, 0, 0], [3, 3, 3, 0, 0]]), 5).astype(int).tolist()
+    [[1, 0, 1, 0, 0], [1, 0, 0, 0, 0]]
+    """
+    least = max(least, np.finfo(np.float64).tiny)
+    small = ~(expected >= least)
+    starts = np.ones(expected.shape, bool)
+    for f in np.flatnonzero(small.any(1)).tolist():
+        _pool(expected[f].tolist(), starts[f], np.flatnonzero(small[f]).tolist(), least)
+    return starts
+
+
+def _pool(expected: list[float], starts: NDArray[np.bool_], small: list[int], least: float) -> None:
+    """Take away, of one feature, the starts of bins that are wanted by a small one before them."""
+    end = 0
+    for i in small:
+        if i < end:
+            continue
+        held, end = expected[i], i + 1
+        while not held >= least and end < len(expected):
+            starts[end], held, end = False, held + expected[end], end + 1
+        if not held >= least:  # the last pool came out too small: it joins the one before
+            starts[i] = i == 0
+
+
 def chi_square_null_quantile(reference: ArrayLike, n_current: int, quantile: float = 0.95, *, min_expected: float = 5.0) -> float:
     """The statistic that stays below with probability `quantile` when nothing drifted, at the degrees of freedom left after pooling.
 
@@ -67,9 +123,21 @@ def chi_square_null_quantile(reference: ArrayLike, n_current: int, quantile: flo
     5.991
     """
     counts = np.asarray(reference, dtype=np.float64)
-    expected = np.stack([counts, counts * (n_current / counts.sum())])
-    dof = pool_small(expected, min_expected).shape[1] - 1
+    n = counts.sum()
+    dof = _pool_starts(counts * min(n, n_current) / n, min_expected).size - 1  # both sides of this shape, the smaller one expects least
     return float(chdtri(dof, 1 - quantile)) if dof else 0.0
+
+
+def chi_square_null_quantiles(reference: Floats, n_current: Floats, quantile: float = 0.95, min_expected: float = 5.0) -> Floats:
+    """`chi_square_null_quantile` of many features at once; `reference` has shape (features, bins), the rest (features,).
+
+    >>> chi_square_null_quantiles(np.array([[100.0, 100, 100], [9, 9, 0]]), np.array([200.0, 18])).round(3).tolist()
+    [5.991, 3.841]
+    """
+    n = reference.sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dof = pool_starts(reference * np.minimum(n, n_current)[:, None] / n[:, None], min_expected).sum(1) - 1
+    return np.where(dof > 0, chdtri(np.maximum(dof, 1), 1 - quantile), 0.0)
 
 
 def pooled_table(reference: ArrayLike, current: ArrayLike, min_expected: float) -> Floats | None:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from driftline.streams.stats.counts import Floats
 from driftline.streams.stats.detector import StoredState
 from driftline.streams.stats.smooth_test import SmoothTest
+from driftline.streams.stats.smooth_tests import SmoothTests
 
 #: Sizes of a lasting shift, in standard errors of one window, that are bet on.
 BETS = np.array([0.3, 0.8, 2.0])
@@ -84,6 +85,15 @@ class DriftEvidence:
         known = np.where(spread > 0, spread, np.inf)
         away = np.maximum(self.allowance * math.sqrt(n / float(test.reference.sum())), self.least * math.sqrt(n) / known)
         return np.asarray(test.basis @ counts / math.sqrt(n) / known), np.asarray(away)
+
+    def scores_of_all(self, tests: SmoothTests, counts: Floats) -> tuple[Floats, Floats]:
+        """`scores` of many features at once, shapes (features, scores); NaN where a feature has no such score, or no rows."""
+        n, n_reference = counts.sum(1, keepdims=True), tests.reference.sum(1, keepdims=True)
+        known = (np.arange(tests.spread.shape[1]) < tests.degree[:, None]) & (n > 0) & (n_reference > 0)
+        spread = np.where(tests.spread > 0, tests.spread, np.inf)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            away = np.maximum(self.allowance * np.sqrt(n / n_reference), self.least * np.sqrt(n) / spread)
+            return np.where(known, tests.sums(counts) / np.sqrt(n) / spread, np.nan), np.where(known, away, np.nan)
 
 
 def gathered(sums: Floats, z: Floats, given_away: Floats, most: float = 1e300) -> Floats:

@@ -182,15 +182,15 @@ class SmoothTest:
     covariance: Floats
     blocks: int
     direction: Floats | None = None
-    _inverse: Floats = field(init=False, repr=False)
-    _ways: Floats = field(init=False, repr=False)  # the direction, and that of the scale
+    inverse: Floats = field(init=False, repr=False)  # of the covariance
+    ways: Floats = field(init=False, repr=False)  # the direction, and that of the scale
 
     def __post_init__(self) -> None:
         ways = np.empty((0, len(self.basis)))
         if self.direction is not None and len(self.basis):
             ways = np.stack([self.direction, scale(self.reference, self.basis)])
-        object.__setattr__(self, "_ways", ways)
-        object.__setattr__(self, "_inverse", np.linalg.pinv(self.covariance, hermitian=True))
+        object.__setattr__(self, "ways", ways)
+        object.__setattr__(self, "inverse", np.linalg.pinv(self.covariance, hermitian=True))
 
     @classmethod
     def fit(
@@ -240,7 +240,7 @@ class SmoothTest:
         if against is not None:
             scores = scores - self.basis @ other / n_other
         worth = n * n_other / (n + n_other)
-        together = self.tail(float(scores @ self._inverse @ scores * worth))
+        together = self.tail(float(scores @ self.inverse @ scores * worth))
         spread = 0.0 if self.direction is None else float(self.direction @ self.covariance @ self.direction)
         if self.direction is None or degree < 2 or spread <= 0:
             return together
@@ -259,9 +259,9 @@ class SmoothTest:
         """
         counts = np.asarray(current, dtype=np.float64)
         other = self.reference if against is None else np.asarray(against, dtype=np.float64)
-        if not len(self._ways) or not counts.sum() or not other.sum():
+        if not len(self.ways) or not counts.sum() or not other.sum():
             return 0.0
-        return float(np.abs(self._ways @ (self.basis @ (counts / counts.sum() - other / other.sum()))).max())
+        return float(np.abs(self.ways @ (self.basis @ (counts / counts.sum() - other / other.sum()))).max())
 
     def tail(self, t2: float, degree: int | None = None) -> float:
         """Probability of a T² of so many scores (all) this large or larger when nothing drifted; NaN with too few blocks to know.

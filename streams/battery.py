@@ -1,0 +1,217 @@
+"""All tests of all features of a window in one pass: histograms of the features below each other in one matrix. Pure.
+
+    counts of a pane, end to end ──► matrix (features, bins) ──┐
+                                                               ├──► every figure as an array (features,) ──► `Measured`, one a feature
+    the reference's, or a baseline's ──► matrix ───────────────┘
+
+PSI, Kolmogorov–Smirnov, chi-square, the smooth test and what they are with no drift go so; a test that a model's file adds is asked of
+one feature after another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import copy
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import kolmogorov
+
+from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile
+from driftline.streams.layout import Float64, Int64
+from driftline.streams.stats import TESTS, SmoothTest, bin_positions, null_draws, psi
+from driftline.streams.stats.chi_square import chi_square_null_quantiles, chi_squares
+from driftline.streams.stats.ks import ks, ks_quantile
+from driftline.streams.stats.smooth_tests import SmoothTests
+
+NULL_DRAWS = 199
+_QUIET = 1e-9  # a direction is told only where something moved
+_KEPT = 1_000  # of a battery: sizes of windows for which the PSI without drift is remembered
+
+
+class Figure(NamedTuple):
+    """What one test says of one feature: its value, the p-value of independent rows, and what 95 % of windows without drift stay below."""
+
+    test: str
+    value: float
+    p_value: float
+    null: float
+
+
+class Measured(NamedTuple):
+    """How far apart one feature's histograms are. NaN: a side has no rows."""
+
+    name: str
+    profile: Profile
+    n: int
+    n_reference: int
+    p_value: float
+    effect: float
+    null: float  # of the effect
+    moved: float  # standard deviations of a numeric feature; of categories the largest change of a share; 0 or more
+    direction: str  # up, down, wider, narrower; of categories, which one moved most
+    figures: list[Figure]
+    worth: float  # independent rows that the two sides are worth together
+    lone: bool  # all rows of the reference are alike: there is nothing to score
+
+
+class Battery:
+    """The tests of several features, made once for a reference.
+
+    Parameters
+    ----------
+    names, profiles, tests
+        Of each feature.
+    """
+
+    def __init__(self, names: Sequence[str], profiles: Sequence[Profile], tests: Sequence[SmoothTest]) -> None:
+        self.names, self.profiles, self.smooth = [*names], [*profiles], SmoothTests(tests)
+        self.bins = [test.reference.size for test in tests]
+        self.numeric = np.array([isinstance(profile, NumericProfile) for profile in profiles], bool)
+        self._nulls: dict[bytes, Float64] = {}
+
+    def repeated(self, times: int) -> Battery:
+        """For so many windows of the one feature that this is for, in place of one window of so many features."""
+        out = copy(self)
+        out.names, out.profiles, out.bins = self.names * times, self.profiles * times, self.bins * times
+        out.smooth, out.numeric, out._nulls = self.smooth.repeated(times), np.repeat(self.numeric, times), {}
+        return out
+
+    def matrix(self, counts: Int64 | Float64, starts: Int64) -> Float64:
+        """Histograms that lie end to end from `starts` on, below each other; shape (features, bins)."""
+        out = np.zeros(self.smooth.reference.shape)
+        for row, start, bins in zip(out, starts.tolist(), self.bins, strict=True):
+            row[:bins] = counts[start : start + bins]
+        return out
+
+    def measured(self, counts: Float64, bounds: Float64, tests: Sequence[str], against: Float64 | None = None) -> list[Measured]:
+        """A window's figures, a feature each.
+
+        Parameters
+        ----------
+        counts, against
+            Of the window, and of other rows than the reference's; shape (features, bins).
+        bounds
+            Smallest and largest value of the window, shape (features, 2), NaN where they are not known.
+        tests
+            Wanted of every feature that they fit.
+        """
+        if not self.names:
+            return []
+        reference, smooth = self.smooth.reference if against is None else against, self.smooth
+        n, n_reference = counts.sum(1), reference.sum(1)
+        there = (n > 0) & (n_reference > 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shift = counts / n[:, None] - reference / n_reference[:, None]
+        apart = smooth.sums(shift)
+        effect, null = np.where(there, psi.each(reference, counts), np.nan), self._null_of_psi(reference, n, n_reference, against)
+        moved = np.where(self.numeric, smooth.moved(apart), np.abs(shift).max(1))
+        worth = n * n_reference / np.maximum(n + n_reference, 1) / smooth.dispersion
+        figures = self._figures(reference, counts, bounds, tests, effect, null)
+        columns = (n, n_reference, smooth.p_values(counts, against), effect, np.where(there, null, np.nan), np.where(there, moved, 0.0))
+        return [
+            Measured(
+                self.names[f], self.profiles[f], int(rows), int(others), p_value, psi_value, of_psi, far,
+                self._direction(f, apart[f], shift[f]) if ok else "",
+                figures[f] if ok else [], independent, not degree and blocks > 0,
+            )
+            for f, (rows, others, p_value, psi_value, of_psi, far, ok, independent, degree, blocks) in enumerate(
+                zip(*(c.tolist() for c in (*columns, there, worth, smooth.degree, smooth.blocks)), strict=True)
+            )
+        ]  # fmt: skip
+
+    def tails(self, measured: Sequence[Measured], effect: float) -> Float64:
+        """The p-values of windows with as many rows in which a PSI of so much is all that there is; shape (features,)."""
+        return self.smooth.tails(self.smooth.degree + np.array([each.worth for each in measured]) * effect)
+
+    def _null_of_psi(self, reference: Float64, n: Float64, n_reference: Float64, against: Float64 | None) -> Float64:
+        """The PSI that no drift stays below in 95 % of windows: drawn for a size near theirs, and brought to theirs."""
+        alike = self.smooth.dispersion
+        before, now = (np.maximum(rows / alike, 1.0) for rows in (n_reference, n))
+        near = np.rint(2 ** (np.floor(2 * np.log2(now)) / 2))
+        key = near.tobytes()
+        drawn = self._nulls.get(key) if against is None else None
+        if drawn is None:
+            shape = np.maximum(np.rint(reference / alike[:, None]), reference > 0).astype(np.int64)
+            drawn = np.array([
+                _drawn_null(row[:bins].tobytes(), int(size)) if row.any() else math.nan
+                for row, bins, size in zip(shape, self.bins, near.tolist(), strict=True)
+            ])  # fmt: skip
+            if against is None and len(self._nulls) < _KEPT:
+                self._nulls[key] = drawn
+        null: Float64 = drawn * (1 / before + 1 / now) / (1 / before + 1 / near)
+        return null
+
+    def _figures(
+        self, reference: Float64, counts: Float64, bounds: Float64, tests: Sequence[str], effect: Float64, null: Float64
+    ) -> list[list[Figure]]:
+        """A figure a test that the model wants and the feature allows; always the PSI."""
+        wanted = [*dict.fromkeys(("psi", *tests))]
+        alike = self.smooth.dispersion
+        shape = np.where(alike[:, None] == 1, reference, np.maximum(np.rint(reference / alike[:, None]), 1.0 * (reference > 0)))
+        size = np.maximum(np.rint(counts.sum(1) / alike), 1)
+        statistic, p_value, _ = chi_squares(reference, counts)
+        found = {"psi": (effect, p_value, null)}
+        if "chi_square" in wanted:
+            found["chi_square"] = statistic, p_value, chi_square_null_quantiles(shape, size)
+        if "ks" in wanted:
+            n, m = reference.sum(1), counts.sum(1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                distance = ks.each(reference, counts)
+                found["ks"] = distance, kolmogorov(distance * np.sqrt(n * m / (n + m))), ks_quantile(0.95, shape.sum(1), size)
+        columns = {test: zip(*(column.tolist() for column in each), strict=True) for test, each in found.items()}
+        return [
+            [
+                Figure(test, *told[test]) if test in told else self._asked(test, f, reference[f], counts[f], bounds[f], shape[f], size[f])
+                for test in wanted
+                if numeric or TESTS[test].needs == "bins"
+            ]
+            for f, (numeric, *told_of) in enumerate(zip(self.numeric.tolist(), *columns.values(), strict=True))
+            for told in [dict(zip(columns, told_of, strict=True))]
+        ]
+
+    def _asked(self, name: str, f: int, reference: Float64, counts: Float64, bounds: Float64, shape: Float64, size: float) -> Figure:
+        """One test of one feature."""
+        test, bins = TESTS[name], self.bins[f]
+        before, now = reference[:bins], counts[:bins]
+        if not before.any() or not now.any():
+            return Figure(name, math.nan, math.nan, math.nan)
+        at = self._positions(f, bounds) if test.needs == "positions" else np.arange(bins, dtype=np.float64)
+        return Figure(name, *test.measure(before, now, at), _null_quantile(name, shape[:bins].tobytes(), int(size), at.tobytes()))
+
+    def _positions(self, f: int, bounds: Float64) -> Float64:
+        """The value each bin stands for; the outer bins reach to what was seen on either side."""
+        profile = self.profiles[f]
+        assert isinstance(profile, NumericProfile)
+        seen = [bound for bound in (profile.minimum, profile.maximum, *bounds.tolist()) if bound is not None and math.isfinite(bound)]
+        return bin_positions(profile.edges, min(seen, default=profile.edges[0]), max(seen, default=profile.edges[-1]))
+
+    def _direction(self, f: int, apart: Float64, shift: Float64) -> str:
+        """Which way a feature moved, by its scores or, where there are none, by its shares."""
+        profile, degree = self.profiles[f], int(self.smooth.degree[f])
+        if isinstance(profile, CategoricalProfile):
+            most = int(np.abs(shift).argmax())
+            name = profile.categories[most] if most < len(profile.categories) else "others"
+            return f"{'more' if shift[most] > 0 else 'less'} {name}" if abs(shift[most]) > _QUIET else ""
+        if not degree:
+            below = np.cumsum(-shift[: self.bins[f]])[:-1]
+            return "" if not len(below) or np.abs(below).max() <= _QUIET else "up" if below.sum() > 0 else "down"
+        place, spread = (*apart[: min(degree, 2)].tolist(), 0.0)[:2]
+        if max(abs(place), abs(spread)) <= _QUIET:
+            return ""
+        if abs(place) >= abs(spread):
+            return "up" if place > 0 else "down"
+        return "wider" if spread > 0 else "narrower"
+
+
+@lru_cache(maxsize=32_768)
+def _drawn_null(shape: bytes, n: int) -> float:
+    return float(np.quantile(null_draws(psi.each, np.frombuffer(shape, np.int64), n, draws=NULL_DRAWS), 0.95))
+
+
+@lru_cache(maxsize=16_384)
+def _null_quantile(test: str, reference: bytes, n: int, at: bytes) -> float:
+    """What a test stays below in 95 % of windows of `n` rows; the same for window after window."""
+    return TESTS[test].null_quantile(np.frombuffer(reference), n, 0.95, np.frombuffer(at))

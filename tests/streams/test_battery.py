@@ -1,0 +1,89 @@
+"""All features at once give the figures of each feature alone, whatever the histograms and however many bins their neighbours have."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile
+from driftline.streams.battery import Battery
+from driftline.streams.calibration import basis_of, counts_of
+from driftline.streams.stats import SmoothTest, chi_square, ks, l_infinity, null_quantile, psi
+from driftline.streams.stats.smooth_test import location
+
+Counts = NDArray[np.float64]
+TOLD = ("psi", "ks", "chi_square", "hellinger", "wasserstein")
+ROWS = st.one_of(st.integers(0, 6), st.integers(0, 3_000), st.just(0))
+
+
+def profile_of(counts: list[int], numeric: bool) -> Profile:
+    if numeric:
+        return NumericProfile([float(i) for i in range(len(counts) - 1)], counts, sum(counts), 0, 0.5, 1.0, -1.0, float(len(counts)))
+    return CategoricalProfile([f"c{i}" for i in range(len(counts) - 1)], counts[:-1], counts[-1], sum(counts), 0)
+
+
+@st.composite
+def features(draw: st.DrawFn) -> tuple[Profile, SmoothTest, Counts, Counts]:
+    """A profile with its test, a window, and other rows than the reference's."""
+    bins = draw(st.integers(2, 12))
+    before, now, other = (draw(st.lists(ROWS, min_size=bins, max_size=bins)) for _ in range(3))
+    profile = profile_of(before, draw(st.booleans()))
+    basis, blocks = basis_of(profile), draw(st.sampled_from([0, 40, 1_000_000]))
+    direction = location(counts_of(profile), basis) if isinstance(profile, NumericProfile) and len(basis) else None
+    covariance = np.eye(len(basis)) * draw(st.sampled_from([0.5, 1.0, 3.0]))
+    return profile, SmoothTest(counts_of(profile), basis, covariance, blocks, direction), np.array(now, float), np.array(other, float)
+
+
+def stacked(histograms: list[Counts], width: int) -> Counts:
+    return np.stack([np.append(each, np.zeros(width - len(each))) for each in histograms])
+
+
+def alike(a: float, b: float) -> bool:
+    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-7, abs_tol=1e-9)
+
+
+@settings(max_examples=150)
+@given(several=st.lists(features(), min_size=1, max_size=5), against=st.booleans())
+def test_each_figure_is_that_of_the_feature_alone(several: list[Any], against: bool) -> None:
+    profiles, tests, windows, others = (list(column) for column in zip(*several, strict=True))
+    battery = Battery([f"f{i}" for i in range(len(several))], profiles, tests)
+    width = max(len(window) for window in windows)
+    found = battery.measured(
+        stacked(windows, width), np.full((len(several), 2), np.nan), TOLD,
+        stacked(others, width) if against else None,
+    )  # fmt: skip
+    for one, profile, test, now, other in zip(found, profiles, tests, windows, others, strict=True):
+        before = other if against else counts_of(profile)
+        assert (one.n, one.n_reference) == (now.sum(), before.sum())
+        assert alike(one.p_value, test.p_value(now, other if against else None))
+        if not (one.n and one.n_reference):
+            assert one.figures == []
+            continue
+        numeric = isinstance(profile, NumericProfile)
+        assert alike(one.effect, psi(before, now))
+        assert alike(one.moved, test.moved(now, other if against else None) if numeric else l_infinity(before, now))
+        told = {figure.test: figure for figure in one.figures}
+        assert list(told) == [name for name in TOLD if numeric or name not in {"ks", "wasserstein"}]
+        table = chi_square(before, now)
+        assert alike(told["chi_square"].value, table.statistic) and alike(told["chi_square"].p_value, table.p_value)
+        assert alike(told["psi"].p_value, table.p_value)
+        if test.dispersion == 1:
+            assert alike(told["chi_square"].null, null_quantile("chi_square", before, int(one.n)))
+            assert not numeric or alike(told["ks"].null, null_quantile("ks", before, int(one.n)))
+        assert not numeric or alike(told["ks"].value, ks(before, now))
+
+
+@given(feature=features(), windows=st.lists(st.lists(ROWS, min_size=12, max_size=12), min_size=1, max_size=5))
+def test_several_windows_of_one_feature_have_the_figures_of_each_window(feature: Any, windows: list[list[int]]) -> None:
+    profile, test, now, _ = feature
+    battery = Battery(["f"], [profile], [test])
+    counts, none = np.array(windows, float)[:, : len(now)], np.full((1, 2), np.nan)
+    together = battery.repeated(len(counts)).measured(counts, np.repeat(none, len(counts), 0), ("ks", "chi_square"))
+    for row, each in zip(counts, together, strict=True):
+        [alone] = battery.measured(row[None], none, ("ks", "chi_square"))
+        assert repr(each) == repr(alone)
