@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
@@ -56,13 +58,14 @@ class Size:
     rounds: int = 9
     requests: int = 2_000
     peer_events: int = 200_000
-    peer_runs: int = 5
+    peer_runs: int = 3
+    distance_events: int = 60_000  # with all five tests, which take the peers long
     compared: int = 20  # windows, with SciPy
 
 
 QUICK = Size(
     events=80_000, warm_up=40_000, runs=1, windows=8, rate=5_000, waiting=100_000, cold=200_000, calls=5_000, rounds=2, requests=300,
-    peer_events=40_000, peer_runs=1, compared=3,
+    peer_events=40_000, peer_runs=1, distance_events=40_000, compared=3,
 )  # fmt: skip
 
 
@@ -84,11 +87,11 @@ class Bench:
 
     def embedded(self) -> None:
         """The JSON lane on the embedded broker, with as many events as it holds."""
-        with brokers(embedded=True) as broker:
-            shape = Shape(events=min(self.size.events, EMBEDDED_EVENTS))
-            with Site(broker, shape) as site:
-                run = throughput(site, Source(shape), min(self.size.warm_up, 40_000), shape.events)
-        self.found["embedded"] = _median([run])
+        shape, found = Shape(events=min(self.size.events, EMBEDDED_EVENTS)), []
+        for _ in range(self.size.runs):
+            with brokers(embedded=True) as broker, Site(broker, shape) as site:
+                found.append(throughput(site, Source(shape), min(self.size.warm_up, 40_000), shape.events))
+        self.found["embedded"] = _median(found)
 
     def agreement(self) -> None:
         """How well the figures agree with SciPy's; with the tests by distance on, which draw their chances anew for every window."""
@@ -118,7 +121,13 @@ class Bench:
         self.found["service"] = fastapi_load.load(self.broker.bootstrap, self.size.rounds, self.size.requests)
 
     def peers(self) -> None:
-        self.found["peers"] = peers.compare(self.broker, self.size.peer_events, self.size.warm_up // 2, self.size.peer_runs)
+        size = self.size
+        self.found["peers"] = peers.compare(self.broker, size.peer_events, size.warm_up // 2, size.peer_runs, peers.THREE)
+
+    def distances(self) -> None:
+        """The same with Jensen-Shannon and Wasserstein too."""
+        size = self.size
+        self.found["distances"] = peers.compare(self.broker, size.distance_events, size.warm_up // 2, size.peer_runs, peers.FIVE)
 
     def _runs(self, form: Format) -> dict[str, float | int]:
         shape = Shape(events=self.size.events)
@@ -132,18 +141,21 @@ class Bench:
     def measure(self, name: str) -> None:
         """One part; what fails is told, and the others go on."""
         say(f"{name} …")
-        before, load = set(self.found), round(os.getloadavg()[0], 1)  # what else the machine has to do
+        before, load, begin_s = set(self.found), round(os.getloadavg()[0], 1), time.monotonic()  # what else the machine has to do
         try:
             part: Callable[[], None] = getattr(self, name)
             part()
             for new in self.found.keys() - before:
-                self.found[new]["load"] = load
-        except (Failed, DriftlineError) as error:
-            self.skipped[name] = str(error).splitlines()[0]
+                self.found[new] |= {"load": load, "seconds_to_measure": round(time.monotonic() - begin_s)}
+        except Exception as error:
+            if not isinstance(error, Failed | DriftlineError):
+                traceback.print_exc()
+            self.skipped[name] = (str(error) or type(error).__name__).splitlines()[0]
             say(f"{name} WAS NOT MEASURED: {error}")
 
 
-PARTS = ("json", "arrow", "agreement", "embedded", "latency", "waiting", "cold", "sdk", "service", "peers")
+PARTS = ("json", "arrow", "agreement", "embedded", "latency", "waiting", "cold", "sdk", "service", "peers", "distances")
+BESIDE = ("peers", "distances")  # parts with other libraries
 
 
 def _median(runs: list[Throughput]) -> dict[str, float | int]:
@@ -183,8 +195,8 @@ def sized(options: argparse.Namespace) -> Size:
 
 def main() -> int:
     options = arguments()
-    chosen = options.only.split(",") if options.only else [part for part in PARTS if part != "peers"]
-    chosen += ["peers"] if options.peers and "peers" not in chosen else []
+    chosen = options.only.split(",") if options.only else [part for part in PARTS if part not in BESIDE]
+    chosen += [part for part in BESIDE if options.peers and part not in chosen]
     if unknown := set(chosen) - set(PARTS):
         raise SystemExit(f"--only knows {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
     directory, about = results.directory(options.quick), machine()

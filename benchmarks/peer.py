@@ -1,10 +1,11 @@
 """One peer's whole job on the events of a topic: decode, join labels, windows of 10 000, drift of every feature.
 
-    python benchmarks/peer.py NAME BOOTSTRAP PREFIX PARTITIONS REFERENCE
+    python benchmarks/peer.py NAME BOOTSTRAP PREFIX PARTITIONS REFERENCE TESTS
 
 Runs in the peer's own environment, so it imports nothing of driftline. JSON is decoded by orjson, labels are joined by dictionary, a
-window is handed to the library as columns, through its API for batches. Processor time counts from the end of the first window,
-which is the warm-up, to the last record. Prints one line of JSON.
+window is handed to the library as columns, through its API for batches. TESTS are those that driftline does, apart by commas: a peer does
+those of them that it has. Processor time counts from the end of the first window, which is the warm-up, to the last record. Prints one
+line of JSON.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import sys
 import time
 import warnings
 from collections import deque
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 from confluent_kafka import Consumer, TopicPartition
@@ -26,9 +28,9 @@ Columns = dict[str, list[Any]]
 
 
 class Peer(Protocol):
-    """A library at work. `window` returns how many features drifted."""
+    """A library at work. `window` returns how many features drifted, each test for itself."""
 
-    def __init__(self, reference: Columns) -> None: ...
+    def __init__(self, reference: Columns, tests: list[str]) -> None: ...
 
     def window(self, columns: Columns) -> int: ...
 
@@ -39,37 +41,49 @@ def numeric(columns: Columns) -> list[str]:
 
 
 class Evidently:
-    """`DataDriftPreset` on a window against the reference."""
+    """`DataDriftPreset` on a window against the reference, once for each test."""
 
-    def __init__(self, reference: Columns) -> None:
+    NUMERIC: Final = {"ks": "ks", "psi": "psi", "jensen_shannon": "jensenshannon", "wasserstein": "wasserstein"}
+    CATEGORICAL: Final = {"chi_square": "chisquare", "psi": "psi", "jensen_shannon": "jensenshannon"}
+
+    def __init__(self, reference: Columns, tests: list[str]) -> None:
         import pandas as pd
         from evidently import DataDefinition, Dataset, Report
         from evidently.presets import DataDriftPreset
 
-        words = [name for name in reference if name not in numeric(reference)]
-        self._definition = DataDefinition(numerical_columns=numeric(reference), categorical_columns=words)
-        self._frame, self._dataset, self._report, self._preset = pd.DataFrame, Dataset, Report, DataDriftPreset
+        numbers, words = numeric(reference), [name for name in reference if name not in numeric(reference)]
+        self._definition = DataDefinition(numerical_columns=numbers, categorical_columns=words)
+        self._frame, self._dataset, self._report = pd.DataFrame, Dataset, Report
+        self._presets = [
+            *(partial(DataDriftPreset, columns=numbers, num_method=method) for method in _known(self.NUMERIC, tests)),
+            *(partial(DataDriftPreset, columns=words, cat_method=method) for method in _known(self.CATEGORICAL, tests)),
+        ]
         self._reference = self._of(reference)
 
     def _of(self, columns: Columns) -> Any:
         return self._dataset.from_pandas(self._frame(columns), data_definition=self._definition)
 
     def window(self, columns: Columns) -> int:
-        found = self._report([self._preset()]).run(self._of(columns), self._reference)
-        return int(found.dict()["metrics"][0]["value"]["count"])
+        found = self._report([preset() for preset in self._presets]).run(self._of(columns), self._reference)
+        values = [metric["value"] for metric in found.dict()["metrics"]]
+        return sum(int(value["count"]) for value in values if isinstance(value, dict) and "count" in value)
 
 
 class Nannyml:
-    """Univariate drift: Kolmogorov-Smirnov and chi-square."""
+    """Univariate drift. It has no PSI."""
 
-    def __init__(self, reference: Columns) -> None:
+    NUMERIC: Final = {"ks": "kolmogorov_smirnov", "jensen_shannon": "jensen_shannon", "wasserstein": "wasserstein"}
+    CATEGORICAL: Final = {"chi_square": "chi2", "jensen_shannon": "jensen_shannon"}
+
+    def __init__(self, reference: Columns, tests: list[str]) -> None:
         import nannyml
         import pandas as pd
 
         self._frame = pd.DataFrame
         self._calculator = nannyml.UnivariateDriftCalculator(
-            column_names=list(reference), continuous_methods=["kolmogorov_smirnov"], categorical_methods=["chi2"], chunk_size=WINDOW
-        )
+            column_names=list(reference), continuous_methods=_known(self.NUMERIC, tests),
+            categorical_methods=_known(self.CATEGORICAL, tests), chunk_size=WINDOW,
+        )  # fmt: skip
         self._calculator.fit(self._frame(reference))
 
     def window(self, columns: Columns) -> int:
@@ -78,9 +92,9 @@ class Nannyml:
 
 
 class Whylogs:
-    """A profile of the window, and drift scores against the reference's."""
+    """A profile of the window, and Kolmogorov-Smirnov and chi-square from it and the reference's: it has no others of these."""
 
-    def __init__(self, reference: Columns) -> None:
+    def __init__(self, reference: Columns, tests: list[str]) -> None:
         import pandas as pd
         import whylogs
         from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores
@@ -95,9 +109,9 @@ class Whylogs:
 
 
 class River:
-    """Six running statistics and ADWIN a feature; categories as codes."""
+    """Six running statistics and ADWIN a feature; categories as codes. It tests no windows."""
 
-    def __init__(self, reference: Columns) -> None:
+    def __init__(self, reference: Columns, tests: list[str]) -> None:
         from river import drift, stats
 
         kinds = (stats.Mean, stats.Var, stats.Min, stats.Max, stats.EWMean, lambda: stats.Quantile(0.5))
@@ -118,6 +132,11 @@ class River:
             deque(map(detector.update, numbers), maxlen=0)
             drifted += detector.n_detections > before
         return drifted
+
+
+def _known(names: dict[str, str], tests: list[str]) -> list[str]:
+    """What a library calls those of the tests that it has."""
+    return [names[test] for test in tests if test in names]
 
 
 PEERS: dict[str, type[Peer]] = {"evidently": Evidently, "nannyml": Nannyml, "river": River, "whylogs": Whylogs}
@@ -150,9 +169,9 @@ class Join:
         self.errors += answer != label
 
 
-def run(name: str, bootstrap: str, prefix: str, partitions: int, reference: Columns) -> dict[str, float | int]:
+def run(name: str, bootstrap: str, prefix: str, partitions: int, reference: Columns, tests: list[str]) -> dict[str, float | int]:
     """Consume both topics to their ends."""
-    peer, join, names = PEERS[name](reference), Join(), list(reference)
+    peer, join, names = PEERS[name](reference, tests), Join(), list(reference)
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{prefix}-{name}", "enable.auto.commit": False, "log_level": 0})
     source = [TopicPartition(f"{prefix}.{topic}", k, 0) for topic in ("predictions", "outcomes") for k in range(partitions)]
     left = sum(consumer.get_watermark_offsets(tp, timeout=30)[1] for tp in source)
@@ -185,9 +204,10 @@ def run(name: str, bootstrap: str, prefix: str, partitions: int, reference: Colu
 
 
 def main() -> None:
-    name, bootstrap, prefix, partitions, reference = sys.argv[1:]
+    name, bootstrap, prefix, partitions, reference, tests = sys.argv[1:]
     warnings.simplefilter("ignore")
-    print(json.dumps(run(name, bootstrap, prefix, int(partitions), json.loads(Path(reference).read_text("utf-8")))))
+    columns = json.loads(Path(reference).read_text("utf-8"))
+    print(json.dumps(run(name, bootstrap, prefix, int(partitions), columns, tests.split(","))))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ The cost is processor time of the calling thread; by the clock, a call takes lon
 
 from __future__ import annotations
 
-import inspect
 import statistics
 import sys
 import time
 from typing import Any
+
+import pyarrow as pa
 
 from driftline import Publisher
 from driftline.schemas.topics import Topics
@@ -18,6 +19,7 @@ from driftline.streams.transport.embedded import EmbeddedBroker
 
 FEATURES = {f"feature_{i}": 0.123456 * i for i in range(20)} | {f"category_{i}": "some" for i in range(5)}
 RUNS = 5
+ROWS = 1_000  # of a table
 
 
 def microseconds_per_call(publisher: Publisher, calls: int) -> tuple[float, float]:
@@ -42,14 +44,32 @@ def measure(name: str, servers: str, calls: int, **options: Any) -> tuple[float,
     return median_cpu, median_wall
 
 
+def table(servers: str, rows: int) -> float:
+    """Microseconds of processor time a prediction, of all threads until it is sent, where tables of a thousand are published."""
+    batch = {name: [value] * ROWS for name, value in FEATURES.items()}
+    columns = pa.table({f"feature.{name}": values for name, values in batch.items()} | {"prediction": [1] * ROWS, "score": [0.83] * ROWS})
+    found = []
+    for _ in range(RUNS):
+        with Publisher(servers, model="churn", version="7", batch="arrow", on_error=lambda *_: None) as publisher:
+            tables = [columns.append_column("id", pa.array([f"{k}-{i}" for i in range(ROWS)])) for k in range(rows // ROWS)]
+            begin_s = time.process_time()
+            for each in tables:
+                while not publisher.predicted_table(each):
+                    publisher.flush(1.0)
+            publisher.flush()
+            found.append((time.process_time() - begin_s) / rows * 1e6)
+    print(f"{'tables':>12}: {statistics.median(found):6.2f} µs a prediction, of all threads")
+    return statistics.median(found)
+
+
 def cost(calls: int) -> dict[str, float | int]:
-    """The part `sdk` of the results: JSON with and without a broker, and batches of Arrow where the SDK makes them."""
+    """The part `sdk` of the results: JSON with and without a broker, batches of Arrow, and tables."""
     with EmbeddedBroker() as broker:
         broker.create_topics(Topics().table(4))
         cpu, wall = measure("broker", broker.bootstrap, calls)
         found = {"microseconds_per_call": cpu, "wall_microseconds_per_call": wall}
-        if "batch" in inspect.signature(Publisher).parameters:
-            found["arrow_microseconds_per_call"] = measure("arrow", broker.bootstrap, calls, batch="arrow")[0]
+        found["arrow_microseconds_per_call"] = measure("arrow", broker.bootstrap, calls, batch="arrow")[0]
+        found["table_microseconds_per_prediction"] = table(broker.bootstrap, max(calls, ROWS))
     found["microseconds_per_call_without_broker"] = measure("no broker", "127.0.0.1:1", calls)[0]
     return {**found, "calls": calls, "runs": RUNS}
 

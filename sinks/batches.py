@@ -1,7 +1,7 @@
 """The SDK's batches: events wait a moment and go out as one Arrow stream a partition. Needs pyarrow, so only those who ask load it.
 
-add ──► waiting rows (bounded) ──► by partition, a thousand at most ──► producer ──► acknowledged, or lost
-          any thread                 a thread of its own, or `send`
+add, add_table ──► waiting rows and tables (bounded) ──► by partition, a thousand at most ──► producer ──► acknowledged, or lost
+   any thread                                              a thread of its own, or `send`
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import confluent_kafka
@@ -43,6 +43,7 @@ class Batches:
         self._producer, self._drop, self._limits = producer, drop, (limit_rows, limit_bytes)
         self._lock, self._sending = threading.RLock(), threading.RLock()
         self._rows: dict[str, list[Row]] = defaultdict(list)
+        self._tables: dict[str, list[pa.Table]] = defaultdict(list)
         self._size = self._n = self._in_flight = 0
         self._counts: dict[str, tuple[int, float]] = {}
         self._silent_since: float | None = None
@@ -57,17 +58,38 @@ class Batches:
     def add(self, topic: str, key: bytes, value: bytes) -> bool:
         """Take in one event that was judged to be good; False if too many wait."""
         with self._lock:
-            if self._n + self._in_flight >= self._limits[0] or self._size + len(value) > self._limits[1]:
+            if not self._has_room(1, len(value)):
                 return False
             self._rows[topic].append((key, value))
-            self._n += 1
-            self._size += len(value)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="driftline-batches", daemon=True)
-                self._thread.start()
+            self._took(1, len(value))
         if len(self._rows[topic]) >= ROWS:
             self._wake.set()
         return True
+
+    @staticmethod
+    def prepared(rows: Any, answer: str, about: dict[str, str], now_ms: int) -> pa.Table | Rejected:
+        """See `table_of`."""
+        return table_of(rows, answer, about, now_ms)
+
+    def add_table(self, topic: str, table: pa.Table) -> bool:
+        """Take in a prepared table, which must not change any more; False if too much waits. Nothing of it is copied or looked at."""
+        with self._lock:
+            if not self._has_room(table.num_rows, table.nbytes):
+                return False
+            self._tables[topic].append(table)
+            self._took(table.num_rows, table.nbytes)
+        self._wake.set()
+        return True
+
+    def _has_room(self, rows: int, size: int) -> bool:
+        return self._n + self._in_flight + rows <= self._limits[0] and self._size + size <= self._limits[1]
+
+    def _took(self, rows: int, size: int) -> None:
+        self._n += rows
+        self._size += size
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="driftline-batches", daemon=True)
+            self._thread.start()
 
     def close(self) -> None:
         """No thread sends any more."""
@@ -85,12 +107,15 @@ class Batches:
         with self._sending:
             producer = self._producer()
             producer.poll(0)
-            for topic in [topic for topic, rows in self._rows.items() if rows]:
+            for topic in {topic for waiting in (self._rows, self._tables) for topic, parts in waiting.items() if parts}:
                 count = self._partitions(producer, topic, timeout_s)
                 if count:
                     self._send(producer, topic, self._take(topic), count)
+                    for table in self._take_tables(topic):
+                        self._send_table(producer, topic, table, count)
                 elif self._silent_since is not None and time.monotonic() - self._silent_since > KEEP_S:
-                    self._drop("_MSG_TIMED_OUT", f"{topic}: no broker told the number of partitions", len(self._take(topic)))
+                    lost = len(self._take(topic)) + sum(table.num_rows for table in self._take_tables(topic))
+                    self._drop("_MSG_TIMED_OUT", f"{topic}: no broker told the number of partitions", lost)
 
     def _take(self, topic: str) -> list[Row]:
         with self._lock:
@@ -98,6 +123,13 @@ class Batches:
             self._n -= len(rows)
             self._size -= sum(len(value) for _, value in rows)
             return rows
+
+    def _take_tables(self, topic: str) -> list[pa.Table]:
+        with self._lock:
+            tables, self._tables[topic] = self._tables[topic], []
+            self._n -= sum(table.num_rows for table in tables)
+            self._size -= sum(table.nbytes for table in tables)
+            return tables
 
     def _partitions(self, producer: confluent_kafka.Producer, topic: str, timeout_s: float) -> int:
         """How many there are; 0 if nobody says."""
@@ -118,6 +150,15 @@ class Batches:
             for batch in _once_each(own):
                 for begin in range(0, len(batch), ROWS):
                     self._send_batch(producer, topic, partition, batch[begin : begin + ROWS])
+
+    def _send_table(self, producer: confluent_kafka.Producer, topic: str, table: pa.Table, count: int) -> None:
+        try:
+            for partition, own in _parts_of(table.unify_dictionaries().combine_chunks(), count):
+                for begin in range(0, own.num_rows, ROWS):
+                    piece = own.slice(begin, ROWS)
+                    self._produce(producer, topic, partition, _written(piece), piece.num_rows, HEADERS)
+        except Exception as error:  # what pyarrow cannot write must not end the thread
+            self._drop("wrong_type", f"{topic}: {type(error).__name__}: {error}", table.num_rows)
 
     def _send_batch(self, producer: confluent_kafka.Producer, topic: str, partition: int, rows: Sequence[Row]) -> None:
         try:
@@ -221,11 +262,48 @@ def _stream(model: str, version: str, events: Sequence[Any]) -> bytes:
         rows = [getattr(event, name, None) or {} for event in events]
         for key in dict.fromkeys(key for row in rows for key in row):
             columns[prefix + key] = _array([row.get(key) for row in rows])
-    batch = pa.record_batch(columns).replace_schema_metadata({"model": model} | ({"version": version} if version else {}))
+    return _written(pa.table(columns).replace_schema_metadata({"model": model} | ({"version": version} if version else {})))
+
+
+def _written(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
     return sink.getvalue().to_pybytes()
+
+
+def table_of(rows: Any, answer: str, about: dict[str, str], now_ms: int) -> pa.Table | Rejected:
+    """Rows as a table that can be sent, or why not. Whatever `pyarrow.table` takes is taken; buffers stay where they are.
+
+    >>> table_of({"id": [7], "label": [1.0]}, "label", {"model": "m"}, 1_767_571_200_000).to_pylist()
+    [{'id': '7', 'label': 1.0, 'ts': 1767571200000}]
+    >>> table_of({"label": [1.0]}, "label", {"model": "m"}, 0).code
+    'missing_field'
+    """
+    table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else pa.table(rows)
+    for name in ("id", answer):
+        if name not in table.column_names:
+            return Rejected("missing_field", f"the table has no column {name!r}")
+    ids = table["id"]
+    if ids.null_count:
+        return Rejected("missing_field", f"{ids.null_count} rows of the table have no id")
+    if not pa.types.is_string(ids.type):
+        table = table.set_column(table.column_names.index("id"), "id", ids.cast(pa.string()))
+    if "ts" not in table.column_names:
+        table = table.append_column("ts", pa.repeat(pa.scalar(now_ms, pa.int64()), table.num_rows))
+    return table.replace_schema_metadata(about)
+
+
+def _parts_of(table: pa.Table, count: int) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of each partition, those of one id apart; the table itself where it is one part."""
+    parts: dict[tuple[int, int], list[int]] = defaultdict(list)
+    seen: dict[str, int] = defaultdict(int)
+    keys: list[Any] = table["id"].to_pylist()
+    for row, key in enumerate(keys):
+        parts[seen[key], murmur2(key.encode()) % count].append(row)
+        seen[key] += 1
+    for (_, partition), rows in sorted(parts.items()):
+        yield partition, table if len(rows) == table.num_rows else table.take(rows)
 
 
 def _array(values: list[Any]) -> Any:

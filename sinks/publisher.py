@@ -193,6 +193,19 @@ class Publisher:
         """Publish what turned out to be true of the prediction `id`; `ts` is when it became known (None: now)."""
         self._publish(self._topics.outcomes, id, ts, {"model": self.model, "label": label, "kind": kind})
 
+    def predicted_table(self, rows: Any) -> int:
+        """Publish predictions that are columns already; the answer is how many were taken. Needs `batch="arrow"`.
+
+        `rows` is a pyarrow table or record batch, or what `pyarrow.table` makes one of without copying (a data frame, a dictionary of
+        columns), with the columns of docs/events.md: `id`, `prediction`, `feature.<name>` and others; without `ts`, now. They must not
+        change until they are sent. Values are not looked at here: a row that cannot be used becomes a dead letter.
+        """
+        return self._publish_table(self._topics.predictions, rows, "prediction", {"model": self.model, "version": self.version})
+
+    def outcome_table(self, rows: Any) -> int:
+        """The same with outcomes: `id`, `label`, and `kind` and `ts` where they are wanted."""
+        return self._publish_table(self._topics.outcomes, rows, "label", {"model": self.model})
+
     def flush(self, timeout_s: float = 10.0) -> int:
         """Wait until everything is sent, at most `timeout_s`; the answer is how many events still wait."""
         producer, end_s = self._producer, time.monotonic() + timeout_s
@@ -258,6 +271,26 @@ class Publisher:
             self._errors += 1
         self._report(fault.code, f"{topic}: {fault.message}")
         return text
+
+    def _publish_table(self, topic: str, rows: Any, answer: str, about: dict[str, str]) -> int:
+        try:
+            if self._batches is None:
+                raise TypeError('tables need Publisher(..., batch="arrow")')
+            table = self._batches.prepared(rows, answer, about, time.time_ns() // 1_000_000)
+        except Exception as error:  # whatever the caller's objects do, the caller goes on
+            table = Rejected("wrong_type", f"{type(error).__name__}: {error}")
+        if isinstance(table, Rejected):
+            with self._lock:
+                self._errors += 1
+            self._report(table.code, f"{topic}: {table.message}")
+            return 0
+        n = int(table.num_rows)
+        with self._lock:
+            self._queued += n
+        if self._batches.add_table(topic, table):
+            return n
+        self._drop("queue_full", f"{topic}: too many events wait for the broker", n)
+        return 0
 
     @staticmethod
     def _fault(value: bytes, is_outcome: bool) -> Rejected | None:

@@ -383,6 +383,71 @@ def test_with_a_dead_broker_batches_are_bounded_too_and_the_rest_is_dropped(monk
     assert publisher.published == 0
 
 
+# -- tables
+
+
+def test_a_table_goes_out_by_partition_with_its_values_as_they_are(bootstrap: str) -> None:
+    rows: dict[str, Any] = {"id": list(range(5_000)), "prediction": [1, 0] * 2_500, "feature.x": [0.5 * i for i in range(5_000)]}
+    table = pa.table({**rows, "feature.plan": pa.array(["pro", "free"] * 2_500).dictionary_encode()})
+    with Publisher(bootstrap, model="churn", version="7", batch="arrow") as publisher:
+        assert publisher.predicted_table(table) == 5_000
+        assert publisher.outcome_table(pa.record_batch([pa.array(["a", "a"]), pa.array([0, 1])], ["id", "label"])) == 2
+    assert (publisher.published, publisher.dropped, publisher.errors) == (5_002, 0, 0)
+    parts = batched(bootstrap, TOPICS.predictions, 8)  # of four partitions, each more than a thousand
+    for partition, part in parts:
+        assert part.num_rows <= 1_000
+        assert {(murmur2(id.encode()) & 0x7FFFFFFF) % 4 for id in part["id"].to_pylist()} == {partition}
+        assert part.schema.metadata == {b"model": b"churn", b"version": b"7"}
+    sent = sorted((row for _, part in parts for row in part.drop(["ts"]).to_pylist()), key=lambda row: int(row["id"]))
+    assert sent == [row | {"id": str(row["id"])} for row in table.to_pylist()]
+    assert [part["label"].to_pylist() for _, part in batched(bootstrap, TOPICS.outcomes, 2)] == [[0], [1]]  # an id once in a message
+
+
+def test_a_worker_reads_from_a_table_what_was_published(bootstrap: str) -> None:
+    ids = [f"id{i}" for i in range(40) if murmur2(f"id{i}".encode()) % 4 == 1][:2]
+    with Publisher(bootstrap, model="m", version="7", batch="arrow") as publisher:
+        publisher.predicted_table({"id": ids, "prediction": ["yes", "no"], "feature.x": [1.5, None], "segment.region": ["eu", "us"]})
+    [message] = read(bootstrap, TOPICS.predictions, 1)
+    partition = Partition(1, Registry({"m": Model("m", segments=("region",), positive="yes")}), {})
+    row = (0, int(time.time() * 1000), None, message.value(), (("content-type", CONTENT_TYPE),))
+    assert partition.add_predictions(chunk_of("p", 1, 0, 1, [row])) == []
+    assert partition.counters["accepted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        ({"prediction": [1]}, "missing_field"),
+        ({"id": ["a"]}, "missing_field"),
+        ({"id": ["a", None], "prediction": [1, 0]}, "missing_field"),
+        ({"id": [["a"]], "prediction": [1]}, "wrong_type"),
+        ({"id": ["a", "b"], "prediction": [1]}, "wrong_type"),
+        (7, "wrong_type"),
+    ],
+)
+def test_what_is_no_table_of_predictions_is_refused_and_counted(rows: Any, code: str) -> None:
+    codes: list[str] = []
+    publisher = Publisher(DEAD, model="churn", version="7", batch="arrow", on_error=lambda code, _: codes.append(code), exit_flush_s=0)
+    assert publisher.predicted_table(rows) == 0
+    assert (publisher.errors, codes[0]) == (1, code)
+    publisher.close(0)
+
+
+def test_a_publisher_of_single_events_refuses_tables() -> None:
+    codes: list[str] = []
+    publisher = Publisher(DEAD, model="churn", version="7", on_error=lambda code, _: codes.append(code), exit_flush_s=0)
+    assert publisher.predicted_table({"id": ["a"], "prediction": [1]}) == 0
+    assert (publisher.errors, codes[0]) == (1, "wrong_type")
+
+
+def test_with_a_dead_broker_tables_are_bounded_too_and_the_rest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftline.sinks.publisher.LIMIT_EVENTS", 50)
+    publisher = Publisher(DEAD, model="churn", version="7", batch="arrow", on_error=lambda *_: None, exit_flush_s=0)
+    taken = [publisher.predicted_table({"id": [f"{k}-{i}" for i in range(20)], "prediction": [1] * 20}) for k in range(3)]
+    assert (taken, publisher.dropped) == ([20, 20, 0], 20)
+    assert publisher.close(0.1) == 40
+
+
 @pytest.mark.parametrize("key", JAVA_MURMUR2)
 def test_batches_go_where_java_sends_their_keys(key: str) -> None:
     assert batches.murmur2(key.encode()) == JAVA_MURMUR2[key] & 0x7FFFFFFF
