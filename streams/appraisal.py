@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
@@ -23,6 +23,7 @@ from driftline.streams.answers import BETWEEN, SCORE_BINS, Answers, timed_out
 from driftline.streams.causes import Change, typed, typed_by_gap
 from driftline.streams.estimates import combination, estimates, expectation_of, gap, weighted
 from driftline.streams.judge import Judged
+from driftline.streams.layout import Layout
 from driftline.streams.performance import ERRORS, RELATIVE, judged_metrics, metrics
 from driftline.streams.stats import UNKNOWN, Estimate, fairness, resampled
 
@@ -64,14 +65,39 @@ def performance(window: Judged, *, drifted: bool = False, fault: bool = False) -
     `drifted`, `fault`: whether some feature of the window has drifted, and whether the data of some are faulty. With them and the labels
     every row tells what kind of change the window shows.
     """
-    answers, assumed = timed_out(window.pane.answers, window.model) if window.timed_out else (window.pane.answers, 0)
-    n = window.pane.n
-    told = _Told(window, answers.n_labelled, assumed, min(answers.n_labelled / n, 1.0) if n else 0.0)
-    told = told._replace(change=_change(told, answers, drifted, fault))
-    rows = list(_realised(told, answers))
-    if window.layout and (profile := window.layout.reference.performance).n:
-        rows += _expected(told, answers, profile)
-    return rows
+    return performances([(window, drifted, fault)])[0]
+
+
+def performances(windows: Sequence[tuple[Judged, bool, bool]]) -> list[list[PerformanceResult]]:
+    """The same of several windows, each with `drifted` and `fault`."""
+    known: list[tuple[_Told, Answers]] = []
+    for window, drifted, fault in windows:
+        answers, assumed = timed_out(window.pane.answers, window.model) if window.timed_out else (window.pane.answers, 0)
+        n = window.pane.n
+        told = _Told(window, answers.n_labelled, assumed, min(answers.n_labelled / n, 1.0) if n else 0.0)
+        known.append((told._replace(change=_change(told, answers, drifted, fault)), answers))
+    combined = _combined(known)
+    return [[*_realised(told, answers), *_expected(told, answers, found)] for (told, answers), found in zip(known, combined, strict=True)]
+
+
+def _combined(windows: Sequence[tuple[_Told, Answers]]) -> list[dict[str, Estimate]]:
+    """The combined figures of each window, those of one reference at once; none where there is no reference that knows labels."""
+    found: list[dict[str, Estimate]] = [{} for _ in windows]
+    of: dict[Layout, list[int]] = {}
+    for i, (told, _) in enumerate(windows):
+        if told.window.layout and told.window.layout.reference.performance.n:
+            of.setdefault(told.window.layout, []).append(i)
+    for layout, mine in of.items():
+        figures = combination(expectation_of(windows[mine[0]][0].window.model, layout), [_parts(*windows[i]) for i in mine])
+        for i, each in zip(mine, figures, strict=True):
+            found[i] = each
+    return found
+
+
+def _parts(told: _Told, answers: Answers) -> list[tuple[float, Answers]]:
+    """A window's panes by weight. Not by their maturity, which moves on without it being told again: a row is a function of its panes."""
+    parts = [(each.n / max(each.answers.n_labelled, each.n / 100), each.answers) for each in told.window.panes if each.n]
+    return [(1.0, answers)] if told.window.timed_out or not parts else parts
 
 
 def why_labels_wait(window: Judged, answers: Answers) -> str:
@@ -174,16 +200,14 @@ def _waits(told: _Told) -> str:
 # ── without labels, or with few ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _expected(told: _Told, answers: Answers, profile: PerformanceProfile) -> Iterator[PerformanceResult]:
+def _expected(told: _Told, answers: Answers, combined: Mapping[str, Estimate]) -> Iterator[PerformanceResult]:
     window = told.window
-    layout, pane = window.layout, replace(window.pane, answers=answers)
-    assert layout is not None
-    expectation = expectation_of(window.model, layout)
-    # Not by their maturity, which moves on without the window being told again: a row is a function of its panes.
-    parts = [(each.n / max(each.answers.n_labelled, each.n / 100), each.answers) for each in window.panes if each.n]
-    found: dict[Basis, dict[str, Estimate]] = {
-        "estimated": estimates(expectation, pane, layout), "weighted": weighted(expectation, answers),
-        "combined": combination(expectation, [(1.0, answers)] if window.timed_out or not parts else parts),
+    layout = window.layout
+    if layout is None or not (profile := layout.reference.performance).n:
+        return
+    expectation, pane = expectation_of(window.model, layout), replace(window.pane, answers=answers)
+    found: dict[Basis, Mapping[str, Estimate]] = {
+        "estimated": estimates(expectation, pane, layout), "weighted": weighted(expectation, answers), "combined": combined,
     }  # fmt: skip
     for basis, figures in found.items():
         for name in expectation.told(basis):

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,6 +29,7 @@ from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane
 from driftline.streams.performance import PRICES, mean_of_classes, metrics
 from driftline.streams.places import expected as expected_errors
+from driftline.streams.powered import Cells, Group, Windows
 from driftline.streams.stats import (
     UNKNOWN,
     Estimate,
@@ -58,14 +59,11 @@ LEAST_ROWS = 100  # labelled rows of the reference that a calibration is learned
 ALIKE = 1.01  # weights that vary by less are taken as one
 BIN_ROWS = 25  # of the reference that neighbouring bins of the score are put together for, in the weighted form
 OF_CELLS = {"accuracy": accuracy_of, "precision": precision_of, "recall": recall_of, "f1": f1_of, "specificity": specificity_of}
-_Cells = tuple[float, float, float, float]
 #: Numerator and denominator of a figure, by (true positive, false positive, false negative, true negative).
-RATIOS: dict[str, tuple[_Cells, _Cells]] = {
+RATIOS: dict[str, tuple[Cells, Cells]] = {
     "accuracy": ((1, 0, 0, 1), (1, 1, 1, 1)), "precision": ((1, 0, 0, 0), (1, 1, 0, 0)), "recall": ((1, 0, 0, 0), (1, 0, 1, 0)),
     "f1": ((2, 0, 0, 0), (2, 1, 1, 0)), "specificity": ((0, 0, 0, 1), (0, 1, 0, 1)),
 }  # fmt: skip
-WRONG: _Cells = (0, 1, 1, 0)
-STEPS = 3  # of Newton's method
 _AT = score_positions(SCORE_BINS)
 _SCORE_LOSSES = {"brier": np.stack([_AT**2, (1 - _AT) ** 2]), "log_loss": np.stack([-np.log1p(-_AT), -np.log(_AT)])}
 _NEVER = Estimate(0.0, 0.0, 0.0)
@@ -110,16 +108,6 @@ class Expectation:
         """The chances of the calibration, which there is, by score; shape (256,)."""
         assert self.calibration is not None
         return self.calibration.chances()
-
-    @cached_property
-    def powers(self) -> Float64:
-        """1, the chance and its square by score, shape (256, 3): any loss that goes by the outcome alone is made of their sums."""
-        return np.stack([np.ones(SCORE_BINS), self.chance, self.chance**2], 1)
-
-    @cached_property
-    def score_losses(self) -> dict[str, _ScoreLoss]:
-        """The losses that go by the score too."""
-        return {name: _ScoreLoss.of(self.chance, loss) for name, loss in _SCORE_LOSSES.items()}
 
     @cached_property
     def by_class(self) -> dict[str, ScoreCalibration]:
@@ -320,35 +308,39 @@ def _of_losses(expectation: Expectation, pane: Pane, layout: Layout) -> dict[str
     return {"mae": known["absolute"].estimate(counts), "rmse": Estimate(*(math.sqrt(part) for part in squares))}
 
 
-def combination(expectation: Expectation, parts: Sequence[tuple[float, Answers]]) -> dict[str, Estimate]:
-    """Figures of all the window's predictions from the labels of some and the estimate of all: prediction-powered inference.
+#: A window's panes, each with its weight.
+Parts = Sequence[tuple[float, Answers]]
 
-    A ratio of two means, as precision is, is where the mean of `numerator - ratio * denominator` is 0. It is found by Newton's method,
-    and its interval is that mean's over the denominator.
+
+def combination(expectation: Expectation, windows: Sequence[Parts]) -> list[dict[str, Estimate]]:
+    """Figures of all the windows' predictions from the labels of some and the estimate of all: prediction-powered inference.
 
     Parameters
     ----------
-    parts
-        The window's panes, each with its weight: one over the share of its predictions that have a label takes the lead from labels that
-        come early. With one weight for all, labels are taken to be missing at random.
+    windows
+        Of each window its panes, each with its weight: one over the share of its predictions that have a label takes the lead from labels
+        that come early. With one weight for all, labels are taken to be missing at random.
     """
     model = expectation.model
     if model.task == "regression":
-        return _combined_errors(expectation.profile, parts)
+        return [_combined_errors(expectation.profile, parts) for parts in windows]
     if expectation.calibration is None:
-        return {}
-    rows, found = _merged(parts), {}
-    told = {group: _Told.of(*each, expectation.powers) for group, each in rows.items()}
-    for name, (above, below) in _ratios(model).items():
-        figure = _ratio(model, told, above, below)
-        found[name] = figure if name in PRICES else _in_unit(figure)
+        return [{} for _ in windows]
+    groups = [
+        Group(i, model.task == "multiclass" or name == model.positive, *rows)
+        for i, parts in enumerate(windows)
+        for name, rows in _merged(parts).items()
+    ]
+    sums = Windows(groups, len(windows), expectation.chance)
+    found = {
+        name: figures if name in PRICES else [_in_unit(each) for each in figures] for name, figures in sums.ratios(_ratios(model)).items()
+    }
     if model.task == "binary":
-        for name, loss in expectation.score_losses.items():
-            found[name] = _not_negative(_powered([loss.sums(*each) for each in rows.values()]))
-    return {name: figure for name, figure in found.items() if math.isfinite(figure.value)}
+        found |= {name: [_not_negative(each) for each in sums.means(loss)] for name, loss in _SCORE_LOSSES.items()}
+    return [{name: figures[i] for name, figures in found.items() if math.isfinite(figures[i].value)} for i in range(len(windows))]
 
 
-def _ratios(model: Model) -> dict[str, tuple[_Cells, _Cells]]:
+def _ratios(model: Model) -> dict[str, tuple[Cells, Cells]]:
     """What stands above and below the line of each figure, by (true positive, false positive, false negative, true negative).
 
     Of several classes the first two stand for right and wrong.
@@ -385,32 +377,11 @@ def _scale(told: Sequence[tuple[float, float]]) -> tuple[float, bool]:
     return (weighed / squared, squared * rows > ALIKE * weighed**2) if squared else (1.0, False)
 
 
-def _ratio(model: Model, told: Mapping[str, _Told], above: _Cells, below: _Cells) -> Estimate:
-    def mean(cells: Sequence[float]) -> Estimate:
-        return _powered([each.sums(*_loss(model, group, cells)) for group, each in told.items()])
-
-    bottom = mean(below).value
-    if not bottom > 0:  # nothing of the kind, or nothing known
-        return UNKNOWN
-    value = mean(above).value / bottom
-    for _ in range(STEPS):
-        rest = mean([a - value * b for a, b in zip(above, below, strict=True)])
-        value += rest.value / bottom
-    half = (rest.upper - rest.lower) / 2 / bottom
-    return Estimate(value, value - half, value + half)
+#: Sums of the realised loss of labelled rows, of the expected one of the same rows, of that of all others, and of realised × expected.
+_Four = tuple[Sums, Sums, Sums, float]
 
 
-def _loss(model: Model, group: str, cells: Sequence[float]) -> tuple[float, float]:
-    """What a row of a predicted group counts that did not come true, and one that did."""
-    hit, false_alarm, miss, rest = cells
-    return (false_alarm, hit) if model.task == "multiclass" or group == model.positive else (rest, miss)
-
-
-#: The realised loss of labelled rows, the expected one of the same rows, that of all others, and realised × expected.
-_Parts = tuple[Sums, Sums, Sums, float]
-
-
-def _powered(parts: Sequence[_Parts]) -> Estimate:
+def _powered(parts: Sequence[_Four]) -> Estimate:
     """The mean of a loss over all rows."""
     if not parts:
         return UNKNOWN
@@ -420,58 +391,6 @@ def _powered(parts: Sequence[_Parts]) -> Estimate:
 
 def _added(parts: Iterable[Sums]) -> Sums:
     return Sums(*map(sum, zip(Sums(0, 0.0, 0.0), *parts, strict=True)))
-
-
-class _Told(NamedTuple):
-    """Of one predicted group, for any loss that goes by the outcome alone: rows, and sums of chances and of their squares."""
-
-    wrong: float
-    wrong_chance: float
-    true: float
-    true_chance: float
-    square: float  # of all labelled rows
-    rest: float
-    rest_chance: float
-    rest_square: float
-
-    @classmethod
-    def of(cls, scored: Float64 | Int64, rest: Float64 | Int64, powers: Float64) -> _Told:
-        (wrong, wrong_chance, wrong_square), (true, true_chance, true_square) = (scored @ powers).tolist()
-        return cls(wrong, wrong_chance, true, true_chance, wrong_square + true_square, *(rest @ powers).tolist())
-
-    def sums(self, if_wrong: float, if_true: float) -> _Parts:
-        """Of a loss of so much. A row's expected one is `if_wrong + more * chance`."""
-        wrong, wrong_chance, true, true_chance, square, rest, rest_chance, rest_square = self
-        more, n, chance = if_true - if_wrong, wrong + true, wrong_chance + true_chance
-        once, both, twice = if_wrong**2, 2 * if_wrong * more, more**2
-        return (
-            Sums(n, if_wrong * wrong + if_true * true, once * wrong + if_true**2 * true),
-            Sums(n, if_wrong * n + more * chance, once * n + both * chance + twice * square),
-            Sums(rest, if_wrong * rest + more * rest_chance, once * rest + both * rest_chance + twice * rest_square),
-            if_wrong * (if_wrong * wrong + more * wrong_chance) + if_true * (if_wrong * true + more * true_chance),
-        )
-
-
-class _ScoreLoss(NamedTuple):
-    """A loss that goes by the outcome and the score, for sums over any rows.
-
-    `realised` has shape (2, 256, 3): by outcome and score the loss, its square, and the loss times the expected one; `expected` shape
-    (256, 3): 1, the loss to expect, and its square.
-    """
-
-    realised: Float64
-    expected: Float64
-
-    @classmethod
-    def of(cls, chance: Float64, loss: Float64) -> _ScoreLoss:
-        expected = chance * loss[1] + (1 - chance) * loss[0]
-        return cls(np.stack([loss, loss**2, loss * expected], 2), np.stack([np.ones(len(chance)), expected, expected**2], 1))
-
-    def sums(self, scored: Float64 | Int64, rest: Float64 | Int64) -> _Parts:
-        """Of one predicted group."""
-        total, squares, product = (scored[0] @ self.realised[0] + scored[1] @ self.realised[1]).tolist()
-        n, expected, expected_squares = (scored.sum(0) @ self.expected).tolist()
-        return Sums(n, total, squares), Sums(n, expected, expected_squares), Sums(*(rest @ self.expected).tolist()), product
 
 
 def _groups(answers: Answers) -> list[str]:
@@ -489,7 +408,9 @@ def _combined_errors(profile: PerformanceProfile, parts: Sequence[tuple[float, A
     return {"mae": _not_negative(absolute), "rmse": Estimate(*(math.sqrt(part) for part in _not_negative(squares)))}
 
 
-def _sums_of_places(answers: Answers, profile: PerformanceProfile, which: int, weight: float, differ: bool) -> _Parts:
+def _sums_of_places(
+    answers: Answers, profile: PerformanceProfile, which: int, weight: float, differ: bool
+) -> tuple[Sums, Sums, Sums, float]:
     """Of |e| (0) or e² (1)."""
     places, table = answers.places.table()
     told = expected_errors(profile.places, places)[which]
@@ -523,15 +444,18 @@ def gap(expectation: Expectation, pane: Pane, layout: Layout) -> Estimate:
         return _around(mean - told.value, 1.96 * math.sqrt(spread))
     if expectation.calibration is None or not answers.scored:
         return UNKNOWN
-    scored = {group: answers.scored.get(group, _NONE) for group in _groups(answers)}
-    parts = [_Told.of(rows, _NONE[0], expectation.powers).sums(*_loss(model, group, WRONG)) for group, rows in scored.items()]
-    realised, told_sums = _added(part[0] for part in parts), _added(part[1] for part in parts)
-    if realised.n < 2:
+    n = wrong = expected = squares = 0.0
+    for name in _groups(answers):
+        apart = model.task == "multiclass" or name == model.positive  # of the others what came true is wrong
+        scored, chance = answers.scored.get(name, _NONE), 1 - expectation.chance if apart else expectation.chance
+        labelled = scored.sum(0)
+        n, wrong = n + float(labelled.sum()), wrong + float(scored[0 if apart else 1].sum())
+        expected, squares = expected + float(labelled @ chance), squares + float(labelled @ chance**2)
+    if n < 2:
         return UNKNOWN
-    n = realised.n
     # Rows waver around their own chance, and the calibration around the truth as its rows do.
-    unsure = max(told_sums.total - told_sums.total_sq, 0.0) / n
-    return _around(realised.mean - told_sums.mean, 1.96 * math.sqrt(max(unsure, 1 / n) * (1 / n + 1 / max(expectation.profile.n, 1))))
+    unsure = max(expected - squares, 0.0) / n
+    return _around((wrong - expected) / n, 1.96 * math.sqrt(max(unsure, 1 / n) * (1 / n + 1 / max(expectation.profile.n, 1))))
 
 
 def _around(value: float, half: float) -> Estimate:

@@ -24,7 +24,7 @@ from driftline.schemas.progress import Progress, decode_progress
 from driftline.schemas.reference import PerformanceProfile, Reference
 from driftline.schemas.results import DriftResult, QualityResult, References, Results
 from driftline.streams.answers import Losses
-from driftline.streams.appraisal import performance, treatment
+from driftline.streams.appraisal import performance, performances, treatment
 from driftline.streams.baselines import Earlier, baselines_of, kept_ms, versions_named
 from driftline.streams.carriers import REST, carried
 from driftline.streams.contests import Contest, Tally, comparison_row, tally_of
@@ -371,12 +371,11 @@ class Evaluation:
 
     def _tell_labels(self, windows: Sequence[tuple[Judged, bool, bool]], results: Results) -> None:
         """What the labels of windows say; all of them together, for most are told again and again as labels come."""
-        for judged, drifted, fault in windows:
-            told = performance(judged, drifted=drifted, fault=fault)
-            if any(row.verdict == "worse" for row in told):
-                began = onset_of_loss(self._timed(judged), judged.layout.reference.performance if judged.layout else PerformanceProfile())
-                told = [msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in told]
-            results.performance_results.extend(told)
+        for (judged, _, _), rows in zip(windows, performances(windows), strict=True):
+            worse = any(row.verdict == "worse" for row in rows)
+            known = judged.layout.reference.performance if judged.layout else PerformanceProfile()
+            began = onset_of_loss(self._timed(judged), known) if worse else None
+            results.performance_results.extend(msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in rows)
         results.drift_results.extend(label_drift([judged for judged, _, _ in windows]))
 
     def _after_changed(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]]) -> set[tuple[Series, Window, int]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
+from driftline.streams.stats.counts import Floats
 from driftline.streams.stats.estimate import UNKNOWN, Estimate, normal_score
 
 
@@ -75,3 +78,34 @@ def combined(realised: Sums, estimated_labelled: Sums, product: float, estimated
     of_difference = max(0.0, realised.variance - 2 * weight * together + weight**2 * spread)
     half = half_scale * math.sqrt(of_difference / (n - 1) + weight**2 * estimated_rest.variance / rest)
     return Estimate(value, value - half, value + half)
+
+
+def combined_each(
+    labelled: Floats, realised: Floats, realised_sq: Floats, expected: Floats, expected_sq: Floats, product: Floats,
+    rest: Floats, expected_rest: Floats, expected_rest_sq: Floats, confidence: float = 0.95,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """`combined` of many windows at once: values, and the halves of their intervals; NaN below two labelled rows.
+
+    Parameters
+    ----------
+    labelled, realised, realised_sq, expected, expected_sq, product
+        Of the labelled rows: how many, the loss and its square, what is estimated of it and its square, and loss times estimate, summed up.
+    rest, expected_rest, expected_rest_sq
+        Of the others: how many, the estimate and its square, summed up. All arrays broadcast to one shape.
+
+    >>> sums = np.array([[100.0], [20.0], [20.0], [20.0], [12.0], [12.0], [900.0], [225.0], [130.0]])
+    >>> [each.round(3).tolist() for each in combined_each(*sums)]
+    [[0.245], [0.058]]
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        n, unlabelled = np.where(labelled < 2, np.nan, labelled), rest > 0
+        mean, mean_expected = realised / n, expected / n
+        variance, spread = np.maximum(realised_sq / n - mean**2, 0.0), np.maximum(expected_sq / n - mean_expected**2, 0.0)
+        mean_rest = np.where(unlabelled, expected_rest / rest, 0.0)
+        variance_rest = np.where(unlabelled, np.maximum(expected_rest_sq / rest - mean_rest**2, 0.0) / rest, 0.0)
+        together = product / n - mean * mean_expected
+        weight = np.where((spread > 0) & unlabelled, np.clip(together / (spread * (1 + n / rest)), 0.0, 1.0), 0.0)
+        value = mean + weight * (mean_rest - mean_expected)
+        of_difference = np.maximum(variance - 2 * weight * together + weight**2 * spread, 0.0)
+        half = normal_score(confidence) * np.sqrt(of_difference / (n - 1) + weight**2 * variance_rest)
+    return np.asarray(value), np.asarray(half)

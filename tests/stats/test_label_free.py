@@ -28,6 +28,7 @@ from driftline.streams.stats import (
     recall_of,
     specificity_of,
 )
+from driftline.streams.stats.combined import combined_each
 
 BINS = 64
 
@@ -146,3 +147,20 @@ def test_the_delay_curve_is_right_though_most_predictions_are_still_waiting(seed
 
 def test_without_any_label_yet_nothing_is_said_to_be_missing() -> None:
     assert DelayCurve.fit([1, 2], [0, 0], [5, 5]).maturity(1.0) == 1
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 40)] * 4, st.floats(0.05, 0.95), st.floats(-3, 3), st.floats(-3, 3)), min_size=1, max_size=4))
+def test_windows_together_have_the_combined_figure_of_each(several: list[tuple[int, int, int, int, float, float, float]]) -> None:
+    windows, alone = [], []
+    for wrong, true, rest, other, chance, if_wrong, if_true in several:
+        told = np.array([if_wrong + (if_true - if_wrong) * c for c in (chance, chance / 2)])
+        of = [
+            np.repeat([if_wrong, if_true], [wrong, true]), np.repeat(told, [wrong, true]), np.repeat(told, [rest, other]),
+        ]  # fmt: skip
+        sums = [Sums(v.size, float(v.sum()), float(v @ v)) for v in of]
+        product = float(of[0] @ of[1])
+        alone.append(combined(sums[0], sums[1], product, sums[2]))
+        windows.append([*sums[0], *sums[1][1:], product, *sums[2]])
+    value, half = combined_each(*np.array(windows).T)
+    for one, middle, arm in zip(alone, value.tolist(), half.tolist(), strict=True):
+        assert (middle, arm) == pytest.approx((one.value, one.upper - one.value), abs=1e-6, nan_ok=True)

@@ -323,7 +323,7 @@ def test_a_window_has_the_same_rows_whatever_of_its_labels_and_predictions_is_le
         full = window(frame, of, model)
         assert full.layout is not None
         assert list(estimates(expectation, full.pane, of)) == expectation.told("estimated")
-        assert list(combination(expectation, [(1.0, full.pane.answers)])) == expectation.told("combined")
+        assert list(combination(expectation, [[(1.0, full.pane.answers)]])[0]) == expectation.told("combined")
         assert list(weighted(expectation, full.pane.answers)) == expectation.told("weighted")
         told = rows_of(full).keys()
         assert ("gap", "realised") in {(name, basis) for basis, name in told}

@@ -1,0 +1,136 @@
+"""Prediction-powered figures of many windows at once: what labels of some rows and estimates of all say together. Pure.
+
+    of each window, by predicted group: labelled rows by outcome and score, the others by score
+        └─► eight sums a window and kind of group ──► any loss that goes by the outcome alone: numerators, denominators, Newton's steps
+
+A ratio of two means, as precision is, is where the mean of `numerator - ratio * denominator` is 0. All windows and figures are arrays
+(windows, figures), so that a window that is told again as labels come costs microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from driftline.streams.answers import Float64, Int64
+from driftline.streams.stats.combined import combined_each
+from driftline.streams.stats.estimate import Estimate
+
+STEPS = 3  # of Newton's method
+#: What a row counts by (true positive, false positive, false negative, true negative); of a group that is not apart the last two.
+Cells = tuple[float, float, float, float]
+_HIT, _FALSE_ALARM, _MISS, _REST = range(4)
+#: Cells of what did not come true, and of what did: of groups that are not apart, and of those that are.
+_OUTCOMES = ((_REST, _MISS), (_FALSE_ALARM, _HIT))
+
+
+class Group(NamedTuple):
+    """Rows of one window and predicted group: labelled ones by outcome and score, shape (2, bins), the others by score, shape (bins,).
+
+    `apart`: of the positive class, whose right answers are hits; of the others they are the rest.
+    """
+
+    window: int
+    apart: bool
+    scored: Float64 | Int64
+    rest: Float64 | Int64
+
+
+class _Sums(NamedTuple):
+    """Over the rows of many windows, what `combined_each` takes; arrays that broadcast to (windows, figures)."""
+
+    labelled: Float64
+    realised: Float64
+    realised_squares: Float64
+    expected: Float64
+    expected_squares: Float64
+    product: Float64
+    rest: Float64
+    expected_rest: Float64
+    expected_rest_squares: Float64
+
+    def mean(self) -> tuple[Float64, Float64]:
+        """The mean loss over all rows, and half of its interval."""
+        return combined_each(*self)
+
+
+class Windows:
+    """The sums of `windows` windows.
+
+    Parameters
+    ----------
+    chance
+        Of coming true by score, shape (bins,).
+    """
+
+    def __init__(self, groups: Sequence[Group], windows: int, chance: Float64) -> None:
+        self._windows, self._chance = windows, chance
+        self._at = np.array([each.window for each in groups], np.int64)
+        self._kind = np.array([each.apart for each in groups], np.int64)
+        bins = len(chance)
+        self._scored = np.stack([each.scored for each in groups]).astype(np.float64) if groups else np.zeros((0, 2, bins))
+        self._rest = np.stack([each.rest for each in groups]).astype(np.float64) if groups else np.zeros((0, bins))
+        powers = np.stack([np.ones(bins), chance, chance**2], 1)
+        told = np.concatenate([(self._scored @ powers).reshape(-1, 6), self._rest @ powers], 1)
+        self._told = np.zeros((windows, 2, 9))
+        np.add.at(self._told, (self._at, self._kind), told)
+
+    def of_outcome(self, cells: Float64) -> _Sums:
+        """Of losses by what became of a row; `cells` has shape (…, 4) that broadcasts to (windows, figures, 4)."""
+        parts = [
+            self._of_kind(kind, cells[..., wrong], cells[..., true]) for kind, wrong, true in ((0, _REST, _MISS), (1, _FALSE_ALARM, _HIT))
+        ]
+        return _Sums(*(a + b for a, b in zip(*parts, strict=True)))
+
+    def _of_kind(self, kind: int, if_wrong: Float64, if_true: Float64) -> _Sums:
+        """A row's expected loss is `if_wrong + more * chance`."""
+        told = self._told[:, kind, :, None].swapaxes(0, 1)
+        (wrong, wrong_chance, wrong_square), (true, true_chance, true_square), (rest, rest_chance, rest_square) = told.reshape(3, 3, -1, 1)
+        more, labelled, chance, square = if_true - if_wrong, wrong + true, wrong_chance + true_chance, wrong_square + true_square
+        once, both, twice = if_wrong**2, 2 * if_wrong * more, more**2
+        return _Sums(
+            labelled, if_wrong * wrong + if_true * true, once * wrong + if_true**2 * true,
+            if_wrong * labelled + more * chance, once * labelled + both * chance + twice * square,
+            if_wrong * (if_wrong * wrong + more * wrong_chance) + if_true * (if_wrong * true + more * true_chance),
+            rest, if_wrong * rest + more * rest_chance, once * rest + both * rest_chance + twice * rest_square,
+        )  # fmt: skip
+
+    def of_score(self, loss: Float64) -> _Sums:
+        """Of one loss by outcome and score, shape (2, bins)."""
+        to_expect = self._chance * loss[1] + (1 - self._chance) * loss[0]
+        powers = np.stack([np.ones(len(to_expect)), to_expect, to_expect**2], 1)
+        realised = np.stack([loss, loss**2, loss * to_expect], 2)
+        told = [
+            self._scored[:, 0] @ realised[0] + self._scored[:, 1] @ realised[1], self._scored.sum(1) @ powers, self._rest @ powers
+        ]  # fmt: skip
+        sums = np.zeros((self._windows, 9))
+        np.add.at(sums, self._at, np.concatenate(told, 1))
+        total, squares, product, labelled, expected, expected_squares, *rest = sums[:, :, None].swapaxes(0, 1)
+        return _Sums(labelled, total, squares, expected, expected_squares, product, rest[0], rest[1], rest[2])
+
+    def ratios(self, figures: Mapping[str, tuple[Cells, Cells]]) -> dict[str, list[Estimate]]:
+        """Ratios of the mean of a numerator to that of a denominator, of each window.
+
+        NaN where there is nothing of the kind, or nothing known.
+        """
+        above, below = (np.array([pair[i] for pair in figures.values()], np.float64) for i in range(2))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            bottom = self.of_outcome(below).mean()[0]
+            bottom = np.where(bottom > 0, bottom, np.nan)
+            value = self.of_outcome(above).mean()[0] / bottom
+            for _ in range(STEPS):
+                rest, half = self.of_outcome(above - value[..., None] * below).mean()
+                value = value + rest / bottom
+            half = half / bottom
+        return {name: _estimates(value[:, i], half[:, i]) for i, name in enumerate(figures)}
+
+    def means(self, loss: Float64) -> list[Estimate]:
+        """The mean of a loss by outcome and score, of each window; NaN below two labelled rows."""
+        value, half = self.of_score(loss).mean()
+        return _estimates(value[:, 0], half[:, 0])
+
+
+def _estimates(value: Float64, half: Float64) -> list[Estimate]:
+    return [Estimate(v, v - h, v + h) for v, h in zip(value.tolist(), half.tolist(), strict=True)]
