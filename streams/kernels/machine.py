@@ -120,6 +120,16 @@ def leading_zeros(_: Any, a: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+@intrinsic
+def trailing_zeros(_: Any, a: Any) -> Any:
+    """Of a uint64 that is not 0, as int64."""
+
+    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.IntType(1)(1))
+
+    return types.int64(types.uint64), generate
+
+
 def _cast(to: Any, source: Any, llvm: Any) -> Any:
     @intrinsic
     def cast(_: Any, value: Any) -> Any:

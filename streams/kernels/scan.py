@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from driftline.streams.kernels.grammar import Words
-from driftline.streams.kernels.machine import byte, compiled, int64, same, word
+from driftline.streams.kernels.machine import byte, compiled, int64, same, trailing_zeros, word
 from driftline.streams.kernels.numbers import number
 
 FLAG = -1
@@ -17,7 +17,7 @@ VECTOR, DEPTH = 4_096, 24
 @compiled
 def blank(i: int, end: int) -> int:
     """Where white space ends."""
-    while i < end and (byte(i, 0) == 32 or byte(i, 0) == 10 or byte(i, 0) == 13 or byte(i, 0) == 9):
+    while i < end and byte(i, 0) <= 32 and (byte(i, 0) == 32 or byte(i, 0) == 10 or byte(i, 0) == 13 or byte(i, 0) == 9):
         i += 1
     return i
 
@@ -40,9 +40,33 @@ def utf8(i: int, end: int) -> int:
     return i + size
 
 
+ONES, TOPS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+
+
+@compiled
+def are(w: Any, c: Any) -> Any:
+    """The top bit of each byte that is `c`, right up to the first of them."""
+    w ^= c * ONES
+    return (w - ONES) & ~w & TOPS
+
+
+@compiled
+def plain_end(i: int, end: int) -> int:
+    """Where the next byte is, or may be, that does not stand for itself in a text: eight at a time."""
+    while i + 8 <= end:
+        w = word(i, 0)
+        control = (w - np.uint64(32) * ONES) & ~w & TOPS
+        met = control | are(w, np.uint64(34)) | are(w, np.uint64(92)) | are(w, np.uint64(127)) | (w & TOPS)
+        if met != np.uint64(0):
+            return i + (trailing_zeros(met) >> 3)
+        i += 8
+    return i
+
+
 @compiled
 def text_end(i: int, end: int) -> int:
     """Where the text that begins at `i` has its closing quote. Escapes and control characters are flagged."""
+    i = plain_end(i, end)
     while i < end:
         c = byte(i, 0)
         if c == 34:

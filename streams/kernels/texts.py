@@ -94,13 +94,18 @@ def hash_bytes(i: int, end: int) -> Any:
         place += STEP
         i += 8
     if i < end:
-        last, shift = np.uint64(0), np.uint64(0)
-        while i < end:
-            last |= np.uint64(byte(i, 0)) << shift
-            shift += np.uint64(8)
-            i += 1
-        h += stirred(last + place)
+        h += stirred(rest_of_word(i, end - i) + place)
     return mixed(h)
+
+
+@compiled
+def rest_of_word(i: int, n: int) -> Any:
+    """The `n` bytes at `i`, 1 to 7, as a word; without a loop, whose end the processor would guess wrong."""
+    if n >= 4:
+        low, high = int32(i, 0) & 0xFFFFFFFF, int32(i + n - 4, 0) & 0xFFFFFFFF
+        return np.uint64(low) | np.uint64(high) << np.uint64(8 * n - 32)
+    middle = n >> 1
+    return np.uint64(byte(i, 0)) | np.uint64(byte(i, middle)) << np.uint64(8 * middle) | np.uint64(byte(i, n - 1)) << np.uint64(8 * n - 8)
 
 
 @compiled
