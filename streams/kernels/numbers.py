@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from driftline.streams.kernels.machine import as_double, byte, compiled, float64, leading_zeros, product, trailing_zeros, word
+from driftline.streams.kernels.machine import as_double, byte, compiled, float64, inlined, leading_zeros, product, trailing_zeros, word
 
 LOWEST, HIGHEST = -280, 280  # decimal exponents taken here; the product can then be neither subnormal nor infinite
 
@@ -79,7 +79,7 @@ def value_of(w: Any, n: int) -> Any:
     return ((w & np.uint64(0x0000FFFF0000FFFF)) * np.uint64(42_949_672_960_001)) >> np.uint64(32)
 
 
-@compiled
+@inlined
 def number(i: int, end: int) -> Any:
     """The number at address `i`: its value; where it ends, or -1 if flagged; and itself if it is an integer below 10^18, or -1.
 

@@ -145,9 +145,11 @@ def features(t: Table, i: int, end: int, p: Parsed, k: int, memory: Any, stamp: 
         i = after_colon(i, end)
         if i < 0:
             return FLAG, k
-        code, value = LIST, np.nan
-        if byte(i, 0) == 91:
-            i = vector_end(i, end)
+        code, value, c = NUMBER, np.nan, byte(i, 0)
+        if c == 45 or 48 <= c <= 57:
+            value, i, _ = number(i, end)
+        elif c == 91:
+            code, i = LIST, vector_end(i, end)
         else:
             code, value, i = scalar(t, i, end, name)
         if i < 0:

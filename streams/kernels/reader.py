@@ -15,7 +15,7 @@ from driftline.streams.kernels.grammar import Parsed, grammar, room
 from driftline.streams.kernels.lookup import add_column, find_slots, hash_stretches, partitions_of, place, places_of
 from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import parse
-from driftline.streams.kernels.records import index
+from driftline.streams.kernels.records import index_batch
 from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
 from driftline.streams.kernels.words import words_of
 from driftline.streams.layout import PREDICTION, SCORE, Layout
@@ -103,7 +103,7 @@ class Reader:
     places_of = staticmethod(places_of)
     add_column = staticmethod(add_column)
     words_of = staticmethod(words_of)
-    index = staticmethod(index)  # may be called from any thread
+    index_batch = staticmethod(index_batch)  # may be called from any thread
     sheet = Columnwise
 
     def _renew(self) -> None:

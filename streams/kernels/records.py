@@ -6,16 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import typeof, types
+from numpy.typing import NDArray
 
-from driftline.streams.kernels.machine import byte, compiled, entry, set_int64
+from driftline.streams.kernels.machine import address, byte, compiled, entry, set_int64
 
 BAD = -1
 
 
 class Records(NamedTuple):
-    """Records in a room (see `driftline.streams.transport.raw`): addresses of int64 columns with an element for each of them.
+    """Addresses of int64 columns with an element for each record.
 
-    Positions are those in the room's bytes; a null key or value is from -1 to -1. `header` is where the headers begin with their
+    Positions are those in the bytes that are read; a null key or value is from -1 to -1. `header` is where the headers begin with their
     count, -1 without any; `stop` where the record ends.
     """
 
@@ -89,3 +90,20 @@ def index(data: int, begin: int, stop: int, n: int, base_offset: int, base_times
         set_int64(to.stop, k, end)
         i = end
     return with_headers if i == stop else BAD
+
+
+def index_batch(
+    data: NDArray[np.uint8],
+    begin: int,
+    stop: int,
+    n: int,
+    base_offset: int,
+    base_timestamp: int,
+    append_time: int,
+    columns: NDArray[np.int64],
+    row: int,
+) -> int:
+    """See `index`; `columns` has the columns of `Records` one below the other, and room for `n` from `row` on."""
+    first, width = address(columns) + 8 * row, 8 * columns.shape[1]
+    to = Records(*range(first, first + 8 * width, width))
+    return int(index(address(data), begin, stop, n, base_offset, base_timestamp, append_time, to))

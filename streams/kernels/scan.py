@@ -58,7 +58,7 @@ def plain_end(i: int, end: int) -> int:
         control = (w - np.uint64(32) * ONES) & ~w & TOPS
         met = control | are(w, np.uint64(34)) | are(w, np.uint64(92)) | are(w, np.uint64(127)) | (w & TOPS)
         if met != np.uint64(0):
-            return i + (trailing_zeros(met) >> 3)
+            return int(i + (trailing_zeros(met) >> 3))
         i += 8
     return i
 

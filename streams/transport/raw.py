@@ -9,7 +9,6 @@ from typing import Any, Final
 import cramjam
 import numpy as np
 from aiokafka.structs import TopicPartition
-from numpy.typing import NDArray
 
 from driftline.streams import kernels
 from driftline.streams.transport.chunk import Chunk, Headers
@@ -44,7 +43,7 @@ class Room:
 
     def __init__(self) -> None:
         self._data = np.empty(2 * CHUNK_BYTES, np.uint8)
-        self._columns = np.empty((8, 16_384), np.int64)  # see `Records`
+        self._columns = np.empty((8, 16_384), np.int64)  # those of `kernels.records.Records`
         self._headers: list[Headers] = []
         self.n = self._size = 0
 
@@ -66,10 +65,8 @@ class Room:
         if stop is None or n > (stop - self._size) // _LEAST:
             return False
         self._reserve(n, 0)
-        width, start = self._columns.shape[1], _address(self._columns)
-        to = [start + 8 * (row * width + self.n) for row in range(len(self._columns))]
         append_time = last_ms if attributes & _APPEND_TIME else -1
-        with_headers = reader.index(_address(self._data), self._size, stop, n, base, first_ms, append_time, _records(to))
+        with_headers = reader.index_batch(self._data, self._size, stop, n, base, first_ms, append_time, self._columns, self.n)
         if with_headers < 0:
             return False
         headers: list[Headers] = [()] * n
@@ -159,17 +156,6 @@ class Room:
             data = np.empty(self._size + size + CHUNK_BYTES, np.uint8)
             data[: self._size] = self._data[: self._size]
             self._data = data
-
-
-def _records(to: list[int]) -> Any:
-    """Addresses as compiled code takes them; only where it is loaded is there a type for them."""
-    from driftline.streams.kernels.records import Records
-
-    return Records._make(to)
-
-
-def _address(array: NDArray[Any]) -> int:
-    return int(array.__array_interface__["data"][0])
 
 
 def length_at(data: bytes, begin: int) -> int:
