@@ -44,6 +44,11 @@ class Adwin:
 
     Notes
     -----
+    Formula: cut where `|mean_old - mean_new| > sqrt(2 * variance * unit * L) + 2 / 3 * unit * L`, with `unit = 1 / n_old + 1 / n_new` (of
+    each part the values beyond `min_window_length - 1`) and `L = log(2 * log(n) / delta)`.
+    Range: (-inf, inf): any bounded values.
+    Small n: silent until the window holds more than `grace_period` values and both parts `min_window_length`.
+
     Batches of one value give the indices of `river.drift.ADWIN` 0.26 with the same parameters, whose way of starting afresh after a
     signal is kept too. A larger batch is one element with a weight: it is never cut, so a change is placed to within a batch, and no
     check comes sooner than the batch's end. Memory and time per check grow with the logarithm of the number of batches in the window.

@@ -17,22 +17,18 @@ LIMIT_VARIANCE = 2 * (math.pi**2 - 9) / 3
 def anderson_darling(reference: ArrayLike, current: ArrayLike) -> Floats:
     """Two-sample Anderson–Darling statistic, mid-rank form.
 
-    Squared gaps of the cumulative shares at the middle of each bin, each divided by its variance under no drift, weighted with the
-    pooled rows.
-
     Parameters
     ----------
     reference, current
         Counts, shape (bins,), bins in ascending order of the value.
 
-    Returns
-    -------
-    float
-        From 0 up, 1 on average with no drift at any sample size, growing with it under drift; 0 for equal shapes, NaN where a side has
-        no rows. Symmetric.
-
     Notes
     -----
+    Formula: `n m (n + m - 1) / (n + m)**2 * sum(w * (F - G)**2 / (H (1 - H) - w / 4))` at the middle of each bin, with its share `w` of all
+    rows and `H` the pooled cumulative share: squared gaps, each over its variance under no drift.
+    Range: [0, inf); 0 for equal shapes, NaN where a side has no rows. Symmetric. It grows with the rows under drift.
+    Small n: with no drift 1 on average at any sample size; the p-value is within 0.02 from 20 rows a side on.
+
     Bins count as ties: it is the statistic of the binned values, and exact when each distinct value has its own bin. Of two continuous
     samples the usual edges give it within 15 % of itself and 0.2 of the raw values' statistic, 256 quantile bins within 5 % and 0.1.
 

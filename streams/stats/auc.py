@@ -27,12 +27,12 @@ def auc_from_scores(negative: ArrayLike, positive: ArrayLike, confidence: float 
     negative, positive
         Counts of the rows of each class by score, shape (bins,), bins in ascending order of the score.
 
-    Returns
-    -------
-    Auc
-        `value` in [0, 1]; the area of the unbinned scores is within `value ± bound`, and equal to it when every distinct score has its
-        own bin. The interval is about the sampling error alone: DeLong's variance, as Wilson's interval of a share known from as many
-        rows as would have that variance (the rarer class's number when it is 0). All NaN without rows of both classes.
+    Notes
+    -----
+    Formula: `(wins + ties / 2) / (n_negative * n_positive)`, over pairs of a negative and a positive row.
+    Range: [0, 1]; the area of the unbinned scores is within `value ± bound`, and equal to it when every distinct score has its own bin.
+    Small n: all NaN without rows of both classes. The interval is about the sampling error alone: DeLong's variance, as Wilson's interval
+    of a share known from as many rows as would have that variance (the rarer class's number when it is 0).
 
     References
     ----------

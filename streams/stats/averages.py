@@ -27,11 +27,12 @@ def averaged(confusion: Confusion, metric: Literal["precision", "recall", "f1", 
     average
         "macro": every class counts the same; "weighted": as much as it is present; "micro": over all rows, which is the accuracy.
 
-    Returns
-    -------
-    Estimate
-        In [0, 1]; a class that is never predicted has precision 0, one never present has recall 0, as in scikit-learn with
-        `zero_division=0`. Specificity is the recall of what is not of the class. Interval by `resampled`.
+    Notes
+    -----
+    Formula: `sum(w * metric(class))` with weights `w` of the classes that sum to 1.
+    Range: [0, 1]; a class that is never predicted has precision 0, one never present has recall 0, as in scikit-learn with
+    `zero_division=0`. Specificity is the recall of what is not of the class.
+    Small n: no rows: UNKNOWN. Interval by `resampled`, meant for 30 rows and more.
 
     References
     ----------
@@ -60,12 +61,18 @@ def averaged(confusion: Confusion, metric: Literal["precision", "recall", "f1", 
 def mcc(confusion: Confusion) -> Estimate:
     """Matthews' correlation of predicted and actual class, for any number of classes.
 
-    In [-1, 1]; 0 for guessing, also where one side names a single class. Interval by `resampled`.
+    Notes
+    -----
+    Formula: `cov(predicted, actual) / sqrt(var(predicted) * var(actual))` over indicators of the classes.
+    Range: [-1, 1]; 0 for guessing, also where one side names a single class.
+    Small n: no rows: UNKNOWN. Interval by `resampled`, meant for 30 rows and more.
 
     References
     ----------
     Matthews, Biochim. Biophys. Acta 405 (1975); Gorodkin, Comput. Biol. Chem. 28 (2004); agrees with `sklearn.metrics.matthews_corrcoef`.
 
+    Examples
+    --------
     >>> round(mcc({("1", "1"): 40, ("1", "0"): 10, ("0", "1"): 20, ("0", "0"): 30}).value, 3)
     0.408
     """
@@ -81,12 +88,18 @@ def mcc(confusion: Confusion) -> Estimate:
 def kappa(confusion: Confusion) -> Estimate:
     """Cohen's kappa: agreement of predicted and actual class beyond what their frequencies alone would give.
 
-    In [-1, 1]; 1 for perfect agreement, 0 for chance. UNKNOWN where both name a single class. Interval by `resampled`.
+    Notes
+    -----
+    Formula: `(p_observed - p_chance) / (1 - p_chance)`, with `p_chance = sum(p_predicted * p_actual)` over classes.
+    Range: [-1, 1]; 1 for perfect agreement, 0 for chance.
+    Small n: UNKNOWN where both name a single class. Interval by `resampled`, meant for 30 rows and more.
 
     References
     ----------
     Cohen, Educ. Psychol. Meas. 20 (1960); agrees with `sklearn.metrics.cohen_kappa_score`.
 
+    Examples
+    --------
     >>> round(kappa({("1", "1"): 40, ("1", "0"): 10, ("0", "1"): 20, ("0", "0"): 30}).value, 3)
     0.4
     """
@@ -107,11 +120,18 @@ def mean_cost(confusion: Confusion, costs: Mapping[tuple[str, str], float], defa
     costs
         By (predicted, actual), in any unit; gains are negative. Pairs not named cost `default`.
 
-    Returns
-    -------
-    Estimate
-        With the normal interval.
+    Notes
+    -----
+    Formula: `sum(rows * cost) / n` over pairs of predicted and actual class.
+    Range: (-inf, inf), in the unit of the costs.
+    Small n: no rows: UNKNOWN; one row: an interval without bounds. The normal interval, meant for 30 rows and more.
 
+    References
+    ----------
+    Elkan, The foundations of cost-sensitive learning, IJCAI 2001.
+
+    Examples
+    --------
     >>> round(mean_cost({("1", "1"): 90, ("0", "1"): 10}, {("0", "1"): 50.0}).value, 3)  # a miss costs 50
     5.0
     """

@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 def benjamini_hochberg(p_values: ArrayLike, q: float) -> NDArray[np.bool_]:
     """Which hypotheses are rejected at false-discovery rate `q`.
 
-    With `m` p-values in ascending order, the largest `k` with `p[k] <= q * k / m` and all smaller ones are rejected.
-
     Parameters
     ----------
     p_values
@@ -23,6 +21,12 @@ def benjamini_hochberg(p_values: ArrayLike, q: float) -> NDArray[np.bool_]:
     -------
     array of bool
         The shape of `p_values`.
+
+    Notes
+    -----
+    Formula: rejects `p[1] … p[k]` in ascending order, with the largest k such that `p[k] <= q * k / m`, m being how many were tested.
+    Range: [0, 1] for p-values; NaN means not tested: never rejected and not counted in m.
+    Small n: exact for any m; with one p-value it is `p <= q`, with none nothing is rejected.
 
     References
     ----------

@@ -41,6 +41,10 @@ class Bocpd:
 
     Notes
     -----
+    Formula: `p(age = 0) ∝ hazard * sum(p(age) * likelihood(x | age))`, `p(age + 1) ∝ (1 - hazard) * p(age) * likelihood(x | age)`.
+    Range: (-inf, inf): any values.
+    Small n: nothing is judged before `min_num_instances` values.
+
     Values one by one give the indices of `frouros` 0.9's BOCD with its default model (reset after each drift). Batches are exact but
     for one thing: a level can begin only with a batch, with the probability that it began at any of the batch's values. Time and memory
     per update grow with the number of ages.

@@ -37,6 +37,18 @@ def reliability(negative: ArrayLike, positive: ArrayLike, groups: int = 10) -> t
     negative, positive
         Rows of each class by score, equal bins on [0, 1], shape (bins,); `groups` divides the bins.
 
+    Notes
+    -----
+    Formula: `sum(n * score) / sum(n)` and `sum(positive) / sum(n)` over the bins of each range.
+    Range: [0, 1] for scores and shares.
+    Small n: NaN where a range has no rows; the share of a range of few rows is a coarse one.
+
+    References
+    ----------
+    Murphy and Winkler, Appl. Statist. 26 (1977); agrees with `sklearn.calibration.calibration_curve`.
+
+    Examples
+    --------
     >>> scores, shares, rows = reliability([8, 2], [2, 8], groups=2)
     >>> scores.tolist(), shares.tolist(), rows.tolist()
     ([0.25, 0.75], [0.2, 0.8], [10.0, 10.0])
@@ -51,13 +63,18 @@ def reliability(negative: ArrayLike, positive: ArrayLike, groups: int = 10) -> t
 def ece(negative: ArrayLike, positive: ArrayLike, groups: int = 10) -> Estimate:
     """Expected calibration error: mean distance of score and share of positives over equal ranges of the score, weighted by rows.
 
-    In [0, 1]; off by at most half a bin from the binning (0.002 with 256). Never 0 for a finite sample: a calibrated model has about
-    `sqrt(groups / (8 n))`. Interval by `resampled`.
+    Notes
+    -----
+    Formula: `sum(n_group / n * |mean score - share of positives|)` over equal ranges of the score.
+    Range: [0, 1]; off by at most half a bin from the binning (0.002 with 256).
+    Small n: no rows: UNKNOWN. Never 0 for a finite sample: a calibrated model has about `sqrt(groups / (8 n))`. Interval by `resampled`.
 
     References
     ----------
     Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015.
 
+    Examples
+    --------
     >>> round(ece([8, 2], [2, 8], groups=2).value, 3)
     0.05
     """
@@ -72,13 +89,20 @@ def ece(negative: ArrayLike, positive: ArrayLike, groups: int = 10) -> Estimate:
 def brier(negative: ArrayLike, positive: ArrayLike) -> Brier:
     """Brier score, the mean squared distance of score and outcome, and Murphy's parts of it.
 
-    Score in [0, 1], 0.25 for always 0.5; off by at most one bin's width from the binning. Reliability 0 is perfect calibration; more
+    Notes
+    -----
+    Formula: `sum((score - outcome)**2) / n = reliability - resolution + uncertainty`.
+    Range: [0, 1], 0.25 for always 0.5; off by at most one bin's width from the binning. Reliability 0 is perfect calibration; more
     resolution is better; uncertainty is the outcomes' own variance.
+    Small n: no rows: UNKNOWN and NaN. The normal interval, meant for 30 rows and more; reliability and resolution of few rows are both too
+    large.
 
     References
     ----------
     Brier, Mon. Weather Rev. 78 (1950); Murphy, J. Appl. Meteorol. 12 (1973); agrees with `sklearn.metrics.brier_score_loss`.
 
+    Examples
+    --------
     >>> result = brier([8, 2], [2, 8])
     >>> round(result.score.value, 4), round(result.reliability - result.resolution + result.uncertainty, 4)
     (0.1625, 0.1625)
@@ -96,13 +120,19 @@ def brier(negative: ArrayLike, positive: ArrayLike) -> Brier:
 def log_loss(negative: ArrayLike, positive: ArrayLike) -> Estimate:
     """Mean of -log of the probability that the score gave the outcome, in nats.
 
-    From 0 up, 0.693 for always 0.5. Scores count as the middle of their bin, so nothing is surer than half a bin (6.2 nats at most with
-    256); for scores that stay away from 0 and 1 by ten bins it is within 0.5 % of the raw scores'. Normal interval.
+    Notes
+    -----
+    Formula: `-sum(log(p)) / n` with p the score's probability of the outcome, in nats.
+    Range: [0, inf), 0.693 for always 0.5. Scores count as the middle of their bin, so nothing is surer than half a bin (6.2 nats at most
+    with 256); for scores that stay away from 0 and 1 by ten bins it is within 0.5 % of the raw scores'.
+    Small n: no rows: UNKNOWN. The normal interval, meant for 30 rows and more.
 
     References
     ----------
     Good, J. R. Statist. Soc. B 14 (1952); agrees with `sklearn.metrics.log_loss` on the binned scores.
 
+    Examples
+    --------
     >>> round(log_loss([8, 2], [2, 8]).value, 4)
     0.5074
     """

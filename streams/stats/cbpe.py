@@ -40,6 +40,12 @@ def expected_confusion(calibration: ScoreCalibration, predicted_negative: ArrayL
     predicted_negative, predicted_positive
         All rows of the window by score, shape (bins,), apart by the class that was predicted: the threshold need not be known.
 
+    Notes
+    -----
+    Formula: `sum(n_bin * chance_bin)` over the bins of each predicted class; the variance is `sum(n_bin * chance_bin * (1 - chance_bin))`.
+    Range: [0, rows] for each kind.
+    Small n: a window of no rows gives zeros; the variance tells what few rows leave open, not the calibration's own error.
+
     References
     ----------
     Confidence-based performance estimation (CBPE) as in NannyML. It is right as long as the chance of a positive at a given score is what
@@ -63,9 +69,19 @@ def expected_confusion(calibration: ScoreCalibration, predicted_negative: ArrayL
 def estimated(expected: ExpectedConfusion, figure: Callable[[float, float, float, float], float], confidence: float = 0.95) -> Estimate:
     """A figure of (true positives, false positives, false negatives, true negatives), estimated without labels.
 
-    The interval is the spread that the unknown labels leave (the delta method over both kinds of predictions), not the error of the
-    calibration itself.
+    Notes
+    -----
+    Formula: `figure(TP, FP, FN, TN)` of expected rows, with the delta method over both kinds of predictions.
+    Range: that of the figure.
+    Small n: UNKNOWN where the figure is. The interval is the spread that the unknown labels leave, too short where the calibration was
+    learned from few rows.
 
+    References
+    ----------
+    As `expected_confusion`.
+
+    Examples
+    --------
     >>> round(estimated(ExpectedConfusion(18.0, 2.0, 8.0, 72.0, 1.8, 7.2), accuracy_of).value, 3)
     0.9
     """
@@ -112,6 +128,18 @@ def f1_of(tp: float, fp: float, fn: float, tn: float) -> float:
 def expected_classes(calibration: ScoreCalibration, scores: ArrayLike) -> tuple[Floats, Floats]:
     """Expected rows of the negative and of the positive class by score: what `auc_from_scores` and `brier` take, without labels.
 
+    Notes
+    -----
+    Formula: `n_bin * (1 - chance_bin)` and `n_bin * chance_bin`.
+    Range: [0, rows] for each bin.
+    Small n: linear in the rows, so right on average at any size.
+
+    References
+    ----------
+    As `expected_confusion`.
+
+    Examples
+    --------
     >>> [each.tolist() for each in expected_classes(ScoreCalibration((0.25, 0.75)), [40, 80])]
     [[30.0, 20.0], [10.0, 60.0]]
     """
@@ -124,6 +152,18 @@ def estimated_accuracy(calibration: ScoreCalibration, confidences: ArrayLike, co
 
     `calibration` is fitted on "the prediction was wrong" and "was right" by that score: the multiclass form of the estimate.
 
+    Notes
+    -----
+    Formula: `sum(n_bin * chance_bin) / n` with the chance of being right.
+    Range: [0, 1].
+    Small n: no rows: UNKNOWN. The interval is the spread that the unknown labels leave.
+
+    References
+    ----------
+    As `expected_confusion`; the multiclass form.
+
+    Examples
+    --------
     >>> round(estimated_accuracy(ScoreCalibration((0.4, 0.8)), [10, 30]).value, 3)
     0.7
     """

@@ -36,7 +36,13 @@ def change_point(batches: Sequence[tuple[int, float, float]], confidence: float 
     Returns
     -------
     ChangePoint or None
-        None with fewer than two batches with values. Where nothing changed there is an answer all the same, with a wide interval.
+        The cut and the interval around it.
+
+    Notes
+    -----
+    Formula: `likelihood(at) ∝ (within(at) / total)**(-n / 2)`, the sum of squares around two levels against that around one, over all cuts.
+    Range: [1, batches) for the cut.
+    Small n: None with fewer than two batches with values. Where nothing changed there is an answer all the same, with a wide interval.
 
     References
     ----------

@@ -22,8 +22,6 @@ class ChiSquare(NamedTuple):
 def chi_square(reference: ArrayLike, current: ArrayLike, *, min_expected: float = 5.0) -> ChiSquare:
     """Two-sample homogeneity test from counts over the same bins.
 
-    `sum((observed - expected)**2 / expected)` over both rows of the 2 × bins table, without Yates' correction.
-
     Parameters
     ----------
     reference, current
@@ -32,11 +30,12 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, min_expected: float 
         Neighbouring bins are pooled, from the first one on, until both sides expect at least this many rows in each; what is left over
         joins the last pool. 0 pools only the bins that are empty on both sides.
 
-    Returns
-    -------
-    ChiSquare
-        `p_value` is uniform when nothing drifted. With a single pool left (constant data, or too few rows to tell) the statistic is 0,
-        the p-value 1 and `dof` 0. A side without rows gives NaN: nothing was tested.
+    Notes
+    -----
+    Formula: `sum((observed - expected)**2 / expected)` over both rows of the 2 × bins table, without Yates' correction.
+    Range: [0, inf); 0 for equal shapes, NaN where a side has no rows: nothing was tested. The p-value is uniform when nothing drifted.
+    Small n: neighbours are pooled until 5 rows are expected in each; with a single pool left (constant data, or too few rows to tell) the
+    statistic is 0, the p-value 1 and `dof` 0.
 
     References
     ----------

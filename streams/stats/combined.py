@@ -32,8 +32,7 @@ class Sums(NamedTuple):
 def combined(realised: Sums, estimated_labelled: Sums, product: float, estimated_rest: Sums, confidence: float = 0.95) -> Estimate:
     """Mean of a loss over a window some of whose rows are labelled.
 
-    `mean(realised) + w * (mean(estimated, all) - mean(estimated, labelled))`, with the weight w that makes the interval shortest. Whatever
-    the estimate is worth, the interval holds: a bad estimate gets a weight near 0.
+    Whatever the estimate is worth, the interval holds: a bad estimate gets a weight near 0.
 
     Parameters
     ----------
@@ -49,8 +48,14 @@ def combined(realised: Sums, estimated_labelled: Sums, product: float, estimated
     Returns
     -------
     Estimate
-        UNKNOWN below two labelled rows. Labels must be missing at random; weight the sums by 1 / (chance that the label is there by now)
-        where early labels differ from late ones.
+        Labels must be missing at random; weight the sums by 1 / (chance that the label is there by now) where early labels differ from
+        late ones.
+
+    Notes
+    -----
+    Formula: `mean(realised) + w * (mean(estimated, all) - mean(estimated, labelled))`, with the weight w that makes the interval shortest.
+    Range: (-inf, inf), in the units of the loss.
+    Small n: UNKNOWN below two labelled rows; the normal interval is meant for 30 labelled rows and more.
 
     References
     ----------

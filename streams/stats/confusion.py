@@ -13,6 +13,18 @@ Confusion = Mapping[tuple[str, str], int]
 def accuracy(confusion: Confusion, confidence: float = 0.95) -> Estimate:
     """Share of rows whose predicted class is the actual one, with Wilson's interval.
 
+    Notes
+    -----
+    Formula: `rows on the diagonal / n`.
+    Range: [0, 1].
+    Small n: no rows: UNKNOWN. Wilson's interval holds its confidence from a handful of rows on.
+
+    References
+    ----------
+    Agrees with `sklearn.metrics.accuracy_score`.
+
+    Examples
+    --------
     >>> tuple(round(part, 3) for part in accuracy({("1", "1"): 8, ("1", "0"): 2}))
     (0.8, 0.49, 0.943)
     """
@@ -21,8 +33,21 @@ def accuracy(confusion: Confusion, confidence: float = 0.95) -> Estimate:
 
 
 def precision(confusion: Confusion, positive: str, confidence: float = 0.95) -> Estimate:
-    """Share of the rows predicted `positive` that are. UNKNOWN when nothing was predicted positive (scikit-learn: 0 and a warning).
+    """Share of the rows predicted `positive` that are, with Wilson's interval.
 
+    Notes
+    -----
+    Formula: `TP / (TP + FP)`.
+    Range: [0, 1].
+    Small n: UNKNOWN when nothing was predicted positive (scikit-learn: 0 and a warning). Wilson's interval holds its confidence from a
+    handful of rows on.
+
+    References
+    ----------
+    Agrees with `sklearn.metrics.precision_score`.
+
+    Examples
+    --------
     >>> precision({("1", "1"): 8, ("1", "0"): 2, ("0", "1"): 5}, "1").value
     0.8
     """
@@ -31,8 +56,20 @@ def precision(confusion: Confusion, positive: str, confidence: float = 0.95) -> 
 
 
 def recall(confusion: Confusion, positive: str, confidence: float = 0.95) -> Estimate:
-    """Share of the rows that are `positive` that were predicted so. UNKNOWN when there are none.
+    """Share of the rows that are `positive` that were predicted so, with Wilson's interval.
 
+    Notes
+    -----
+    Formula: `TP / (TP + FN)`.
+    Range: [0, 1].
+    Small n: UNKNOWN when there are no positives. Wilson's interval holds its confidence from a handful of rows on.
+
+    References
+    ----------
+    Agrees with `sklearn.metrics.recall_score`.
+
+    Examples
+    --------
     >>> recall({("1", "1"): 8, ("1", "0"): 5, ("0", "1"): 2}, "1").value
     0.8
     """
@@ -41,10 +78,21 @@ def recall(confusion: Confusion, positive: str, confidence: float = 0.95) -> Est
 
 
 def f1(confusion: Confusion, positive: str, confidence: float = 0.95) -> Estimate:
-    """Harmonic mean of precision and recall: `2 TP / (2 TP + FP + FN)`. UNKNOWN when the class is neither predicted nor present.
+    """Harmonic mean of precision and recall of one class.
 
-    The interval comes from the Jaccard index `J = TP / (TP + FP + FN)`, a share with Wilson's interval, as `F1 = 2 J / (1 + J)`.
+    Notes
+    -----
+    Formula: `2 TP / (2 TP + FP + FN)`.
+    Range: [0, 1].
+    Small n: UNKNOWN when the class is neither predicted nor present. The interval comes from the Jaccard index `J = TP / (TP + FP + FN)`, a
+    share with Wilson's interval, as `F1 = 2 J / (1 + J)`.
 
+    References
+    ----------
+    van Rijsbergen, Information Retrieval (1979); agrees with `sklearn.metrics.f1_score`.
+
+    Examples
+    --------
     >>> tuple(round(part, 3) for part in f1({("1", "1"): 8, ("1", "0"): 2, ("0", "1"): 2}, "1"))
     (0.8, 0.562, 0.926)
     """

@@ -41,12 +41,13 @@ def correlation_change(reference: CrossMoments, current: CrossMoments) -> Correl
     reference, current
         Of the same k features, in the same order.
 
-    Returns
-    -------
-    CorrelationChange
-        The statistic is chi-square with `k (k - 1) / 2` degrees of freedom with no drift, for normal values and from about 10 k rows a
-        side on; heavy tails make it larger. It needs a matrix that can be inverted: of features that repeat each other exactly, the
-        common part is tested. All NaN below k + 2 rows on a side or for one feature.
+    Notes
+    -----
+    Formula: `tr(Z @ Z) / 2 - diag(Z) @ inv(I + R * inv(R)) @ diag(Z)` with `Z = sqrt(n m / (n + m)) * inv(R) @ (R_current - R_reference)`
+    and the pooled correlations `R`.
+    Range: [0, inf); chi-square with `k (k - 1) / 2` degrees of freedom with no drift. 0 for equal correlations, NaN for one feature. Of
+    features that repeat each other exactly, the common part is tested.
+    Small n: all NaN below k + 2 rows on a side; right for normal values from about 10 k rows a side on, heavy tails make it larger.
 
     References
     ----------

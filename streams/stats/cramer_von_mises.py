@@ -13,21 +13,19 @@ from driftline.streams.stats.counts import Floats, Measure, cumulative_gap, rows
 
 @Measure
 def cramer_von_mises(reference: ArrayLike, current: ArrayLike) -> Floats:
-    """Two-sample Cramér–von Mises statistic, `n m / (n + m)**2 * sum(pooled * (F - G)**2)`.
+    """Two-sample Cramér–von Mises statistic of two histograms over the same ordered bins.
 
     Parameters
     ----------
     reference, current
-        Counts, shape (bins,), bins in ascending order of the value; F and G are the cumulative shares after each bin.
-
-    Returns
-    -------
-    float
-        From 0 up, about 1/6 with no drift at any sample size, growing with it under drift; 0 for equal shapes, NaN where a side has no
-        rows. Symmetric.
+        Counts, shape (bins,), bins in ascending order of the value.
 
     Notes
     -----
+    Formula: `n m / (n + m)**2 * sum(pooled * (F - G)**2)` over the cumulative shares after each bin and the rows of both sides in it.
+    Range: [0, inf); 0 for equal shapes, NaN where a side has no rows. Symmetric. It grows with the rows under drift.
+    Small n: with no drift about 1/6 at any sample size; the p-value is within 0.02 from 20 rows a side on.
+
     Exact when each distinct value has its own bin. Otherwise the gap of a value is told as that at the end of its bin, which is off by at
     most `s`, the larger of the two shares in the bin; the statistic, by `n m / (n + m)**2 * sum(pooled * s * (2 * abs(F - G) + s))`. That
     is the worst order of rows inside of bins: of two continuous samples the usual edges give it within 7 % of itself and 0.02, 256

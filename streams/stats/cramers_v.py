@@ -10,19 +10,19 @@ from driftline.streams.stats.counts import Floats, Measure, rows, shares
 
 @Measure
 def cramers_v(reference: ArrayLike, current: ArrayLike) -> Floats:
-    """Cramér's V of the 2 × bins table, `sqrt(chi_square / (n_reference + n_current))`; no bins are pooled.
+    """Cramér's V of two histograms over the same bins.
 
     Parameters
     ----------
     reference, current
         Counts, shape (bins,).
 
-    Returns
-    -------
-    float
-        In [0, 1], 1 when no bin has rows of both; 0 for equal shapes, NaN where a side has no rows. Symmetric. It depends on how the
-        rows are split: a window much smaller than the reference can only reach a small V for the same change of shape.
-        With no drift about `sqrt((bins - 1) / (n_reference + n_current))`.
+    Notes
+    -----
+    Formula: `sqrt(chi_square / (n_reference + n_current))` of the 2 × bins table; no bins are pooled.
+    Range: [0, 1], 1 when no bin has rows of both; 0 for equal shapes, NaN where a side has no rows. Symmetric. It depends on how the rows
+    are split: a window much smaller than the reference can only reach a small V for the same change of shape.
+    Small n: with no drift about `sqrt((bins - 1) / (n_reference + n_current))`.
 
     References
     ----------

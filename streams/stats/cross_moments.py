@@ -13,7 +13,18 @@ from driftline.streams.stats.counts import Floats
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CrossMoments:
-    """`n` rows of k features: their means, shape (k,), and sums of products of deviations, shape (k, k)."""
+    """`n` rows of k features: their means, shape (k,), and sums of products of deviations, shape (k, k).
+
+    Notes
+    -----
+    Formula: `comoment = sum((x - mean) (x - mean)')`; merged, `comoment + comoment' + apart apart' n m / (n + m)`.
+    Range: any; a symmetric matrix without negative eigenvalues.
+    Small n: no rows: zeros. The covariance is divided by n - 1 and NaN below two rows.
+
+    References
+    ----------
+    Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, COMPSTAT 1982.
+    """
 
     n: int
     mean: Floats

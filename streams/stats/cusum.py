@@ -38,6 +38,10 @@ class Cusum:
 
     Notes
     -----
+    Formula: `sum = max(0, sum + x - mean - delta)`, with the mean of all values so far; a change when it exceeds `lambda_`.
+    Range: (-inf, inf): any values.
+    Small n: nothing is judged before `min_num_instances` values; the mean of few is itself uncertain, so early sums run high.
+
     Values one by one, mode "up", give the indices of `frouros` 0.9's CUSUM (reset after each drift). A batch counts as n times its
     mean, judged at its end.
 

@@ -32,6 +32,10 @@ class Ddm:
 
     Notes
     -----
+    Formula: `p + s > p_min + drift_threshold * s_min`, with the error rate p since the start and `s = sqrt(p (1 - p) / n)`.
+    Range: [0, 1]: errors.
+    Small n: nothing is compared before `warm_start` values.
+
     Values one by one give the indices of `river.drift.binary.DDM` 0.26. A batch counts as its n errors at once: the lowest point is
     taken at the ends of batches only, which makes it less of a lucky low and the detector a little calmer. It slows down as n grows,
     for the mean is over everything.

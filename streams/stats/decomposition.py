@@ -39,7 +39,13 @@ def mean_change(before: Mapping[str, tuple[float, float]], after: Mapping[str, t
     dict of Share
         The groups of either side, largest share first. `within`: the group's own mean changed, weighted with its average weight.
         `mix`: its weight changed, times how far its average mean lies from the overall one. A group on one side only is all mix.
-        Empty when a side has no rows.
+
+    Notes
+    -----
+    Formula: `within = (w + w') / 2 * (mean' - mean)`, `mix = (w' - w) * ((mean + mean') / 2 - overall)`, w being a group's share of the
+    rows.
+    Range: (-inf, inf), in the units of the figure; all shares sum to the change.
+    Small n: exact at any size; the mean of a group of few rows is as uncertain as ever. Empty when a side has no rows.
 
     References
     ----------
@@ -70,6 +76,18 @@ def mean_change(before: Mapping[str, tuple[float, float]], after: Mapping[str, t
 def psi_by_bin(reference: ArrayLike, current: ArrayLike) -> Floats:
     """What each bin adds to `psi`, shape (bins,): never negative, and their sum is the PSI exactly.
 
+    Notes
+    -----
+    Formula: `(p - q) * log(p / q)` of each bin.
+    Range: [0, inf).
+    Small n: smoothed as `psi` is; NaN where a side has no rows.
+
+    References
+    ----------
+    As `psi`.
+
+    Examples
+    --------
     >>> psi_by_bin([500, 300, 200], [500, 200, 300]).round(3).tolist()
     [0.0, 0.04, 0.04]
     """
@@ -89,8 +107,7 @@ def psi_by_group(reference: ArrayLike, groups: Mapping[str, ArrayLike], dispersi
     """The PSI of all rows against the reference, split over groups that do not overlap; the parts sum to it exactly.
 
     With L the logarithm of how much more frequent each bin has become in all rows, a group adds its share of the rows times the
-    difference of the mean of L between its own rows and the reference's: `w_s * sum((q_s - p) * L)`. A group that moved against all
-    others adds a negative part.
+    difference of the mean of L between its own rows and the reference's.
 
     Parameters
     ----------
@@ -105,8 +122,18 @@ def psi_by_group(reference: ArrayLike, groups: Mapping[str, ArrayLike], dispersi
     -------
     dict of Carried
         Largest part first. `p_value` is that of a mean of L as high as the group's, were its rows drawn from all rows of the window:
-        small for a group that drifted more than the others. Normal approximation; groups of 30 rows or more. Empty where a side has
-        no rows.
+        small for a group that drifted more than the others.
+
+    Notes
+    -----
+    Formula: `w_s * sum((q_s - p) * L)` with the group's share of the rows `w_s` and L the logarithm of how much more frequent each bin has
+    become in all rows.
+    Range: (-inf, inf); a group that moved against all others adds a negative part, and the parts sum to the PSI.
+    Small n: empty where a side has no rows; the p-value is a normal approximation, for groups of 30 rows or more.
+
+    References
+    ----------
+    A linear split of `psi`: Jeffreys' divergence of a mixture, Proc. R. Soc. A 186 (1946).
 
     Examples
     --------

@@ -41,6 +41,12 @@ class LossModel:
         ridge
             Rows of no effect that each bin is lent.
 
+        Notes
+        -----
+        Formula: `loss = base + sum(effect[feature][bin])`, by ridge regression on indicators of the bins.
+        Range: (-inf, inf) for effects; estimates of a mean are cut to [0, inf).
+        Small n: bins of few rows are pulled to no effect by `ridge` rows.
+
         References
         ----------
         Direct loss estimation (DLE) as in NannyML, with an additive model in place of boosted trees. It is right as long as the loss in

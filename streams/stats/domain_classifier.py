@@ -36,9 +36,15 @@ def domain_classifier(reference: ArrayLike, current: ArrayLike, *, folds: int = 
     Returns
     -------
     DomainAuc
-        `value` in [0, 1], near 0.5 with no drift, often a little below. The p-value is that of the rank sum (Mann and Whitney) at these
-        sizes; the folds make it right to about a factor of 1.5. It finds moved means, changed spreads and, in part, changed shapes, not
-        changed correlations: `correlation_change` and `mmd` do. All NaN with fewer rows than folds on a side.
+        It finds moved means, changed spreads and, in part, changed shapes, not changed correlations: `correlation_change` and `mmd` do.
+
+    Notes
+    -----
+    Formula: `U / (n m)`: the share of pairs of a reference's and a window's row of which the window's scores higher by a model that saw
+    neither; ties count half.
+    Range: [0, 1], near 0.5 with no drift, often a little below.
+    Small n: all NaN with fewer rows than folds on a side. The p-value is that of the rank sum (Mann and Whitney) at these sizes; the folds
+    make it right to about a factor of 1.5.
 
     References
     ----------

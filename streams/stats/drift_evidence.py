@@ -28,9 +28,9 @@ class EvidenceState(StoredState):
 class DriftEvidence:
     """A Shiryaev–Roberts sum of bets that a feature's scores have moved and stay moved.
 
-    After each window, `sum = (sum + 1) * e`, where e is the likelihood ratio of "moved by this much" against "not moved", one for each
-    score, direction and size. Their mean is the evidence. With no drift it grows by 1 a window on average, so an alarm at a threshold of
-    A comes no more often than once in A windows on average, whenever it is looked at. So does the mean over features.
+    There is a bet for each score, direction and size. Their mean is the evidence. With no drift it grows by 1 a window on average, so an
+    alarm at a threshold of A comes no more often than once in A windows on average, whenever it is looked at. So does the mean over
+    features.
 
     Parameters
     ----------
@@ -42,8 +42,11 @@ class DriftEvidence:
 
     Notes
     -----
-    Holds for windows whose mean scores are near to normal (100 effective rows) and for a covariance known from 30 blocks or more; the
-    stated run length is then met by simulation (tested). A shift is found when windows can show it in their sum: 0.2 standard errors
+    Formula: `sum = (sum + 1) * e` after each window, where e is the likelihood ratio of "moved by this much" against "not moved".
+    Range: [0, inf); the number of windows on average with no drift.
+    Small n: holds for windows whose mean scores are near to normal (100 effective rows) and for a covariance known from 30 blocks or more.
+
+    The stated run length is met by simulation (tested). A shift is found when windows can show it in their sum: 0.2 standard errors
     of one window take of the order of 200 windows.
 
     References

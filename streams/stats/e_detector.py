@@ -41,6 +41,11 @@ class EDetector:
 
     Notes
     -----
+    Formula: `sum = (sum + n) * exp(b * sum(x - baseline) - psi(b) * sum((x - baseline)**2))` for each bet b, with
+    `psi(b) = -log(1 - b) - b`.
+    Range: [0, 1]: errors, or losses over their largest.
+    Small n: valid from the first value on; nothing is assumed but the range.
+
     One by one and in batches the factors are the same; only the alarm is checked at the ends of batches, and values of a batch cannot
     be the change's first but all of them. The run length is kept either way.
 

@@ -45,6 +45,11 @@ class Ecdd:
 
     Notes
     -----
+    Formula: `z = (1 - lambda_) * z + lambda_ * x`; a change when
+    `z > p + L * sqrt(p (1 - p) * lambda_ / (2 - lambda_) * (1 - (1 - lambda_)**(2 n)))`.
+    Range: [0, 1]: errors, at rates up to 0.3.
+    Small n: nothing is judged before `min_num_instances` values.
+
     Values one by one give the indices of `frouros` 0.9's ECDDWT (reset after each drift). In a batch each of n values counts as their
     mean: with large batches the moving rate is the batch's own, while the limit stays that of single values, so it is far calmer.
 

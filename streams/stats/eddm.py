@@ -36,6 +36,10 @@ class Eddm:
 
     Notes
     -----
+    Formula: `(mean + 2 s) / (mean + 2 s)_max < beta`, of the distances between errors.
+    Range: [0, 1]: errors.
+    Small n: the widest is not taken before `warm_start` values, and nothing is judged before as many errors.
+
     Values one by one give the indices of `river.drift.binary.EDDM` 0.26. The sums of a batch do not tell where in it the errors were:
     its distances count as equally long on average, with the variance of errors that come at random (d² - d), and the last error as the
     last value. It is known for many false alarms at low error rates.

@@ -47,6 +47,13 @@ def numeric_edges(values: ArrayLike, bins: int = 32, max_edges: int = MAX_EDGES)
         the last one lies just above the largest, so rows out of the reference's range have bins of their own. A constant `c` gives
         `[c, nextafter(c)]`; no value at all is treated as the constant 0.
 
+    Notes
+    -----
+    Formula: `quantiles(i / bins)`, `low + span * i / doane` and the values that repeat, with
+    `doane = 1 + log2(n) + log2(1 + |skewness| / its error)`.
+    Range: finite and strictly ascending, at most `max_edges`.
+    Small n: few values have an edge each if they repeat; no value at all counts as the constant 0.
+
     References
     ----------
     Doane, Aesthetic frequency classifications, American Statistician 30 (1976); `numpy.histogram_bin_edges`.
@@ -81,6 +88,16 @@ def edges_by(values: ArrayLike, rule: str) -> Floats:
     -------
     array of float64, shape (edges,)
         Finite and strictly ascending, at most 513. By a rule, the first is the smallest value and the last lies just above the largest.
+
+    Notes
+    -----
+    Formula: `quantiles(i / N)`, or `low + span * i / doane`, or what is given.
+    Range: finite and strictly ascending, at most 513.
+    Small n: fewer bins come out than asked for where there are fewer values; no value at all counts as the constant 0.
+
+    References
+    ----------
+    Doane, American Statistician 30 (1976); agrees with `numpy.histogram_bin_edges`.
 
     Examples
     --------

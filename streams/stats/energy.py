@@ -10,7 +10,7 @@ from driftline.streams.stats.counts import Floats, Measure, cumulative_gap
 
 @Measure
 def energy(reference: ArrayLike, current: ArrayLike, positions: ArrayLike) -> Floats:
-    """Energy distance, `sqrt(2 * integral((F - G)**2))`.
+    """Energy distance of two histograms over the same bins.
 
     Parameters
     ----------
@@ -19,14 +19,12 @@ def energy(reference: ArrayLike, current: ArrayLike, positions: ArrayLike) -> Fl
     positions
         The value each bin stands for, shape (bins,), ascending (`bin_positions`).
 
-    Returns
-    -------
-    float
-        From 0 up, in the root of the feature's unit; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric.
-        With no drift about the root of 1 to 1.2 standard deviations times `(1 / n_reference + 1 / n_current)`.
-
     Notes
     -----
+    Formula: `sqrt(2 * integral((F - G)**2))` over the cumulative distributions.
+    Range: [0, inf), in the root of the feature's unit; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric.
+    Small n: with no drift about the root of 1 to 1.2 standard deviations times `(1 / n_reference + 1 / n_current)`.
+
     Exact when each distinct value has its own bin; otherwise its square is off by at most `2 * sum((p + q) * width)`, four times the mean
     width of the bins. Two continuous samples in the usual edges come within 0.02 of the root of a standard deviation.
 

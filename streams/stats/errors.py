@@ -15,9 +15,18 @@ from driftline.streams.stats.estimate import UNKNOWN, Estimate, mean_of_sums
 def mae(n: int, sum_abs: float, sum_sq: float, confidence: float = 0.95) -> Estimate:
     """Mean absolute error of `n` rows from the sums of |e| and e².
 
-    The interval is the normal one, mean ± z · s / √n with s² = (Σe² − (Σ|e|)² / n) / (n − 1), not below 0. It is meant for 30 rows
-    and more; one row gives (0, inf). In the units of the target.
+    Notes
+    -----
+    Formula: `Σ|e| / n`, with the normal interval, `± z * s / √n` and `s² = (Σe² - (Σ|e|)² / n) / (n - 1)`, not below 0.
+    Range: [0, inf), in the units of the target.
+    Small n: no rows: UNKNOWN; one row gives (0, inf). The interval is meant for 30 rows and more.
 
+    References
+    ----------
+    Agrees with `sklearn.metrics.mean_absolute_error`.
+
+    Examples
+    --------
     >>> tuple(round(part, 3) for part in mae(100, 80.0, 100.0))
     (0.8, 0.682, 0.918)
     """
@@ -28,9 +37,18 @@ def mae(n: int, sum_abs: float, sum_sq: float, confidence: float = 0.95) -> Esti
 def rmse(n: int, sum_sq: float, confidence: float = 0.95) -> Estimate:
     """Root mean squared error of `n` rows from the sum of e².
 
-    The interval is √(Σe² / χ²) at both quantiles of the chi-square with n degrees of freedom: exact for normal errors around 0,
-    too short for heavier tails. In the units of the target.
+    Notes
+    -----
+    Formula: `√(Σe² / n)`, with the interval `√(Σe² / χ²)` at both quantiles of the chi-square with n degrees of freedom.
+    Range: [0, inf), in the units of the target.
+    Small n: no rows: UNKNOWN. The interval is exact at any size for normal errors around 0, too short for heavier tails.
 
+    References
+    ----------
+    Agrees with `sklearn.metrics.root_mean_squared_error`.
+
+    Examples
+    --------
     >>> tuple(round(part, 3) for part in rmse(100, 100.0))
     (1.0, 0.879, 1.161)
     """
@@ -41,11 +59,20 @@ def rmse(n: int, sum_sq: float, confidence: float = 0.95) -> Estimate:
 
 
 def r2(n: int, sum_sq: float, label_m2: float, confidence: float = 0.95) -> Estimate:
-    """Coefficient of determination, `1 - Σe² / Σ(y - mean)²`, from the errors' squares and the labels' sum of squared deviations.
+    """Coefficient of determination, from the errors' squares and the labels' sum of squared deviations.
 
-    At most 1, negative for a model worse than the mean. The interval is that of `rmse`, the labels' variance taken as known. UNKNOWN
-    where all labels are equal.
+    Notes
+    -----
+    Formula: `1 - Σe² / Σ(y - mean)²`.
+    Range: (-inf, 1], negative for a model worse than the mean.
+    Small n: UNKNOWN where all labels are equal. The interval is that of `rmse`, the labels' variance taken as known.
 
+    References
+    ----------
+    Agrees with `sklearn.metrics.r2_score`.
+
+    Examples
+    --------
     >>> tuple(round(part, 3) for part in r2(100, 25.0, 100.0))
     (0.75, 0.663, 0.807)
     """
@@ -56,10 +83,20 @@ def r2(n: int, sum_sq: float, label_m2: float, confidence: float = 0.95) -> Esti
 
 
 def quantile_loss(prediction: ArrayLike, label: ArrayLike, quantile: float) -> Floats:
-    """Pinball loss of each row for a predicted quantile: `quantile * (y - p)` where y is above p, else `(1 - quantile) * (p - y)`.
+    """Pinball loss of each row for a predicted quantile.
 
-    From 0 up, in the units of the target; 0.5 gives half the absolute error. Sum it and its squares, and `mean_of_sums` gives the mean.
+    Notes
+    -----
+    Formula: `quantile * (y - p)` where y is above p, else `(1 - quantile) * (p - y)`.
+    Range: [0, inf), in the units of the target; 0.5 gives half the absolute error.
+    Small n: of each row by itself; sum it and its squares, and `mean_of_sums` gives the mean.
 
+    References
+    ----------
+    Koenker and Bassett, Econometrica 46 (1978); the mean agrees with `sklearn.metrics.mean_pinball_loss`.
+
+    Examples
+    --------
     >>> quantile_loss([1.0, 1.0], [2.0, 0.0], 0.9).round(3).tolist()
     [0.9, 0.1]
     """
@@ -68,10 +105,20 @@ def quantile_loss(prediction: ArrayLike, label: ArrayLike, quantile: float) -> F
 
 
 def percentage_error(prediction: ArrayLike, label: ArrayLike) -> Floats:
-    """Absolute error of each row as a share of its label; NaN where the label is 0: leave such rows out of the sums.
+    """Absolute error of each row as a share of its label.
 
-    The mean (`mean_of_sums`) is MAPE. It says little where labels come near 0.
+    Notes
+    -----
+    Formula: `|p - y| / |y|`; its mean (`mean_of_sums`) is MAPE.
+    Range: [0, inf), NaN where the label is 0: leave such rows out of the sums. It says little where labels come near 0.
+    Small n: of each row by itself.
 
+    References
+    ----------
+    The mean agrees with `sklearn.metrics.mean_absolute_percentage_error`.
+
+    Examples
+    --------
     >>> percentage_error([110.0, 5.0], [100.0, 0.0]).tolist()
     [0.1, nan]
     """

@@ -34,8 +34,11 @@ def normal_score(confidence: float) -> float:
 def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's interval of a share: `successes` out of `n` independent rows, `0 <= successes <= n`.
 
-    Inside [0, 1] and never of length 0, also at 0 or n successes; its coverage is close to `confidence` from a handful of rows on.
-    `n` may be an effective number of rows. n = 0 gives (0, 1).
+    Notes
+    -----
+    Formula: `(p + z² / 2n ± z * sqrt(p (1 - p) / n + z² / 4n²)) / (1 + z² / n)`.
+    Range: [0, 1], never of length 0, also at 0 or n successes.
+    Small n: n = 0 gives (0, 1); its coverage is close to `confidence` from a handful of rows on. `n` may be an effective number of rows.
 
     References
     ----------
@@ -67,10 +70,20 @@ def share(successes: float, n: float, confidence: float = 0.95) -> Estimate:
 
 
 def mean_of_sums(n: int, total: float, total_sq: float, confidence: float = 0.95) -> Estimate:
-    """Mean of `n` values from their sum and sum of squares, with the normal interval; meant for 30 rows and more.
+    """Mean of `n` values from their sum and sum of squares, with the normal interval.
 
-    One row gives an interval without bounds.
+    Notes
+    -----
+    Formula: `total / n ± z * s / √n`, with `s² = (squares - total² / n) / (n - 1)`.
+    Range: (-inf, inf).
+    Small n: no rows: UNKNOWN; one row gives an interval without bounds. Meant for 30 rows and more.
 
+    References
+    ----------
+    Student, Biometrika 6 (1908), in its normal limit.
+
+    Examples
+    --------
     >>> tuple(round(part, 3) for part in mean_of_sums(100, 80.0, 100.0))
     (0.8, 0.682, 0.918)
     """
@@ -93,9 +106,21 @@ def resampled(
 ) -> Estimate:
     """A figure of a table of counts, with the interval of its values when the rows are drawn again (percentile bootstrap, fixed seed).
 
-    Draws for which the figure is NaN are left out. NaN or no rows: UNKNOWN. `at_once`: the figure takes many tables, shape
+    `at_once`: the figure takes many tables, shape
     (tables, …), and gives as many values.
 
+    Notes
+    -----
+    Formula: `quantiles((1 - confidence) / 2, (1 + confidence) / 2)` of the figure over multinomial draws of the table.
+    Range: that of the figure.
+    Small n: NaN or no rows: UNKNOWN. Draws for which the figure is NaN are left out; below 30 rows or so the interval is too short.
+
+    References
+    ----------
+    Efron, Bootstrap methods, Ann. Statist. 7 (1979).
+
+    Examples
+    --------
     >>> resampled(lambda counts: counts[0] / counts.sum(), [30, 70])
     Estimate(value=0.3, lower=0.22, upper=0.4)
     """

@@ -48,6 +48,14 @@ def fairness(confusions: Mapping[str, Confusion], positive: str, least: int = 30
     least
         Groups with fewer rows than this are shown but not compared: their rates would be chance.
 
+    Notes
+    -----
+    Formula: `max(rate) - min(rate)` over groups, of what is predicted positive (demographic parity), rightly so among the positives (equal
+    opportunity) and, the larger of that and wrongly so among the negatives, equalised odds; `min(rate) / max(rate)` for the disparate
+    impact.
+    Range: [0, 1]; difference 0 and ratio 1 are equal treatment.
+    Small n: groups of fewer than `least` rows are shown and not compared; NaN with fewer than two groups to compare.
+
     References
     ----------
     Hardt, Price and Srebro, Equality of opportunity in supervised learning, NIPS 2016; the same definitions as Fairlearn.

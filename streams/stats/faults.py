@@ -77,6 +77,16 @@ def unit_change(reference: Moments, current: Moments, kurtosis: float = 9.0) -> 
         can fit one by chance when it drifts, which is why the whole window must have moved by 10 standard errors, and why a conversion
         by less than 3 times is told only where both means are known to 6 % of the change.
 
+    Notes
+    -----
+    Formula: `|mean' - (scale * mean + offset)|` and the same of the deviation, in standard errors for a kurtosis of 9.
+    Range: None, or a conversion of the table `CONVERSIONS` that fits.
+    Small n: None below 30 rows a side or without spread.
+
+    References
+    ----------
+    Our own; factors from the International System of Units, BIPM (2019).
+
     Examples
     --------
     >>> kilograms, pounds = Moments(5000, 70.0, 5000 * 15.0**2), Moments(800, 70.4 / 0.4536, 800 * (14.8 / 0.4536) ** 2)
@@ -116,6 +126,18 @@ def _told_apart(reference: Moments, current: Moments, scale: float, offset: floa
 def stuck_value(reference: Moments, current: Moments, minimum: float, maximum: float, least: int = 20) -> Fault | None:
     """A feature that varied and now has one value only, in `least` rows or more.
 
+    Notes
+    -----
+    Formula: `minimum == maximum` in the window, and spread in the reference.
+    Range: None or the value.
+    Small n: None below `least` rows.
+
+    References
+    ----------
+    Our own.
+
+    Examples
+    --------
     >>> stuck_value(Moments(1000, 5.0, 900.0), Moments(50, 7.0, 0.0), 7.0, 7.0).message
     'all 50 values are 7'
     """
@@ -127,6 +149,18 @@ def stuck_value(reference: Moments, current: Moments, minimum: float, maximum: f
 def null_spike(missing_reference: int, n_reference: int, missing: int, n: int, rise: float = 0.1) -> Fault | None:
     """A share of missing values that rose by `rise` or more, and by more than chance (one in a million) makes of the reference's share.
 
+    Notes
+    -----
+    Formula: `missing / rows - rise` above the reference's share, with a chance below one in a million.
+    Range: [0, 1] for the shares.
+    Small n: few rows can show only a large rise: the chance is that of the counts themselves.
+
+    References
+    ----------
+    Our own.
+
+    Examples
+    --------
     >>> null_spike(10, 1000, 40, 100).message
     '40.0 % missing, 1.0 % in the reference'
     """
@@ -148,6 +182,19 @@ def clock_shift(reference: ArrayLike, current: ArrayLike) -> Fault | None:
     Told where the window cannot be the reference as it stands (a chance below one in a million, and a tenth of the rows moved), and
     can be, turned by whole hours. A profile that is flat over the day tells nothing.
 
+    Notes
+    -----
+    Formula: the turn by whole hours with the smallest `sum(|p - q|)`, held against the reference as it is
+    and as it is turned by `chi_square`.
+    Range: [-11, 12] hours.
+    Small n: few rows tell nothing: the chance of the reference as it stands must be below one in a million.
+
+    References
+    ----------
+    Our own.
+
+    Examples
+    --------
     >>> day = [1, 1, 1, 1, 2, 5, 20, 40, 60, 70, 70, 65, 60, 62, 64, 66, 70, 60, 50, 40, 20, 10, 5, 2]
     >>> clock_shift([10 * rows for rows in day], day[-2:] + day[:-2]).message
     'turned by +2 h fits: another time zone?'
@@ -180,6 +227,16 @@ def category_rename(reference: Mapping[str, int], current: Mapping[str, int], le
     list of Fault
         `old`, `new` and both shares; matched from the largest on, where shares differ by no more than 4 standard errors. Several
         categories of like shares that are renamed at once may be matched wrongly among themselves.
+
+    Notes
+    -----
+    Formula: `|share_old - share_new| <= 4 * sqrt(share * (1 - share) * (1 / n + 1 / m))`.
+    Range: [0, 1] for the shares.
+    Small n: categories rarer than `least_share`, or that may have vanished by chance, are left out; empty without rows.
+
+    References
+    ----------
+    Our own.
 
     Examples
     --------

@@ -10,10 +10,16 @@ from driftline.streams.stats.chi_square import ChiSquare, expected_counts, poole
 
 
 def g_test(reference: ArrayLike, current: ArrayLike, *, min_expected: float = 5.0) -> ChiSquare:
-    """Two-sample homogeneity test, `2 * sum(observed * log(observed / expected))` over the 2 × bins table.
+    """Two-sample homogeneity test by the likelihood ratio.
 
-    Parameters and pooling as in `chi_square`, and so the results of data that cannot tell. In nats and per row it is twice the mutual
-    information of "which side" and "which bin", which is why it adds up over a hierarchy of bins.
+    Parameters as in `chi_square`.
+
+    Notes
+    -----
+    Formula: `2 * sum(observed * log(observed / expected))` over the 2 × bins table.
+    Range: [0, inf); 0 for equal shapes, NaN where a side has no rows. In nats and per row it is twice the mutual information of "which
+    side" and "which bin", which is why it adds up over a hierarchy of bins.
+    Small n: pooled as `chi_square` is, and so the results of data that cannot tell.
 
     References
     ----------

@@ -32,6 +32,10 @@ class HddmA:
 
     Notes
     -----
+    Formula: `mean - mean_lowest >= sqrt((1 / n_lowest - 1 / n) / 2 * log(2 / drift_confidence))`.
+    Range: [0, 1].
+    Small n: valid for any n, by Hoeffding's inequality; a handful of values can show only a change of nearly 1.
+
     Values one by one give the indices of `river.drift.binary.HDDMA` 0.26. A batch counts as its n values at once, so the best point
     is taken at the ends of batches only.
 

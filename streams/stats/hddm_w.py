@@ -60,6 +60,11 @@ class HddmW:
 
     Notes
     -----
+    Formula: `mean_since - mean_lowest >= sqrt((v_since + v_lowest) / 2 * log(1 / drift_confidence))` of exponentially weighted means with
+    sums of squared weights v.
+    Range: [0, 1].
+    Small n: valid for any n, by McDiarmid's inequality; a handful of values can show only a change of nearly 1.
+
     Values one by one give the indices of `river.drift.binary.HDDMW` 0.26. Since order is lost inside a batch, each of its n values
     counts as their mean; the bound is still that of n values.
 

@@ -10,18 +10,18 @@ from driftline.streams.stats.counts import Floats, Measure, shares
 
 @Measure
 def hellinger(reference: ArrayLike, current: ArrayLike) -> Floats:
-    """Hellinger distance, `sqrt(sum((sqrt(p) - sqrt(q))**2) / 2)`.
+    """Hellinger distance of two histograms over the same bins.
 
     Parameters
     ----------
     reference, current
-        Counts, shape (bins,), giving shares `p` and `q`. Nothing is smoothed.
+        Counts, shape (bins,). Nothing is smoothed.
 
-    Returns
-    -------
-    float
-        In [0, 1], 1 when no bin has rows of both; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric.
-        With no drift about `sqrt((bins - 1) * (1 / n_reference + 1 / n_current) / 8)`.
+    Notes
+    -----
+    Formula: `sqrt(sum((sqrt(p) - sqrt(q))**2) / 2)` over shares `p` and `q`.
+    Range: [0, 1], 1 when no bin has rows of both; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric.
+    Small n: with no drift about `sqrt((bins - 1) * (1 / n_reference + 1 / n_current) / 8)`.
 
     References
     ----------

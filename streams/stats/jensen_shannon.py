@@ -13,21 +13,22 @@ from driftline.streams.stats.counts import Floats, Measure, shares
 
 @Measure
 def jensen_shannon(reference: ArrayLike, current: ArrayLike, *, base: float = 2.0, root: bool = True) -> Floats:
-    """Jensen–Shannon distance, `sqrt((KL(p, m) + KL(q, m)) / 2)` with `m = (p + q) / 2`.
+    """Jensen–Shannon distance of two histograms over the same bins.
 
     Parameters
     ----------
     reference, current
-        Counts, shape (bins,), giving shares `p` and `q`. Nothing is smoothed.
+        Counts, shape (bins,). Nothing is smoothed.
     base, root
         Logarithm and square root. Base 2 with the root is NannyML's figure; base e with the root is SciPy's default and Evidently's;
         without the root it is the divergence.
 
-    Returns
-    -------
-    float
-        In [0, 1] for base 2 (`sqrt(log 2)` = 0.83 for base e); 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric.
-        With no drift about `sqrt((bins - 1) * (1 / n_reference + 1 / n_current) / 8 / log(base))`.
+    Notes
+    -----
+    Formula: `sqrt((KL(p, m) + KL(q, m)) / 2)` with `m = (p + q) / 2`, over shares `p` and `q`.
+    Range: [0, 1] for base 2 (up to `sqrt(log(2))` = 0.83 for base e); 0 for equal shapes, NaN where a side has no rows. Symmetric, a
+    metric.
+    Small n: with no drift about `sqrt((bins - 1) * (1 / n_reference + 1 / n_current) / 8 / log(base))`.
 
     References
     ----------

@@ -12,20 +12,20 @@ from driftline.streams.stats.smoothing import floored, smoothed
 
 @Measure
 def kl(reference: ArrayLike, current: ArrayLike, *, floor: float | None = None) -> Floats:
-    """Kullback–Leibler divergence of the current rows from the reference, `sum(q * log(q / p))` in nats.
+    """Kullback–Leibler divergence of the current rows from the reference.
 
     Parameters
     ----------
     reference, current
-        Counts, shape (bins,), giving shares `p` and `q`.
+        Counts, shape (bins,).
     floor
         As in `psi`, whose smoothing is used otherwise. Tools that report `scipy.stats.entropy(p, q)` have the sides the other way round.
 
-    Returns
-    -------
-    float
-        From 0 up; 0 for equal shapes, NaN where a side has no rows. Not symmetric; both directions together are the PSI.
-        With no drift about `(bins - 1) / 2 * (1 / n_reference + 1 / n_current)`.
+    Notes
+    -----
+    Formula: `sum(q * log(q / p))` over shares `p` of the reference and `q` of the current rows, in nats, smoothed as `psi` is.
+    Range: [0, inf); 0 for equal shapes, NaN where a side has no rows. Not symmetric; both directions together are the PSI.
+    Small n: with no drift about `(bins - 1) / 2 * (1 / n_reference + 1 / n_current)`.
 
     References
     ----------

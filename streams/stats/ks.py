@@ -13,8 +13,6 @@ from driftline.streams.stats.counts import Floats, Measure, cumulative_gap, shar
 def ks(reference: ArrayLike, current: ArrayLike, *, edges: ArrayLike | None = None) -> Floats:
     """Kolmogorov–Smirnov distance of two histograms over the same ordered bins.
 
-    `max(|F - G|)`: the largest absolute difference of the two cumulative shares.
-
     Parameters
     ----------
     reference, current
@@ -24,13 +22,13 @@ def ks(reference: ArrayLike, current: ArrayLike, *, edges: ArrayLike | None = No
         which it must lie whatever the values are: bins from an edge to the next larger float hold a single value, all others may hold
         the largest gap inside.
 
-    Returns
-    -------
-    float
-        In [0, 1]; 0 for equal shapes; NaN where a side has no rows. Symmetric.
-
     Notes
     -----
+    Formula: `max(|F - G|)` over the cumulative shares `F` and `G` of both sides.
+    Range: [0, 1]; 0 for equal shapes, NaN where a side has no rows. Symmetric.
+    Small n: with no drift half of all windows are beyond `0.83 * sqrt(1 / n_reference + 1 / n_current)`, one in twenty beyond 1.36 times
+    the root (`ks_quantile`).
+
     Without edges it is exact when every distinct value has its own bin. Otherwise it can only be too small, by at most the largest over
     the bins of the smaller of the two shares in it: with 256 bins of equal reference rows (`"quantile:256"`) by 0.004 whatever the window
     holds, with 512 by 0.002. Two continuous samples seldom come near: with 256 such bins and 2 000 rows or more on both sides 0.001 on
@@ -41,9 +39,6 @@ def ks(reference: ArrayLike, current: ArrayLike, *, edges: ArrayLike | None = No
     rows within 0.002 of the exact distance, whatever both sides hold. (Equal shapes are told as 0: there it is 0.004.) A side of `n` rows
     that 256 does not divide adds `1 / (2 n)`. That is nearer than without edges for windows below some 3 000 rows, and for larger ones as
     long as it is the worst case that counts; with coarse bins it is not.
-
-    With no drift the distance of few rows is large: half of all windows are beyond `0.83 * sqrt(1 / n_reference + 1 / n_current)`, one in
-    twenty beyond 1.36 times the root (`ks_quantile`).
 
     References
     ----------
@@ -73,9 +68,13 @@ def ks(reference: ArrayLike, current: ArrayLike, *, edges: ArrayLike | None = No
 def ks_pvalue(distance: ArrayLike, n_reference: ArrayLike, n_current: ArrayLike) -> Floats:
     """Probability of a Kolmogorov–Smirnov distance this large or larger when nothing drifted.
 
-    Kolmogorov's limit. Against the exact value it is never too small by more than a thirtieth of itself, and from 20 rows a side on too
-    large by 0.05 at most where it is below 0.2, and by 0.09 elsewhere (1000 rows a side: 0.01). It is also careful about values that
-    repeat or share bins, because then the distance has fewer places to be large at. NaN gives NaN.
+    Notes
+    -----
+    Formula: `K(distance * sqrt(n m / (n + m)))` with Kolmogorov's limit `K(x) = 2 * sum((-1)**(j - 1) * exp(-2 j**2 x**2))`.
+    Range: [0, 1]; NaN for NaN.
+    Small n: against the exact value never too small by more than a thirtieth of itself, and from 20 rows a side on too large by 0.05 at
+    most where it is below 0.2, and by 0.09 elsewhere (1000 rows a side: 0.01). It is also careful about values that repeat or share bins,
+    because then the distance has fewer places to be large at.
 
     References
     ----------

@@ -45,6 +45,10 @@ class Kswin:
 
     Notes
     -----
+    Formula: `max(|F_latest - F_earlier|)` with a p-value at or below `alpha`.
+    Range: (-inf, inf): any values.
+    Small n: nothing is judged before `window_size` values.
+
     Values one by one and a seed give the indices of `river.drift.KSWIN` 0.26 with that seed. A test of distributions needs values, so
     a batch is one element: its mean. `scan` takes many values at once and, without a seed, looks only where the distance can have
     reached its limit: over a million values a second.

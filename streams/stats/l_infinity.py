@@ -10,17 +10,19 @@ from driftline.streams.stats.counts import Floats, Measure, shares
 
 @Measure
 def l_infinity(reference: ArrayLike, current: ArrayLike) -> Floats:
-    """L-infinity distance, `max(|p - q|)`.
+    """L-infinity distance of two histograms over the same bins.
 
     Parameters
     ----------
     reference, current
-        Counts, shape (bins,), giving shares `p` and `q`. Meant for categories: with many narrow bins no single one changes much.
+        Counts, shape (bins,). Meant for categories: with many narrow bins no single one changes much.
 
-    Returns
-    -------
-    float
-        In [0, 1]; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric. It names one bin: the one that changed most.
+    Notes
+    -----
+    Formula: `max(|p - q|)` over shares `p` and `q`.
+    Range: [0, 1]; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric. It names one bin: the one that changed most.
+    Small n: with no drift below some three standard errors of the largest share,
+    `3 * sqrt(p * (1 - p) * (1 / n_reference + 1 / n_current))`.
 
     References
     ----------

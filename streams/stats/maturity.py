@@ -31,6 +31,12 @@ class DelayCurve:
             Predictions without label by their age now, shape (bins,); one older than the last end belongs to the last bin. Within a
             bin, labels come before ages end.
 
+        Notes
+        -----
+        Formula: `arrived = 1 - prod(1 - labelled / at risk)` over the bins up to each.
+        Range: [0, 1], ascending.
+        Small n: bins in which nothing is at risk leave the curve as it is; without any label it is 0, and `maturity` says 1.
+
         References
         ----------
         Kaplan and Meier, Nonparametric estimation from incomplete observations, J. Amer. Statist. Assoc. 53 (1958).

@@ -22,20 +22,21 @@ class Shift(NamedTuple):
 def mean_shift(reference: Moments, current: Moments) -> Shift:
     """Welch's test of equal means, from moments; the variances may differ.
 
-    `t = (mean_current - mean_reference) / sqrt(var_reference / n_reference + var_current / n_current)`, with Welch's degrees of freedom.
-
     Parameters
     ----------
     reference, current
         Exact moments of the values, whatever the bins (merge panes with `Moments.merge`); or those of a histogram (`moments_of_bins`),
         whose means are off by at most half the mean width of the bins.
 
-    Returns
-    -------
-    Shift
-        `effect` is the change of the mean in standard deviations of the reference (Glass's delta), signed; where that is constant, of
-        both sides' mean shape (±2 for two different constants). Fewer than two values on a side: all NaN. Two constants: p is 1 and the
-        statistic 0 when they are equal, else 0 and infinite.
+    Notes
+    -----
+    Formula: `t = (mean_current - mean_reference) / sqrt(var_reference / n_reference + var_current / n_current)`, with Welch's degrees of
+    freedom.
+    Range: (-inf, inf) for the statistic and the effect, the change of the mean in standard deviations of the reference (Glass's delta);
+    where that is constant, of both sides' mean shape (±2 for two different constants). Two constants: p is 1 and the statistic 0 when they
+    are equal, else 0 and infinite.
+    Small n: fewer than two values on a side: all NaN. With no drift the effect is within `1.96 * sqrt(1 / n_reference + 1 / n_current)` in
+    19 of 20 windows; long tails need some hundred rows for the p-value to be right.
 
     References
     ----------

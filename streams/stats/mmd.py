@@ -18,8 +18,7 @@ from driftline.streams.stats.mean_shift import Shift
 class RandomFeatures:
     """A map from k standardised features to `size` cosines whose inner products are nearly the Gaussian kernel's.
 
-    The mean of a window's cosines stands for its whole distribution, and merges. With an error of about `sqrt(2 / size)` in the kernel;
-    the test below is valid for any size, a larger one is sharper.
+    The mean of a window's cosines stands for its whole distribution, and merges. `mmd` is valid for any size, a larger one is sharper.
 
     Parameters
     ----------
@@ -29,6 +28,17 @@ class RandomFeatures:
         Width of the kernel in standard deviations; None: the root of k, near the usual median distance.
     size, seed
         How many cosines, and which: the same on every worker.
+
+    Notes
+    -----
+    Formula: `sqrt(2 / size) * cos(z @ directions + phase)` of the standardised row z, with normal directions over the bandwidth and uniform
+    phases.
+    Range: [-sqrt(2 / size), sqrt(2 / size)].
+    Small n: a map of single rows; its error in the kernel is about `sqrt(2 / size)`, whatever n is.
+
+    References
+    ----------
+    Rahimi and Recht, Random features for large-scale kernel machines, NIPS 2007.
     """
 
     mean: tuple[float, ...]
@@ -62,12 +72,13 @@ def mmd(reference: CrossMoments, current: CrossMoments) -> Shift:
     reference, current
         `CrossMoments.of(features(rows))`, of the same `RandomFeatures`, merged as one likes.
 
-    Returns
-    -------
-    Shift
-        `effect` is the MMD, the distance of the two mean vectors less what chance adds, from 0 to sqrt(2); `statistic` the squared
-        distance over its mean with no drift. The p-value matches the null's mean and variance, a weighted sum of chi-squares, by a
-        scaled chi-square: within a third of itself from 100 rows a side on. Independent rows are assumed. NaN below two rows a side.
+    Notes
+    -----
+    Formula: `sqrt(max(0, |mean_reference - mean_current|**2 - noise))` over means of random features,
+    `noise = tr(C_reference) / n + tr(C_current) / m` being what chance adds; the statistic is the squared distance over `noise`.
+    Range: [0, sqrt(2)] for the effect, [0, inf) for the statistic, near 1 with no drift. Independent rows are assumed.
+    Small n: NaN below two rows a side. The p-value matches the null's mean and variance, a weighted sum of chi-squares, by a scaled
+    chi-square: within a third of itself from 100 rows a side on.
 
     References
     ----------

@@ -11,7 +11,18 @@ from driftline.streams.stats.counts import Floats, shares
 
 
 class Moments(NamedTuple):
-    """`n` values, their mean, and the sum of their squared deviations from it."""
+    """`n` values, their mean, and the sum of their squared deviations from it.
+
+    Notes
+    -----
+    Formula: `m2 = sum((x - mean)**2)`; merged, `m2 + m2' + apart**2 * n * m / (n + m)`.
+    Range: any mean, m2 in [0, inf).
+    Small n: no values: n = 0, mean 0. `variance` is NaN below two.
+
+    References
+    ----------
+    Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, COMPSTAT 1982.
+    """
 
     n: float
     mean: float

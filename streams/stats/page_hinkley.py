@@ -41,6 +41,10 @@ class PageHinkley:
 
     Notes
     -----
+    Formula: `sum = alpha * sum + x - mean - delta`; a change when `sum - min(sum) > threshold`.
+    Range: (-inf, inf): any values.
+    Small n: nothing is judged before `min_instances` values.
+
     Values one by one give the indices of `river.drift.PageHinkley` 0.26. A batch counts as n times its mean, judged at its end: the
     sums differ from one by one by the movement of the running mean inside the batch, about `n / seen` of them.
 

@@ -50,6 +50,11 @@ class PairedTest:
 
     Notes
     -----
+    Formula: `mean ± 2 * scale * boundary(squares / (2 * scale)**2) / n`, the empirical-Bernstein boundary stitched over epochs of the
+    running sum of squares.
+    Range: [-scale, scale] for the mean difference; the interval may reach beyond.
+    Small n: without pairs it is undecided, with an interval without bounds; some hundred pairs are needed for any verdict.
+
     Batches `(n, sum of differences, sum of squared deviations from the batch's own mean)` in the order in which they became known; the
     interval is the same for one by one and in batches up to the running mean inside a batch. It is about 1.5 to 2 times as long as one
     that may be looked at once.

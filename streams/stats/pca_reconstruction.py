@@ -48,6 +48,12 @@ class PcaReconstruction:
         share
             Of the variance that the kept components explain; NannyML's default.
 
+        Notes
+        -----
+        Formula: `error = mean(|z - z @ V' V|**2) / k` of standardised rows z, V being the leading components.
+        Range: [0, 1] on the reference; any for a window.
+        Small n: with few blocks the spread is uncertain; below 3 `test` says NaN.
+
         References
         ----------
         The idea: NannyML's DataReconstructionDriftCalculator. It averages the norm of a row's residual, which cannot be had from sums;
@@ -78,6 +84,20 @@ class PcaReconstruction:
     def test(self, window: CrossMoments) -> Shift:
         """Whether a window's error differs from the reference's, by t with the blocks' degrees of freedom; `effect` is the ratio less 1.
 
+        Notes
+        -----
+        Formula: `t = (error / expected - 1) * expected / (spread / sqrt(n))`, the mean squared residual against that of the reference's
+        blocks.
+        Range: (-inf, inf); the effect `error / expected - 1` from -1 up. Infinite where the reference had no residual and the window has.
+        Small n: NaN without rows or with fewer than 3 blocks. With b blocks the p-value has the tails of b - 1 degrees of freedom; windows
+        much shorter than a block count as if their rows were like the block's.
+
+        References
+        ----------
+        The idea: NannyML's DataReconstructionDriftCalculator (see `fit`).
+
+        Examples
+        --------
         >>> rng = np.random.default_rng(0)
         >>> x = rng.normal(size=(4000, 1)) + 0.3 * rng.normal(size=(4000, 3))  # three features that go together
         >>> pca = PcaReconstruction.fit([CrossMoments.of(block) for block in np.split(x, 20)])

@@ -14,8 +14,6 @@ from driftline.streams.stats.smoothing import floored, smoothed
 def psi(reference: ArrayLike, current: ArrayLike, *, floor: float | None = None) -> Floats:
     """Population stability index of two histograms over the same bins.
 
-    `sum((p - q) * log(p / q))`, natural logarithm, over shares `p` of the reference and `q` of the current rows.
-
     Parameters
     ----------
     reference, current
@@ -24,15 +22,14 @@ def psi(reference: ArrayLike, current: ArrayLike, *, floor: float | None = None)
         None smooths (see Notes). A number instead replaces every share of 0 by it and smooths nothing, as other tools do
         (0.0001 is their usual figure); the value then jumps with every empty bin.
 
-    Returns
-    -------
-    float
-        From 0 up; 0 for equal shapes, NaN where a side has no rows. Symmetric. Below 0.1 is usually read as no shift, above 0.2 or
-        0.25 as a large one, but with no drift at all it is about `(bins - 1) * (1 / n_reference + 1 / n_current)`: read it beside
-        `null_quantile`. A normal that moves by one sigma has a PSI of 1.
-
     Notes
     -----
+    Formula: `sum((p - q) * log(p / q))`, natural logarithm, over shares `p` of the reference and `q` of the current rows.
+    Range: [0, inf); 0 for equal shapes, NaN where a side has no rows. Symmetric. Below 0.1 is usually read as no shift, above 0.2 or 0.25
+    as a large one. A normal that moves by one sigma has a PSI of 1.
+    Small n: with no drift at all it is about `(bins - 1) * (1 / n_reference + 1 / n_current)`: read it beside `null_quantile`, which is
+    drawn where a bin expects fewer than 10 rows.
+
     Smoothing: with `b` bins in use (a row on either side), each side gets `b / 2` more rows, spread like the mean of both shapes.
     So equal shapes stay at 0, a bin that is empty on one side costs a few units at most, and bins empty on both sides change nothing.
     At `n` rows a side the figure is lowered by the factor `(n / (n + b / 2)) ** 2`, to first order.

@@ -10,14 +10,20 @@ from driftline.streams.stats.estimate import Estimate, resampled
 
 
 def average_precision(negative: ArrayLike, positive: ArrayLike) -> Estimate:
-    """Average precision, the area under precision over recall, from the highest score down; ties share a step.
+    """Average precision, the area under precision over recall, from the highest score down.
 
-    In [0, 1]; the share of positives for guessing. UNKNOWN without positives. Interval by `resampled`.
+    Notes
+    -----
+    Formula: `sum((recall_i - recall_(i-1)) * precision_i)` from the highest score down; ties share a step.
+    Range: [0, 1]; the share of positives for guessing.
+    Small n: UNKNOWN without positives; too high on average with few of them. Interval by `resampled`.
 
     References
     ----------
     Agrees with `sklearn.metrics.average_precision_score` on the binned scores.
 
+    Examples
+    --------
     >>> round(average_precision([8, 2], [2, 8]).value, 3)
     0.74
     """
@@ -36,10 +42,20 @@ def average_precision(negative: ArrayLike, positive: ArrayLike) -> Estimate:
 
 
 def lift(negative: ArrayLike, positive: ArrayLike, share: float = 0.1) -> float:
-    """How many times more positives the top `share` of the scores holds than a random choice would; ties at its end count in part.
+    """How many times more positives the top `share` of the scores holds than a random choice would.
 
-    From 0 to 1 / share; 1 for guessing. NaN without positives.
+    Notes
+    -----
+    Formula: `positives in the top / (share * positives)`; ties at its end count in part.
+    Range: [0, 1 / share]; 1 for guessing.
+    Small n: NaN without positives; with few positives it takes few values.
 
+    References
+    ----------
+    Ling and Li, Data mining for direct marketing, KDD 1998.
+
+    Examples
+    --------
     >>> lift([90, 0], [0, 10], share=0.1)
     10.0
     """

@@ -10,14 +10,20 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 def ndcg(ranked: Sequence[Item], relevance: Mapping[Item, float], k: int | None = None) -> float:
-    """Normalised discounted cumulative gain of the first `k` items: `sum(rel / log2(1 + rank))`, over that of the best order.
+    """Normalised discounted cumulative gain of the first `k` items.
 
-    In [0, 1]; items without a relevance have 0. NaN when nothing is relevant. Linear gain; for 2**rel - 1 give it as the relevance.
+    Notes
+    -----
+    Formula: `sum(rel / log2(1 + rank))` over that of the best order.
+    Range: [0, 1]; items without a relevance have 0. Linear gain; for `2**rel - 1` give it as the relevance.
+    Small n: of one list; NaN when nothing is relevant.
 
     References
     ----------
     Järvelin and Kekäläinen, ACM Trans. Inf. Syst. 20 (2002); agrees with `sklearn.metrics.ndcg_score`.
 
+    Examples
+    --------
     >>> round(ndcg(["a", "b", "c"], {"a": 1.0, "c": 3.0}), 3)
     0.689
     """
@@ -26,10 +32,21 @@ def ndcg(ranked: Sequence[Item], relevance: Mapping[Item, float], k: int | None 
 
 
 def average_precision_at(ranked: Sequence[Item], relevance: Mapping[Item, float], k: int | None = None) -> float:
-    """Mean over the relevant items of the precision at their rank, those not among the first `k` counting 0. MAP is its mean.
+    """Mean over the relevant items of the precision at their rank, those not among the first `k` counting 0.
 
-    In [0, 1]; NaN when nothing is relevant. Divided by the lesser of k and the number of relevant items.
+    Notes
+    -----
+    Formula: `sum(precision at the rank of each relevant item among the first k) / min(k, relevant items)`; its mean is MAP.
+    Range: [0, 1].
+    Small n: of one list; NaN when nothing is relevant.
 
+    References
+    ----------
+    Manning, Raghavan and Schütze, Introduction to Information Retrieval (2008), chapter 8; agrees with
+    `sklearn.metrics.label_ranking_average_precision_score` for a whole list.
+
+    Examples
+    --------
     >>> round(average_precision_at(["a", "b", "c"], {"a": 1.0, "c": 1.0}), 3)
     0.833
     """
@@ -43,8 +60,20 @@ def average_precision_at(ranked: Sequence[Item], relevance: Mapping[Item, float]
 
 
 def reciprocal_rank(ranked: Sequence[Item], relevance: Mapping[Item, float], k: int | None = None) -> float:
-    """One over the rank of the first relevant item, 0 if it is not among the first `k`. MRR is its mean. NaN when nothing is relevant.
+    """One over the rank of the first relevant item.
 
+    Notes
+    -----
+    Formula: `1 / rank` of the first relevant item, 0 if it is not among the first `k`; its mean is MRR.
+    Range: [0, 1].
+    Small n: of one list; NaN when nothing is relevant.
+
+    References
+    ----------
+    Voorhees, The TREC-8 question answering track report, TREC 1999.
+
+    Examples
+    --------
     >>> reciprocal_rank(["a", "b"], {"b": 1.0})
     0.5
     """
@@ -54,8 +83,20 @@ def reciprocal_rank(ranked: Sequence[Item], relevance: Mapping[Item, float], k: 
 
 
 def hit(ranked: Sequence[Item], relevance: Mapping[Item, float], k: int) -> float:
-    """1 if any of the first `k` items is relevant, else 0; NaN when nothing is. The hit rate is its mean.
+    """1 if any of the first `k` items is relevant, else 0.
 
+    Notes
+    -----
+    Formula: `any(rank <= k)` over relevant items, as 0 or 1; its mean is the hit rate.
+    Range: [0, 1].
+    Small n: of one list; NaN when nothing is relevant.
+
+    References
+    ----------
+    Järvelin and Kekäläinen, ACM Trans. Inf. Syst. 20 (2002), for figures of the first k.
+
+    Examples
+    --------
     >>> hit(["a", "b", "c"], {"c": 1.0}, 2), hit(["a", "b", "c"], {"c": 1.0}, 3)
     (0.0, 1.0)
     """

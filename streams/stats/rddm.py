@@ -39,6 +39,10 @@ class Rddm:
 
     Notes
     -----
+    Formula: as `Ddm`: `p + s > p_min + drift_level * s_min`, over the present concept alone.
+    Range: [0, 1]: errors.
+    Small n: nothing is judged before `min_num_instances` values.
+
     Values one by one give the indices of `frouros` 0.9's RDDM. A batch counts as its n errors at once. The state holds up to
     `min_concept_size` values, or as many batches as hold them: with single values it is large (7 000 by default).
 

@@ -24,8 +24,14 @@ class ScoreCalibration:
         Parameters
         ----------
         negative, positive
-            Rows of each class by score, equal bins on [0, 1], shape (bins,). Each bin is lent one row that follows its score, so bins
-            without rows take the score at its word as far as their neighbours allow.
+            Rows of each class by score, equal bins on [0, 1], shape (bins,).
+
+        Notes
+        -----
+        Formula: `min(sum(rows * (chance - share)**2))` over ascending chances: neighbours that violate the order are pooled.
+        Range: (0, 1).
+        Small n: each bin is lent one row that follows its score, so bins without rows take the score at its word as far as their neighbours
+        allow.
 
         References
         ----------

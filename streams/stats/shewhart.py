@@ -39,6 +39,10 @@ class Shewhart:
 
     Notes
     -----
+    Formula: `z = (mean - level) / sqrt(variance * (1 / n + 1 / n_level))` for each batch, by the rules named.
+    Range: (-inf, inf): any values whose batch means are near to normal.
+    Small n: the first `warm_up` values are learned from; batches of a few values have no normal mean.
+
     Meant for batches (panes) of some dozens of values or more: single errors are not normal, and rule 3 would break at once. The error
     of the learned level is part of each point's standard error, but it is the same for all points: learn from ten times a batch.
 

@@ -175,6 +175,17 @@ class SmoothTest:
         How many blocks it was learned from.
     direction
         Weights of the scores, shape (J,), of the change that is looked for by itself too (`location`); None: of none.
+
+    Notes
+    -----
+    Formula: `T = m * s' C**-1 s` with the mean scores s of m rows and the covariance C of the reference's blocks; its tail is Hotelling's.
+    Range: [0, 1] for the p-value, 1 for a window of the reference's own shape.
+    Small n: NaN for an empty window and with fewer blocks than two more than scores (independent rows need none); right where mean scores
+    are near to normal, some hundred effective rows.
+
+    References
+    ----------
+    Neyman, 'Smooth test' for goodness of fit, Skand. Aktuarietidskr. 20 (1937); Hotelling, Ann. Math. Statist. 2 (1931).
     """
 
     reference: Floats

@@ -33,6 +33,10 @@ class Stepd:
 
     Notes
     -----
+    Formula: `z = (|p_old - p_new| - (1 / n_old + 1 / n_new) / 2) / sqrt(p (1 - p) * (1 / n_old + 1 / n_new))`.
+    Range: [0, 1]: errors.
+    Small n: nothing is judged before twice `min_num_instances` values; the continuity correction keeps few values calm.
+
     Values one by one give the indices of `frouros` 0.9's STEPD (reset after each drift). The paper itself signals rises only:
     look at `signal.direction`. Batches are never cut: the latest part is the shortest run of whole batches with enough values.
 

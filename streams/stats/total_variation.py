@@ -10,18 +10,18 @@ from driftline.streams.stats.counts import Floats, Measure, shares
 
 @Measure
 def total_variation(reference: ArrayLike, current: ArrayLike) -> Floats:
-    """Total variation distance, `sum(|p - q|) / 2`.
+    """Total variation distance of two histograms over the same bins.
 
     Parameters
     ----------
     reference, current
-        Counts, shape (bins,), giving shares `p` and `q`. Nothing is smoothed.
+        Counts, shape (bins,). Nothing is smoothed.
 
-    Returns
-    -------
-    float
-        In [0, 1]; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric. Half of what some tools call the L1 distance.
-        With no drift at most about `sqrt((bins - 1) * (1 / n_reference + 1 / n_current) / (2 * pi))`.
+    Notes
+    -----
+    Formula: `sum(|p - q|) / 2` over shares `p` and `q`.
+    Range: [0, 1]; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric. Half of what some tools call the L1 distance.
+    Small n: with no drift at most about `sqrt((bins - 1) * (1 / n_reference + 1 / n_current) / (2 * pi))`.
 
     References
     ----------

@@ -24,13 +24,17 @@ def levene(reference: ArrayLike, current: ArrayLike, positions: ArrayLike) -> Sh
     positions
         The value each bin stands for, shape (bins,), ascending (`bin_positions`).
 
-    Returns
-    -------
-    Shift
-        `statistic` is F with 1 and n - 2 degrees of freedom; `effect` is `(after - before) / (after + before)` of the mean absolute
-        deviations, in [-1, 1], 0.33 for a spread that doubled. Holds its level for any shape of distribution. A side without rows:
-        all NaN. Constants on both sides: statistic 0, p 1. Exact when each distinct value has its own bin; otherwise either mean absolute
-        deviation is off by at most half the mean width of its side's bins and half the width of the bin that holds its median.
+    Notes
+    -----
+    Formula: `F = between / within * (n + m - 2)`, the ratio of variances of `|x - median|` between and inside of both sides; the effect is
+    `(after - before) / (after + before)` of their means.
+    Range: [-1, 1] for the effect, 0.33 for a spread that doubled; [0, inf) for F, with 1 and `n + m - 2` degrees of freedom. Holds its
+    level for any shape of distribution. Constants on both sides: statistic 0, p 1.
+    Small n: a side without rows, or fewer than three values in all: all NaN. With no drift the effect is of the order of
+    `sqrt(1 / n_reference + 1 / n_current) / 2`.
+
+    Exact when each distinct value has its own bin; otherwise either mean absolute deviation is off by at most half the mean width of its
+    side's bins and half the width of the bin that holds its median.
 
     References
     ----------
@@ -74,10 +78,13 @@ def levene_null_quantile(reference: ArrayLike, positions: ArrayLike, n_current: 
 
 
 def variance_ratio(reference: Moments, current: Moments) -> Shift:
-    """The two-sided F-test of equal variances, from moments alone. For normal values only: heavy tails make it cry wolf.
+    """The two-sided F-test of equal variances, from moments alone.
 
-    `statistic` is the ratio of the variances, current over reference; `effect` its logarithm. NaN below two values on a side or where
-    a side is constant.
+    Notes
+    -----
+    Formula: `F = var_current / var_reference`; the effect is `log(F)`.
+    Range: [0, inf) for the ratio, (-inf, inf) for the effect; NaN where a side is constant.
+    Small n: NaN below two values on a side. Exact at any size for normal values, and for those alone: heavy tails make it cry wolf.
 
     References
     ----------

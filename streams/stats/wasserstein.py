@@ -11,7 +11,7 @@ from driftline.streams.stats.moments import spread_of_bins
 
 @Measure
 def wasserstein(reference: ArrayLike, current: ArrayLike, positions: ArrayLike) -> Floats:
-    """Wasserstein-1 (earth mover's) distance, the area between both cumulative distributions.
+    """Wasserstein-1 (earth mover's) distance of two histograms over the same bins.
 
     Parameters
     ----------
@@ -20,14 +20,12 @@ def wasserstein(reference: ArrayLike, current: ArrayLike, positions: ArrayLike) 
     positions
         The value each bin stands for, shape (bins,), ascending (`bin_positions`).
 
-    Returns
-    -------
-    float
-        From 0 up, in the units of the feature; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric.
-        With no drift about 1.1 to 1.5 standard deviations times `sqrt(1 / n_reference + 1 / n_current)`.
-
     Notes
     -----
+    Formula: `integral(|F - G|)`, the area between both cumulative distributions.
+    Range: [0, inf), in the units of the feature; 0 for equal shapes, NaN where a side has no rows. Symmetric, a metric.
+    Small n: with no drift about 1.1 to 1.5 standard deviations times `sqrt(1 / n_reference + 1 / n_current)`.
+
     Exact when each distinct value has its own bin. Otherwise every row is told as the middle of its bin, so the distance is off by at
     most `sum((p + q) * width) / 2` over shares `p` and `q`: the mean width of the bins, of either side's rows half each. With the usual
     edges that is a seventh of a standard deviation, and two continuous samples come much nearer: within 0.01 of one (long tails 0.03)
@@ -51,11 +49,21 @@ def wasserstein(reference: ArrayLike, current: ArrayLike, positions: ArrayLike) 
 
 @Measure
 def wasserstein_normalised(reference: ArrayLike, current: ArrayLike, positions: ArrayLike) -> Floats:
-    """`wasserstein` in standard deviations of the reference, so that features can be compared; what Evidently reports.
+    """`wasserstein` in standard deviations of the reference, so that features can be compared.
 
-    A normal that moves by one sigma gives 1. Not symmetric, since the reference is the yardstick; where that is constant, the
-    standard deviation of both sides' mean shape is (two different constants give 2). The standard deviation is that of the bins, off by
-    at most the root of `sum(p * (width / 2)**2)`.
+    Parameters as in `wasserstein`. The standard deviation is that of the bins, off by at most the root of `sum(p * (width / 2)**2)`.
+
+    Notes
+    -----
+    Formula: `wasserstein / deviation`, with the standard deviation of the reference's rows in their bins.
+    Range: [0, inf); 0 for equal shapes, NaN where a side has no rows. A normal that moves by one sigma gives 1. Not symmetric, since the
+    reference is the yardstick; where that is constant, the standard deviation of both sides' mean shape is (two different constants give
+    2).
+    Small n: with no drift about 1.1 to 1.5 times `sqrt(1 / n_reference + 1 / n_current)`.
+
+    References
+    ----------
+    As `wasserstein`; agrees with what Evidently reports.
 
     Examples
     --------

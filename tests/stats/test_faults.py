@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from driftline.streams.stats import Moments, category_rename, null_spike, stuck_value, unit_change
+from driftline.streams.stats import Moments, category_rename, clock_shift, null_spike, stuck_value, unit_change
 from driftline.streams.stats.faults import CONVERSIONS
 
 
@@ -75,3 +75,23 @@ def test_a_mean_that_crosses_zero_is_no_turned_sign() -> None:
     turned = unit_change(Moments(4000, 5.0, 4000.0), Moments(400, -5.02, 400.0))
     assert turned is not None
     assert turned.kind == "sign_flip"
+
+
+DAY = np.array([1, 1, 1, 1, 2, 5, 20, 40, 60, 70, 70, 65, 60, 62, 64, 66, 70, 60, 50, 40, 20, 10, 5, 2])
+
+
+@given(st.integers(-11, 12), st.integers(0, 1000))
+@settings(max_examples=40)
+def test_a_turned_day_is_told_with_its_hours_and_an_unturned_one_is_not(hours: int, seed: int) -> None:
+    rows = np.random.default_rng(seed).multinomial(2_000, np.roll(DAY, hours) / DAY.sum())
+    fault = clock_shift(10 * DAY, rows)
+    if abs(hours) < 2:
+        assert hours or fault is None
+    else:
+        assert fault is not None
+        assert fault.parameters["hours"] == hours
+
+
+@pytest.mark.parametrize(("reference", "window"), [([0] * 24, [10] * 24), ([10] * 24, [0] * 24), ([10] * 24, [100] * 24)])
+def test_a_day_without_rows_or_without_shape_tells_nothing(reference: list[int], window: list[int]) -> None:
+    assert clock_shift(reference, window) is None

@@ -147,3 +147,37 @@ def test_benjamini_hochberg_rejects_what_scipy_rejects_and_ignores_what_was_not_
 def test_wilson_is_scipys(successes: int, misses: int, confidence: float) -> None:
     expected = scipy_stats.binomtest(successes, successes + misses).proportion_ci(confidence, method="wilson")
     assert stats.wilson(successes, successes + misses, confidence) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@given(samples)
+def test_the_ratio_of_variances_is_scipys_f_test(sample: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
+    a, b = sample
+    if min(np.ptp(a), np.ptp(b)) > 0:
+        ratio = b.var(ddof=1) / a.var(ddof=1)
+        tails = scipy_stats.f.cdf(ratio, b.size - 1, a.size - 1), scipy_stats.f.sf(ratio, b.size - 1, a.size - 1)
+        ours = stats.variance_ratio(*(Moments(x.size, float(x.mean()), float(x.var() * x.size)) for x in sample))
+        assert ours == pytest.approx((ratio, min(1.0, 2 * min(tails)), math.log(ratio)), rel=1e-7, abs=1e-12)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=60))
+def test_a_mean_from_sums_has_scipys_normal_interval(values: list[float]) -> None:
+    told = stats.mean_of_sums(len(values), math.fsum(values), math.fsum(value * value for value in values))
+    low, high = scipy_stats.norm.interval(0.95, np.mean(values), max(float(scipy_stats.sem(values)), 1e-12))
+    assert (told.lower, told.value, told.upper) == pytest.approx((low, np.mean(values), high), rel=1e-4, abs=1e-3)
+
+
+def test_a_resampled_interval_is_scipys_bootstrap() -> None:
+    rows = np.repeat([1.0, 0.0], [30, 70])
+    theirs = scipy_stats.bootstrap(
+        (rows,), np.mean, n_resamples=4_000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    ours = stats.resampled(lambda counts: counts[0] / counts.sum(), [30, 70])
+    assert ours.value == 0.3
+    assert (ours.lower, ours.upper) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+
+
+@given(st.integers(2, 12), st.integers(0, 1000))
+def test_correlations_that_did_not_change_make_jennrichs_statistic_0(k: int, seed: int) -> None:
+    rows = np.random.default_rng(seed).normal(size=(4 * k, k))
+    told = stats.correlation_change(stats.CrossMoments.of(rows), stats.CrossMoments.of(rows * 3 + 1))
+    assert told.statistic == pytest.approx(0, abs=1e-9)
