@@ -21,7 +21,7 @@ from scipy.special import kolmogorov
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile
 from driftline.streams.layout import Float64, Int64
-from driftline.streams.stats import TESTS, SmoothTest, bin_positions, null_draws, psi
+from driftline.streams.stats import TESTS, SmoothTest, bin_positions, null_draws, psi, without_straggler
 from driftline.streams.stats.chi_square import chi_square_null_quantiles, chi_squares
 from driftline.streams.stats.ks import ks, ks_quantile
 from driftline.streams.stats.smooth_tests import SmoothTests
@@ -110,7 +110,8 @@ class Battery:
         moved = np.where(self.numeric, smooth.moved(apart), np.abs(shift).max(1))
         worth = n * n_reference / np.maximum(n + n_reference, 1) / smooth.dispersion
         figures = self._figures(reference, counts, bounds, tests, effect, null)
-        columns = (n, n_reference, smooth.p_values(counts, against), effect, np.where(there, null, np.nan), np.where(there, moved, 0.0))
+        p_values = smooth.p_values(without_straggler(counts, reference, smooth.dispersion), against)
+        columns = (n, n_reference, p_values, effect, np.where(there, null, np.nan), np.where(there, moved, 0.0))
         return [
             Measured(
                 self.names[f], self.profiles[f], int(rows), int(others), p_value, psi_value, of_psi, far,

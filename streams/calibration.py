@@ -90,12 +90,12 @@ def clocks(profiles: Mapping[str, Profile], blocks: Mapping[str, Int64]) -> list
 
 
 def _names_rows(profile: Profile) -> bool:
-    """Whether nearly every category has one row only: an id. Those kept by name are the commonest."""
+    """Whether nearly every category has one row only, or none so many that it is known by name: an id. Those kept are the commonest."""
     return (
         isinstance(profile, CategoricalProfile)
         and profile.other > 0
         and profile.n > 300
-        and sum(profile.counts) < 1.1 * len(profile.counts)
+        and sum(profile.counts) <= 1.1 * len(profile.counts)
     )
 
 

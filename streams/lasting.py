@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from scipy.special import ndtri
 
 from driftline.schemas.config import DAY_MS, Model
 from driftline.schemas.errors import refuse_newer
 from driftline.schemas.results import DriftResult
-from driftline.streams.calibration import ALL_SCORES
+from driftline.streams.calibration import ALL_SCORES, DEGREE
 from driftline.streams.drift import LASTING, battery, yardstick
 from driftline.streams.judge import Judged
 from driftline.streams.layout import Float64, Layout
@@ -29,7 +30,9 @@ from driftline.streams.stats.drift_evidence import BETS, gathered
 TEST = "lasting"
 BY_ITSELF = "the window drifts by itself, as its other rows say: it adds nothing to the evidence of small drift"
 CODEC = 1
+REFERENCE_ERROR = 0.01  # chance that a reference is further off than is given away for it, over all features
 WIDTH = 2 * ALL_SCORES * BETS.size  # sums a feature: two directions of each score, and each bet
+MOST = 3.0  # standard errors of a window, beyond what is given away, that count
 _LINGER = 4.0  # evidence is bounded at so many times what an alarm needs, so that it ends soon after its cause
 
 
@@ -134,14 +137,24 @@ def _after(sums: Float64, step: Step, model: Model) -> Float64:
 def _scores(layout: Layout, window: Judged, rows: Sequence[DriftResult]) -> tuple[Float64, Float64]:
     """Of the features whose verdict is ok, or lacks only rows."""
     # A PSI is about the square of a shift in standard deviations. Half of it is given away, so that a whole one shows in time.
-    evidence, known = DriftEvidence(least=math.sqrt(window.model.policy.lasting_psi) / 2), battery(layout)
+    evidence, known = DriftEvidence(_allowance(len(layout.names)), math.sqrt(window.model.policy.lasting_psi) / 2), battery(layout)
     told, away = evidence.scores_of_all(known.smooth, known.matrix(window.pane.counts, layout.starts))
     fine = {row.feature for row in rows if row.verdict == "ok"}
     used = np.array([name in fine for name in layout.names], bool)[:, None] & ~np.isnan(told)
     scores, given_away = np.full((len(layout.names), ALL_SCORES), np.nan), np.zeros((len(layout.names), ALL_SCORES))
     width = told.shape[1]
     scores[:, :width], given_away[:, :width] = np.where(used, told, np.nan), np.where(used, away, 0.0)
-    return scores, given_away
+    # No single window is to alarm by itself: of rare values that come together a few rows are many standard errors.
+    return np.clip(scores, -given_away - MOST, given_away + MOST), given_away
+
+
+def _allowance(features: int) -> float:
+    """Standard errors of the reference that are given away: of all scores of all features one is as far off once in a hundred references.
+
+    >>> round(_allowance(10), 1), round(_allowance(1_000), 1)
+    (3.7, 4.7)
+    """
+    return float(-ndtri(REFERENCE_ERROR / (2 * DEGREE * max(features, 1))))
 
 
 def _told(step: Step, sums: Float64, model: Model, revision: int) -> list[DriftResult]:

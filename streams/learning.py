@@ -19,7 +19,7 @@ from driftline.streams.labels import label_counts
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
 from driftline.streams.panes import Pane, empty_pane, rebin
 from driftline.streams.sketch import TEXTS, Sketch, bucket_start
-from driftline.streams.stats import bin_buckets, weighted_edges, with_bounds
+from driftline.streams.stats import bin_buckets, least_known, weighted_edges, with_bounds
 
 
 def learn(model: Model, version: str, pane: Pane, effective_from: int, parts: Sequence[Pane] = ()) -> Reference:
@@ -121,6 +121,7 @@ def _numeric(sketch: Sketch, rule: EdgeRule | None = None, bounds: Bounds | None
 
 
 def _categorical(sketch: Sketch) -> CategoricalProfile:
-    texts = sorted(sketch.texts.items(), key=lambda item: (-item[1], item[0]))
+    least = least_known([*sketch.texts.values()], sketch.text_rows)
+    texts = sorted((item for item in sketch.texts.items() if item[1] >= least), key=lambda item: (-item[1], item[0]))
     n = sketch.text_rows + sketch.numeric_rows
     return CategoricalProfile([t for t, _ in texts], [c for _, c in texts], n - sum(c for _, c in texts), n, sketch.missing)

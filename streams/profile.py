@@ -39,7 +39,7 @@ from driftline.streams.joint import Plan, joint_profile
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Layout
 from driftline.streams.learning import label_profile
 from driftline.streams.panes import Pane, empty_pane
-from driftline.streams.stats import LossModel, bin_counts, edges_by, numeric_edges, with_bounds
+from driftline.streams.stats import LossModel, bin_counts, edges_by, least_known, numeric_edges, with_bounds
 
 MAX_CATEGORIES = 200
 LOSS_FEATURES = 20  # a regression's loss is learned over so many of them
@@ -395,8 +395,9 @@ def plain(value: Any) -> Any:
 def _categorical(column: pd.Series[Any]) -> CategoricalProfile:
     counts = class_names(column).dropna().value_counts()
     ranked = sorted(((str(name), int(count)) for name, count in counts.items()), key=lambda pair: (-pair[1], pair[0]))
-    named, rest = ranked[:MAX_CATEGORIES], ranked[MAX_CATEGORIES:]
-    n = sum(count for _, count in ranked)
+    least = least_known([count for _, count in ranked])
+    named = [pair for pair in ranked[:MAX_CATEGORIES] if pair[1] >= least]
+    rest, n = ranked[len(named) :], sum(count for _, count in ranked)
     return CategoricalProfile(
         [name for name, _ in named], [count for _, count in named], sum(count for _, count in rest), n, len(column) - n
     )

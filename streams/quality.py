@@ -124,7 +124,7 @@ def _checks(window: Judged, layout: Layout, f: int, bins: Int64, missing: int, e
     present, n = int(bins.sum()), int(bins.sum()) + missing + errors
     before = profile.missing / max(profile.n + profile.missing, 1)
     gone = f"no event of the window has it; {100 * (1 - before):.1f} % of the reference's rows do"
-    yield _Check("removed", float(missing == n and before**n < UNLIKELY), 0.0, 0.5, gone)
+    yield _Check("removed", float(missing == n and before ** (n / _alike(layout, f)) < UNLIKELY), 0.0, 0.5, gone)
     said = f"{100 * missing / n:.1f} % missing, {100 * before:.1f} % in the reference"
     yield _Check("missing_rate", missing / n, before, before + policy.missing_rise, said)
     yield _Check("type_error_rate", errors / n, 0.0, policy.type_errors, f"{100 * errors / n:.1f} % of the values are of a wrong type")
@@ -201,11 +201,16 @@ def _converted(layout: Layout, pane: Pane, f: int, profile: NumericProfile, now:
     scale, offset = float(fault.parameters["scale"]), float(fault.parameters["offset"])
     # Rows that are like their neighbours say the same thing several times; half a row is lent to each bin.
     before, after = np.array(profile.counts) + 0.5, _shares_of(profile, scale, offset) * profile.n + 0.5
-    likelier = float(counts @ np.log(after / before)) / yardstick(layout).test(layout.names[f]).dispersion
+    likelier = float(counts @ np.log(after / before)) / _alike(layout, f)
     if likelier < math.log(len(CONVERSIONS) * looks / UNLIKELY):
         return None
     chance = len(counts) * (1 / now.n + 1 / max(profile.n, 1))  # the PSI of two samples of one distribution, on average
     return fault if psi(after - 0.5, counts) < 1.5 * chance + COARSE else None
+
+
+def _alike(layout: Layout, f: int) -> float:
+    """How many rows of a feature say no more than one, as its reference knows: neighbours that are alike are not so many accidents."""
+    return yardstick(layout).test(layout.names[f]).dispersion
 
 
 def _shares_of(profile: NumericProfile, scale: float, offset: float) -> Float64:
@@ -232,7 +237,7 @@ def _stuck(layout: Layout, pane: Pane, f: int, profile: NumericProfile, now: Mom
     low, high = pane.extremes[f].tolist()
     counts = layout.stretch(pane.counts, f)[0]
     often = profile.counts[int(counts.argmax())] / max(profile.n, 1)
-    if often and now.n * math.log(often) > math.log(UNLIKELY):
+    if often and now.n / _alike(layout, f) * math.log(often) > math.log(UNLIKELY):
         return None
     return stuck_value(Moments(profile.n, profile.mean, profile.m2), now, low, high)
 
@@ -245,7 +250,10 @@ def _renamed(layout: Layout, pane: Pane, f: int, profile: CategoricalProfile) ->
     unseen = pane.novel.get(layout.names[f], {})
     left = int(bins[-1]) - sum(unseen.values())
     before = {**dict(zip(profile.categories, profile.counts, strict=True)), **({"": profile.other} if profile.other else {})}
-    found = category_rename(before, {**known, **unseen, **({"": left} if left > 0 else {})})
+    # The rest of the reference is no category that could be gone: its names are among the unseen.
+    now = {**known, **unseen, **({"": max(left, 1)} if left > 0 or profile.other else {})}
+    alike = _alike(layout, f)
+    found = category_rename({name: rows / alike for name, rows in before.items()}, {name: rows / alike for name, rows in now.items()})
     return found[0]._replace(message="; ".join(fault.message for fault in found[:4])) if found else None
 
 

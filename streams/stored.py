@@ -16,7 +16,7 @@ from driftline.schemas.reference import Calibration, CategoricalProfile, Numeric
 from driftline.streams.calibration import blocks_for, calibration, clocks
 from driftline.streams.layout import LABEL, Int64
 from driftline.streams.profile import MAX_CATEGORIES
-from driftline.streams.stats import Moments
+from driftline.streams.stats import Moments, least_known
 
 Row = Mapping[str, Any]  # of `feature_panes`, its begin as `start`
 
@@ -92,7 +92,8 @@ def _categories(rows: Sequence[Row]) -> CategoricalProfile:
     for row in rows:
         for name, n in dict(row["categories"]).items():
             named[name] = named.get(name, 0) + int(n)
-    kept = sorted(named.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_CATEGORIES]
+    least = least_known([*named.values()])
+    kept = [pair for pair in sorted(named.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_CATEGORIES] if pair[1] >= least]
     n, missing = sum(int(sum(row["bins"])) for row in rows), sum(int(row["missing"]) for row in rows)
     counts = [count for _, count in kept]
     return CategoricalProfile([name for name, _ in kept], counts, n - sum(counts), n, missing)

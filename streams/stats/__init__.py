@@ -65,6 +65,7 @@ from driftline.streams.stats.pooled_null import PooledNull
 from driftline.streams.stats.psi import psi
 from driftline.streams.stats.ranked_scores import average_precision, lift
 from driftline.streams.stats.ranking import average_precision_at, hit, ndcg, reciprocal_rank
+from driftline.streams.stats.rare import least_known, without_straggler
 from driftline.streams.stats.rddm import Rddm, RddmState
 from driftline.streams.stats.registry import TESTS, DriftTest, Measured, null_quantile
 from driftline.streams.stats.score_calibration import ScoreCalibration
@@ -186,6 +187,7 @@ __all__ = [
     "ks",
     "ks_pvalue",
     "l_infinity",
+    "least_known",
     "levene",
     "lift",
     "log_loss",
@@ -230,4 +232,5 @@ __all__ = [
     "weighted_edges",
     "wilson",
     "with_bounds",
+    "without_straggler",
 ]

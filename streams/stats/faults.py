@@ -212,7 +212,7 @@ def clock_shift(reference: ArrayLike, current: ArrayLike) -> Fault | None:
     return Fault("clock_shift", f"turned by {hours:+d} h fits: another time zone?", {"hours": float(hours)})
 
 
-def category_rename(reference: Mapping[str, int], current: Mapping[str, int], least_share: float = 0.01) -> list[Fault]:
+def category_rename(reference: Mapping[str, float], current: Mapping[str, float], least_share: float = 0.01) -> list[Fault]:
     """Categories that vanished while a new one took over their share, one to one.
 
     Parameters

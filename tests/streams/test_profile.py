@@ -80,8 +80,13 @@ def test_categories_come_by_count_and_then_by_name() -> None:
 
 
 def test_categories_beyond_the_cap_are_counted_as_other() -> None:
-    profile = categorical([f"id{i}" for i in range(MAX_CATEGORIES + 7)])
-    assert (len(profile.categories), profile.other, profile.n) == (MAX_CATEGORIES, 7, MAX_CATEGORIES + 7)
+    profile = categorical([f"id{i}" for i in range(MAX_CATEGORIES + 7)] * 2)
+    assert (len(profile.categories), profile.other, profile.n) == (MAX_CATEGORIES, 14, 2 * (MAX_CATEGORIES + 7))
+
+
+def test_of_many_categories_those_that_came_too_seldom_to_be_known_are_counted_as_other() -> None:
+    profile = categorical(["a"] * 300 + ["b"] * 200 + [f"id{i}" for i in range(500)])
+    assert (profile.categories, profile.other) == (["a", "b"], 500)
 
 
 @pytest.mark.parametrize(
