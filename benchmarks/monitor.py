@@ -55,11 +55,11 @@ class Size:
     waiting: int = 10_000_000
     cold: int = 20_000_000  # rows in the cold tier
     calls: int = 50_000
-    rounds: int = 9
-    requests: int = 2_000
+    rounds: int = 31  # short ones: what else the machine does falls upon few of them
+    requests: int = 400
     peer_events: int = 200_000
     peer_runs: int = 3
-    distance_events: int = 60_000  # with all five tests, which take the peers long
+    distance_events: int = 50_000  # with all five tests, which take the peers long
     compared: int = 20  # windows, with SciPy
 
 

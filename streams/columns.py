@@ -269,6 +269,7 @@ class _Ints(_Column):
     def __init__(self) -> None:
         super().__init__(np.uint8)
         self.data, self._base = _SAME, 0
+        self._least, self._most = 1, 0  # what it can hold; at first nothing
         self._low, self._high = 2**63 - 1, -(2**63)  # of what it held since rows were last dropped
 
     @property
@@ -281,10 +282,13 @@ class _Ints(_Column):
         return values
 
     def put(self, rows: Rows | slice, values: NDArray[Any], size: int) -> None:
-        self._low, self._high = min(self._low, int(values.min())), max(self._high, int(values.max()))
-        if not self._fits():
+        alike = not values.ndim
+        low = int(values if alike else np.minimum.reduce(values))
+        high = low if alike else int(np.maximum.reduce(values))
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        if low < self._least or high > self._most:
             self._fit(size)
-        if self.width:
+        if self.data is not _SAME:
             self.data[rows] = values - self._base
 
     def _move(self, size: int) -> None:
@@ -303,12 +307,6 @@ class _Ints(_Column):
         if self._narrowest() < self.width:
             self._fit(self.capacity)
 
-    def _fits(self) -> bool:
-        if self.width == 8:
-            return True
-        most = np.iinfo(self.data.dtype).max if self.width else 0
-        return self._low >= self._base and self._high - self._base <= most
-
     def _narrowest(self) -> int:
         """The fewest bytes for what it holds; eight where four are not enough."""
         span = self._high - self._low
@@ -318,11 +316,13 @@ class _Ints(_Column):
         """Change width and base. Times and offsets mostly rise, so most of the room is left above."""
         width, old, values = self._narrowest(), self._base, self.data
         if not width:
-            self.data, self._base = _SAME, self._low
+            self.data, self._base, self._least, self._most = _SAME, self._low, self._low, self._low
             return
         kind = np.dtype(np.int64) if width == 8 else np.dtype(f"u{width}")
-        room = int(np.iinfo(kind).max) - (self._high - self._low)
+        bounds = np.iinfo(kind)
+        room = int(bounds.max) - (self._high - self._low)
         self._base = 0 if width == 8 else self._low - (room // 4 if width == 4 else 0)
+        self._least, self._most = self._base + int(bounds.min), self._base + int(bounds.max)
         data = np.empty(self.capacity, kind)
         for begin in range(0, size, _STEP):  # in steps, or all of it would be there in eight bytes for a moment
             part = slice(begin, min(begin + _STEP, size))
