@@ -20,25 +20,33 @@ import numpy as np
 from driftline.schemas.config import DAY_MS, Model
 from driftline.schemas.errors import refuse_newer
 from driftline.schemas.load import parse_duration
-from driftline.schemas.reference import CategoricalProfile, NumericProfile
+from driftline.schemas.reference import CategoricalProfile, JointProfile, NumericProfile
 from driftline.streams.drift import TRAINING, Baseline
+from driftline.streams.joint import LEAST_WINDOWS, joint_profile, plan_of
 from driftline.streams.judge import Judged
 from driftline.streams.layout import Int64, Layout
 from driftline.streams.panes import Pane
 
-CODEC = 1
+CODEC = 2
 WEEK_MS = 7 * DAY_MS
 WEEKS = 4  # that `hour-of-week` looks back
 TRAILING, HOUR_OF_WEEK, VERSION = "trailing:", "hour-of-week", "version:"
 
 
+class _Version(msgspec.Struct, array_like=True):
+    """The first field of every codec, so that what comes after it may change."""
+
+    codec: int
+
+
 class _Kept(msgspec.Struct, array_like=True):
-    """One window: the reference it was counted by ("" where it is no baseline), its rows, and its counts, packed."""
+    """One window: the reference it was counted by ("" where it is no baseline), its rows, its counts and its joint sums, packed."""
 
     codec: int
     reference: str
     n: int
     counts: bytes
+    joint: bytes = b""  # from codec 2 on; empty where not all rows have them
 
 
 def span_ms(baselines: Iterable[str]) -> int:
@@ -73,12 +81,15 @@ class Earlier:
         if window.layout is None or window.provisional or not kept_ms(window.model) or window.key.start <= max(self.settled, default=-1):
             return
         good = sound and not window.excluded and span_ms(window.model.baselines) > 0
-        kept = _Kept(CODEC, window.layout.hash if good else "", window.pane.n, _packed(window.pane.counts) if good else b"")
+        joint, pane = window.pane.joint, window.pane
+        summed = good and len(joint) > 0 and int(joint[0]) == pane.n
+        counts = _packed(pane.counts) if good else b""
+        kept = _Kept(CODEC, window.layout.hash if good else "", pane.n, counts, _packed(joint) if summed else b"")
         self.windows[window.key.start] = msgspec.msgpack.encode(kept)
 
     def put(self, start: int, record: bytes) -> None:
         """Take in a window as `records` gave it; refuses what a newer release wrote."""
-        codec = msgspec.msgpack.decode(record, type=tuple[int, str, int, bytes])[0]
+        codec = msgspec.msgpack.decode(record, type=_Version).codec
         refuse_newer("a window of a baseline", codec, CODEC)
         self.windows[start] = record
         self.settled.add(start)
@@ -109,13 +120,22 @@ class Earlier:
             record = self.windows.get(start)
             kept = msgspec.msgpack.decode(record, type=_Kept) if record else None
             if kept and kept.reference == layout.hash:
-                counts = np.frombuffer(bytes(cramjam.lz4.decompress_block(kept.counts)), np.int64)
+                counts = _unpacked(kept.counts)
                 total = counts.copy() if total is None else total + counts
         return total
+
+    def joint(self, starts: Iterable[int], layout: Layout) -> list[Int64]:
+        """What features do together in the windows that begin at `starts`, those that know it."""
+        kept = [msgspec.msgpack.decode(self.windows[start], type=_Kept) for start in starts if start in self.windows]
+        return [_unpacked(each.joint) for each in kept if each.joint and each.reference == layout.hash]
 
 
 def _packed(counts: Int64) -> bytes:
     return bytes(cramjam.lz4.compress_block(counts.tobytes()))
+
+
+def _unpacked(packed: bytes) -> Int64:
+    return np.frombuffer(bytes(cramjam.lz4.decompress_block(packed)), np.int64)
 
 
 def baselines_of(window: Judged, earlier: Earlier, others: MutableMapping[str, tuple[Layout | None, Pane]]) -> list[Baseline]:
@@ -142,7 +162,7 @@ def _baseline(
             return Baseline(name, np.zeros(layout.length, np.int64), f"version {version} has no rows in this window")
         counts, elsewhere = recounted(pane.counts, theirs, layout)
         why = f"version {version} counts it in other bins: give both one reference (driftline reference promote)"
-        return Baseline(name, counts, missing_of=dict.fromkeys(elsewhere, why))
+        return Baseline(name, counts, missing_of=dict.fromkeys(elsewhere, why), joint=_joint_of(pane, theirs, layout))
     if name == HOUR_OF_WEEK:
         starts, said = [start - weeks * WEEK_MS for weeks in range(1, WEEKS + 1)], f"the same hour of the last {WEEKS} weeks"
     else:
@@ -150,7 +170,24 @@ def _baseline(
         said = f"the last {name.removeprefix(TRAILING)}"
     found = earlier.sum(starts, layout)
     missing = f"no sound window of {said} is known" if found is None else ""
-    return Baseline(name, np.zeros(layout.length, np.int64) if found is None else found, missing)
+    joint = _joint_before(window, earlier.joint(starts, layout)) if window.model.multivariate and name != HOUR_OF_WEEK else None
+    return Baseline(name, np.zeros(layout.length, np.int64) if found is None else found, missing, joint=joint)
+
+
+def _joint_before(window: Judged, windows: list[Int64]) -> JointProfile | None:
+    """What features did together in earlier windows, and how those waver, later ones against earlier ones; None where they are too few."""
+    plan = plan_of(window.layout) if window.layout else None
+    if plan is None or len(windows) < 2 * LEAST_WINDOWS:
+        return None
+    return joint_profile(plan, windows, np.sum(windows, axis=0), window.pane.n)
+
+
+def _joint_of(pane: Pane, theirs: Layout, ours: Layout) -> JointProfile | None:
+    """The same of another version whose features are summed as ours are; how they waver, our reference tells."""
+    known = ours.reference.joint
+    if known is None or not len(pane.joint) or int(pane.joint[0]) != pane.n or theirs.reference.features != ours.reference.features:
+        return None
+    return msgspec.structs.replace(known, sums=pane.joint.tolist())
 
 
 def recounted(counts: Int64, theirs: Layout, ours: Layout) -> tuple[Int64, list[str]]:

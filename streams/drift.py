@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from driftline.schemas.config import DAY_MS, Model
-from driftline.schemas.reference import NumericProfile
+from driftline.schemas.reference import JointProfile, NumericProfile
 from driftline.schemas.results import DriftResult, Verdict
 from driftline.streams.battery import Battery, Figure, Measured
 from driftline.streams.calibration import Yardstick
@@ -45,6 +45,7 @@ class Baseline:
     counts: Int64 | None = None
     missing: str = ""  # why there is none
     missing_of: Mapping[str, str] = field(default_factory=dict)  # by feature, where some have none
+    joint: JointProfile | None = None  # what its features do together; of the reference it stands there
 
     @property
     def digest(self) -> int:

@@ -346,7 +346,8 @@ class Evaluation:
                 checks = quality(judged)
                 results[model.model].quality_results.extend(checks)
                 rows = [row for each in against for row in drift(judged, faults_of(checks), each)]
-                rows = self._carried(judged, self._begun(judged, rows)) + joint_drift(judged, faults_of(checks))
+                rows = self._carried(judged, self._begun(judged, rows))
+                rows += [row for each in against for row in joint_drift(judged, faults_of(checks), each)]
                 results[model.model].drift_results.extend(rows)
                 results[model.model].quality_results.extend(service(judged))
                 self._features[judged.key] = (any(row.verdict == "drift" for row in rows), any(row.verdict == "fault" for row in checks))

@@ -1,7 +1,7 @@
 """Drift of what numeric features do together: a window's joint sums against the reference's, as rows for the store. Pure.
 
-None of it need show in any feature by itself. Of the whole only, against the reference only, and where the model's file says
-`multivariate = true`: the sums cost ingest something.
+None of it need show in any feature by itself. Of the whole only, and where the model's file says `multivariate = true`: the sums cost
+ingest something. Against the reference, the days before (which a learned reference needs, for it has no sums), and another version.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import numpy as np
 
 from driftline.schemas.reference import JointProfile
 from driftline.schemas.results import DriftResult, Verdict
-from driftline.streams.drift import AT_ONCE, TOGETHER, share_of_window
-from driftline.streams.joint import NAMES, TESTS, Float64, Summary, null_of, plan_of, together_of, values, worth
+from driftline.streams.baselines import HOUR_OF_WEEK, VERSION
+from driftline.streams.drift import AT_ONCE, TOGETHER, TRAINING, Baseline, share_of_window
+from driftline.streams.joint import LEAST_WINDOWS, NAMES, TESTS, Float64, Summary, null_of, plan_of, together_of, values, worth
 from driftline.streams.judge import Judged
 from driftline.streams.stats import benjamini_hochberg
 
 _NONE = np.full(len(TESTS), math.nan)
 SUMMED = "rows have joint sums: the others came before their reference"
-_NO_JOINT = "the reference has no joint statistics: make one of a table (driftline reference build)"
+_NO_JOINT = 'the reference has no joint statistics: make one of a table (driftline reference build), or add the baseline "trailing:7d"'
+_NOT_BEFORE = f"fewer than {2 * LEAST_WINDOWS} sound windows of that time are known with joint sums"
+_NOT_THERE = "the other version has no joint sums in this window, or not those of this reference (driftline reference promote)"
 
 
 class _Figures(NamedTuple):
@@ -36,21 +39,23 @@ class _Figures(NamedTuple):
     direction: tuple[str, ...] = ("",) * len(TESTS)
 
 
-def joint_drift(window: Judged, faults: Mapping[str, str] | None = None) -> list[DriftResult]:
-    """A row for each of `joint.TESTS`, as the features `joint.NAMES`; none where the model does not ask, or has one numeric feature.
+def joint_drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Baseline | None = None) -> list[DriftResult]:
+    """A row for each of `joint.TESTS`, as the features `joint.NAMES`; none where the model does not ask, or has one numeric feature, and
+    against the same hour of other weeks: four windows do not tell how they waver.
 
     `effect` is on the scale of the PSI (`Together.effects`), and is held against the same limit as that of any feature. `faults` says what
     is wrong with the data of some features: then all of them together say nothing.
     """
-    layout, model = window.layout, window.model
+    layout, model, against = window.layout, window.model, baseline or Baseline()
     plan = plan_of(layout) if layout and model.multivariate and not window.key.segment else None
-    if layout is None or plan is None:
+    if layout is None or plan is None or against.name == HOUR_OF_WEEK:
         return []
-    profile, sums = layout.reference.joint, window.pane.joint
+    profile, sums = layout.reference.joint if against.name == TRAINING else against.joint, window.pane.joint
     rows = int(sums[0]) if profile and len(sums) else 0
     found = _figures(profile, Summary.of(sums), model.policy.psi) if profile and rows else _Figures()
-    allowed = share_of_window(model, "", AT_ONCE * TOGETHER)
-    reason = _reason(window, profile, rows)
+    asked = sum(name != HOUR_OF_WEEK for name in model.baselines)
+    allowed = share_of_window(model, "", AT_ONCE * TOGETHER / max(asked, 1))
+    reason = _reason(window, profile, rows, against.name)
     believed = benjamini_hochberg(np.where(bool(reason), np.nan, found.p_value), allowed)
     wrong = next((f"the inputs are faulty: {name}, {why}" for name, why in sorted((faults or {}).items()) if name in plan.names), "")
     told = []
@@ -70,7 +75,7 @@ def joint_drift(window: Judged, faults: Mapping[str, str] | None = None) -> list
                 feature=name, test=test, value=_number(found.value[i]), p_value=_number(found.p_value[i]),
                 null_quantile=_number(found.null[i]), effect=_number(effect), threshold=model.policy.psi,
                 n_reference=profile.sums[0] if profile else 0, n=rows, verdict=verdict, reason=why,
-                significance=_number(found.p_value[i]), direction=found.direction[i], coverage=window.coverage,
+                significance=_number(found.p_value[i]), direction=found.direction[i], coverage=window.coverage, baseline=against.name,
                 severity="" if verdict != "drift" else "critical" if effect >= 2 * model.policy.psi else "warning", **window.common,
             )
         )  # fmt: skip
@@ -92,10 +97,10 @@ def _figures(profile: JointProfile, window: Summary, psi: float) -> _Figures:
     )  # fmt: skip
 
 
-def _reason(window: Judged, profile: JointProfile | None, rows: int) -> str:
+def _reason(window: Judged, profile: JointProfile | None, rows: int, against: str) -> str:
     """Why there can be no verdict, or ""."""
     if profile is None:
-        return _NO_JOINT
+        return _NO_JOINT if against == TRAINING else _NOT_THERE if against.startswith(VERSION) else _NOT_BEFORE
     if rows < window.pane.n:
         return f"{rows} of {window.pane.n} {SUMMED}"
     if rows < window.model.policy.min_samples:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from scipy.signal import lfilter
 
 from driftline.schemas.config import HOUR_MS, Model, Policy
 from driftline.schemas.results import DriftResult
+from driftline.streams.baselines import Earlier, baselines_of
 from driftline.streams.drift import drift
 from driftline.streams.joint import plan_of, told_by
 from driftline.streams.judge import Judged, WindowKey, feature_rows
@@ -23,6 +26,7 @@ from driftline.streams.together import joint_drift
 K = 6
 NAMES = [f"f{i}" for i in range(K)]
 MODEL = Model("m", multivariate=True, policy=Policy(min_samples=100, false_alarms=1.0))
+DAYS = Model("m", multivariate=True, policy=MODEL.policy, baselines=("training", "trailing:7d"))
 MIX = np.eye(K) + np.diag([0.8] * (K - 1), 1)  # neighbours go together
 
 
@@ -47,6 +51,30 @@ def window_of(layout: Layout, x: NDArray[np.float64], model: Model = MODEL, segm
     if plan:
         pane.add_joint(plan.sums(encoded.z[:, plan.features]))
     return Judged(WindowKey("m", "1", segment, 0, HOUR_MS), model, layout, pane, 1, True, (pane,))
+
+
+def later(window: Judged, at: int) -> Judged:
+    """The same rows, in the window that begins after so many hours."""
+    return replace(window, key=window.key._replace(start=at * HOUR_MS, end=(at + 1) * HOUR_MS))
+
+
+@pytest.fixture(scope="module")
+def bare(layout: Layout) -> Layout:
+    """A reference without joint statistics, as a learned one is."""
+    return Layout(msgspec.structs.replace(layout.reference, joint=None))
+
+
+@pytest.fixture(scope="module")
+def before(bare: Layout) -> Earlier:
+    """Sixty windows in which nothing drifts."""
+    earlier, stream = Earlier(), rows(60 * 400, 21, 0.5)
+    for at, part in enumerate(np.split(stream, 60)):
+        earlier.take(later(window_of(bare, part, DAYS), at), sound=True)
+    return earlier
+
+
+def trailing(window: Judged, earlier: Earlier) -> list[DriftResult]:
+    return joint_drift(window, baseline=baselines_of(window, earlier, {})[1])
 
 
 def found(rows: list[DriftResult]) -> set[str]:
@@ -107,6 +135,47 @@ def test_a_reference_without_joint_statistics_says_so(layout: Layout) -> None:
     assert "the reference has no joint statistics" in told[0].reason
 
 
+def test_without_joint_statistics_in_the_reference_the_days_before_tell_what_goes_together(bare: Layout, before: Earlier) -> None:
+    x, rng = rows(400, 22, 0.5), np.random.default_rng(3)
+    apart = np.stack([rng.permutation(column) for column in x.T], axis=1)
+    told = trailing(later(window_of(bare, apart, DAYS), 60), before)
+    assert found(told) >= {"(pca)", "(correlation)"}
+    assert {row.baseline for row in told} == {"trailing:7d"}
+    assert {row.n_reference for row in told} == {60 * 400}
+
+
+def test_windows_like_the_days_before_have_no_verdict_of_drift(bare: Layout, before: Earlier) -> None:
+    parts = np.split(rows(30 * 400, 23, 0.5), 30)
+    alarms = sum(bool(found(trailing(later(window_of(bare, part, DAYS), 60), before))) for part in parts)
+    assert alarms <= 1
+
+
+def test_few_windows_before_are_no_verdict(bare: Layout, before: Earlier) -> None:
+    told = trailing(later(window_of(bare, rows(400, 24), DAYS), 39), before)
+    assert {row.verdict for row in told} == {"insufficient"}
+    assert "fewer than 40 sound windows" in told[0].reason
+
+
+def test_another_version_of_the_same_reference_is_compared_by_what_goes_together(layout: Layout) -> None:
+    both = Model("m", multivariate=True, policy=MODEL.policy, baselines=("training", "version:2"))
+    theirs = Layout(msgspec.structs.replace(layout.reference, version="2"))
+    x, rng = rows(2_000, 25), np.random.default_rng(3)
+    mine = window_of(layout, np.stack([rng.permutation(column) for column in x.T], axis=1), both)
+    against = baselines_of(mine, Earlier(), {"2": (theirs, window_of(theirs, rows(2_000, 26), both).pane)})[1]
+    assert found(joint_drift(mine, baseline=against)) >= {"(pca)", "(correlation)"}
+    assert found(joint_drift(window_of(layout, rows(2_000, 27), both), baseline=against)) == set()
+
+
+def test_what_goes_together_in_earlier_windows_is_written_down_with_them(bare: Layout, before: Earlier) -> None:
+    again = Earlier()
+    for start, record in before.windows.items():
+        again.put(start, record)
+    window = later(window_of(bare, rows(400, 28), DAYS), 60)
+    assert trailing(window, again) == trailing(window, before)
+    again.put(0, msgspec.msgpack.encode((1, bare.hash, 400, msgspec.msgpack.decode(before.windows[0])[3])))  # as the first codec wrote it
+    assert {row.n_reference for row in trailing(window, again)} == {59 * 400}
+
+
 def test_faulty_inputs_are_no_drift_together(layout: Layout) -> None:
     told = joint_drift(window_of(layout, rows(500, 2)), {"f1": "all values are 0"})
     assert {(row.verdict, row.reason) for row in told} == {("fault", "the inputs are faulty: f1, all values are 0")}
@@ -129,7 +198,10 @@ def test_a_reference_made_of_panes_in_the_store_knows_nothing_of_features_togeth
     panes = [{**msgspec.structs.asdict(row), "start": row.pane_start} for row in told]
     stored = Layout(reference_from_panes(layout.reference, panes, MODEL, 0))
     assert {(row.verdict, row.reason) for row in joint_drift(window_of(stored, x))} == {
-        ("insufficient", "the reference has no joint statistics: make one of a table (driftline reference build)")
+        (
+            "insufficient",
+            'the reference has no joint statistics: make one of a table (driftline reference build), or add the baseline "trailing:7d"',
+        )
     }
 
 
