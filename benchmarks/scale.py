@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -48,7 +49,7 @@ class Case:
 #: models each has a tenth of the predictions in a window.
 SERIES: dict[str, list[Case]] = {
     "workers": [Case(f"{n} on {n} partitions", Shape(200_000 * n, partitions=n), n, n) for n in (1, 2, 4)],
-    "models": [Case(f"{n}", Shape(200_000, models=n, window=100_000 // n), n) for n in (1, 100, 1_000)],
+    "models": [Case(f"{n}", Shape(260_000, models=n, window=100_000 // n), n) for n in (1, 100, 1_000)],
     "features": [
         Case(f"{n}", Shape(events, numeric=4 * n // 5, categorical=n // 5, window=5_000), n)
         for n, events in ((25, 100_000), (100, 50_000), (1_000, 10_000))
@@ -56,7 +57,7 @@ SERIES: dict[str, list[Case]] = {
     "shapes": [
         Case("monitor-25", Shape(100_000)),
         Case("few wide events: 500 features", Shape(10_000, numeric=400, categorical=100, window=2_000)),
-        Case("many narrow models: 300 of 3 features", Shape(150_000, models=300, numeric=2, categorical=1, window=100)),
+        Case("many narrow models: 300 of 3 features", Shape(170_000, models=300, numeric=2, categorical=1, window=100)),
         Case("one partition has 70 % of the events", Shape(100_000, hot=0.7)),
         Case("90 % of the labels are late", Shape(100_000, late=0.9)),
     ],
@@ -162,16 +163,19 @@ def _memory(found: dict[str, Any]) -> str:
     return "\n".join(lines) + f"\n\nIn the second half memory grows by {grown:.2f} bytes a prediction.\n"
 
 
-def run(broker: Any, series: str, quick: bool) -> tuple[dict[str, Any], dict[str, str]]:
-    """The figures of a series by case, and why cases are missing."""
-    found, skipped = {}, {}
+def run(broker: Any, series: str, quick: bool) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """The figures of a series by case, and why cases are missing; told anew after each case."""
+    found: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
     for case in map(smaller, SERIES[series]) if quick else SERIES[series]:
         try:
             found[case.name] = measure(broker, case, WARM_UP // 4 if quick else WARM_UP)
-        except (Failed, DriftlineError) as error:
-            skipped[f"{series}, {case.name}"] = str(error).splitlines()[0]
+        except Exception as error:
+            if not isinstance(error, Failed | DriftlineError):
+                traceback.print_exc()
+            skipped[f"{series}, {case.name}"] = (str(error) or type(error).__name__).splitlines()[0]
             say(f"{case.name} WAS NOT MEASURED: {error}")
-    return found, skipped
+        yield found, skipped
 
 
 def arguments() -> argparse.Namespace:
@@ -192,14 +196,13 @@ def main() -> int:
     with brokers() as broker:
         for part in chosen:
             say(f"{part} …")
-            found: dict[str, Any]
-            skipped: dict[str, str]
             if part == "memory":
-                found, skipped = memory(options.events or (400_000 if options.quick else EVENTS)), {}
-            else:
-                found, skipped = run(broker, part, options.quick)
+                keep(part, memory(options.events or (400_000 if options.quick else EVENTS)), {}, about, directory)
+                continue
+            skipped: dict[str, str] = {}
+            for found, skipped in run(broker, part, options.quick):
+                keep(part, found, skipped, about, directory)
             failed |= bool(skipped)
-            keep(part, found, skipped, about, directory)
     print((directory / f"{NAME}.md").read_text("utf-8"))
     return int(failed)
 
