@@ -68,8 +68,9 @@ WHAT = {"workers": "workers", "models": "models, the same traffic in all", "feat
 
 
 def smaller(case: Case) -> Case:
-    """The case for a quick look: the same shape, a tenth of the events."""
-    return replace(case, shape=replace(case.shape, events=max(case.shape.events // 10, 2 * case.shape.block)))
+    """The case for a quick look: the same shape, a tenth of the events, in whole blocks."""
+    block = case.shape.block
+    return replace(case, shape=replace(case.shape, events=max(case.shape.events // 10 // block, 2) * block))
 
 
 def measure(broker: Any, case: Case, warm_up: int) -> dict[str, float | int]:
