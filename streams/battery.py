@@ -45,14 +45,14 @@ class Measured(NamedTuple):
 
     name: str
     profile: Profile
+    direction: str  # up, down, wider, narrower; of categories, which one moved most
+    figures: list[Figure]
     n: int
     n_reference: int
     p_value: float
     effect: float
     null: float  # of the effect
     moved: float  # standard deviations of a numeric feature; of categories the largest change of a share; 0 or more
-    direction: str  # up, down, wider, narrower; of categories, which one moved most
-    figures: list[Figure]
     worth: float  # independent rows that the two sides are worth together
     lone: bool  # all rows of the reference are alike: there is nothing to score
 
@@ -109,19 +109,17 @@ class Battery:
         effect, null = np.where(there, psi.each(reference, counts), np.nan), self._null_of_psi(reference, n, n_reference, against)
         moved = np.where(self.numeric, smooth.moved(apart), np.abs(shift).max(1))
         worth = n * n_reference / np.maximum(n + n_reference, 1) / smooth.dispersion
-        figures = self._figures(reference, counts, bounds, tests, effect, null)
         p_values = smooth.p_values(without_straggler(counts, reference, smooth.dispersion), against)
-        columns = (n, n_reference, p_values, effect, np.where(there, null, np.nan), np.where(there, moved, 0.0))
+        columns = (
+            n.astype(np.int64), n_reference.astype(np.int64), p_values, effect, np.where(there, null, np.nan),
+            np.where(there, moved, 0.0), worth, (smooth.degree == 0) & (smooth.blocks > 0),
+        )  # fmt: skip
+        figures, directions = self._figures(reference, counts, bounds, tests, effect, null), self._directions(apart, shift)
+        told = zip(self.names, self.profiles, there.tolist(), directions, figures, *(column.tolist() for column in columns), strict=True)
         return [
-            Measured(
-                self.names[f], self.profiles[f], int(rows), int(others), p_value, psi_value, of_psi, far,
-                self._direction(f, apart[f], shift[f]) if ok else "",
-                figures[f] if ok else [], independent, not degree and blocks > 0,
-            )
-            for f, (rows, others, p_value, psi_value, of_psi, far, ok, independent, degree, blocks) in enumerate(
-                zip(*(c.tolist() for c in (*columns, there, worth, smooth.degree, smooth.blocks)), strict=True)
-            )
-        ]  # fmt: skip
+            Measured(name, profile, direction if ok else "", figured if ok else [], *rest)
+            for name, profile, ok, direction, figured, *rest in told
+        ]
 
     def tails(self, measured: Sequence[Measured], effect: float) -> Float64:
         """The p-values of windows with as many rows in which a PSI of so much is all that there is; shape (features,)."""
@@ -162,25 +160,27 @@ class Battery:
             with np.errstate(invalid="ignore", divide="ignore"):
                 distance = ks.each(reference, counts)
                 found["ks"] = distance, kolmogorov(distance * np.sqrt(n * m / (n + m))), ks_quantile(0.95, shape.sum(1), size)
-        columns = {test: zip(*(column.tolist() for column in each), strict=True) for test, each in found.items()}
-        return [
-            [
-                Figure(test, *told[test]) if test in told else self._asked(test, f, reference[f], counts[f], bounds[f], shape[f], size[f])
-                for test in wanted
-                if numeric or TESTS[test].needs == "bins"
-            ]
-            for f, (numeric, *told_of) in enumerate(zip(self.numeric.tolist(), *columns.values(), strict=True))
-            for told in [dict(zip(columns, told_of, strict=True))]
-        ]
+        columns = [zip(*(column.tolist() for column in each), strict=True) for each in found.values()]
+        fits = [[test for test in wanted if TESTS[test].needs == "bins"], wanted]
+        figures = []
+        for f, (numeric, *each) in enumerate(zip(self.numeric.tolist(), *columns, strict=True)):
+            told = dict(zip(found, each, strict=True))
+            figures.append(
+                [
+                    Figure(test, *told[test]) if test in told else self._asked(test, f, reference, counts, bounds, shape, size)
+                    for test in fits[numeric]
+                ]
+            )
+        return figures
 
-    def _asked(self, name: str, f: int, reference: Float64, counts: Float64, bounds: Float64, shape: Float64, size: float) -> Figure:
+    def _asked(self, name: str, f: int, reference: Float64, counts: Float64, bounds: Float64, shape: Float64, size: Float64) -> Figure:
         """One test of one feature."""
         test, bins = TESTS[name], self.bins[f]
-        before, now = reference[:bins], counts[:bins]
+        before, now = reference[f, :bins], counts[f, :bins]
         if not before.any() or not now.any():
             return Figure(name, math.nan, math.nan, math.nan)
-        at = self._positions(f, bounds) if test.needs == "positions" else np.arange(bins, dtype=np.float64)
-        return Figure(name, *test.measure(before, now, at), _null_quantile(name, shape[:bins].tobytes(), int(size), at.tobytes()))
+        at = self._positions(f, bounds[f]) if test.needs == "positions" else np.arange(bins, dtype=np.float64)
+        return Figure(name, *test.measure(before, now, at), _null_quantile(name, shape[f, :bins].tobytes(), int(size[f]), at.tobytes()))
 
     def _positions(self, f: int, bounds: Float64) -> Float64:
         """The value each bin stands for; the outer bins reach to what was seen on either side."""
@@ -189,22 +189,37 @@ class Battery:
         seen = [bound for bound in (profile.minimum, profile.maximum, *bounds.tolist()) if bound is not None and math.isfinite(bound)]
         return bin_positions(profile.edges, min(seen, default=profile.edges[0]), max(seen, default=profile.edges[-1]))
 
-    def _direction(self, f: int, apart: Float64, shift: Float64) -> str:
-        """Which way a feature moved, by its scores or, where there are none, by its shares."""
-        profile, degree = self.profiles[f], int(self.smooth.degree[f])
-        if isinstance(profile, CategoricalProfile):
-            most = int(np.abs(shift).argmax())
-            name = profile.categories[most] if most < len(profile.categories) else "others"
-            return f"{'more' if shift[most] > 0 else 'less'} {name}" if abs(shift[most]) > _QUIET else ""
-        if not degree:
-            below = np.cumsum(-shift[: self.bins[f]])[:-1]
-            return "" if not len(below) or np.abs(below).max() <= _QUIET else "up" if below.sum() > 0 else "down"
-        place, spread = (*apart[: min(degree, 2)].tolist(), 0.0)[:2]
-        if max(abs(place), abs(spread)) <= _QUIET:
-            return ""
-        if abs(place) >= abs(spread):
-            return "up" if place > 0 else "down"
-        return "wider" if spread > 0 else "narrower"
+    def _directions(self, apart: Float64, shift: Float64) -> list[str]:
+        """Which way each feature moved, by its scores or, where there are none, by its shares."""
+        most = np.abs(shift).argmax(1)
+        largest, scores = shift[np.arange(len(most)), most].tolist(), apart[:, :2].tolist()
+        told = zip(self.profiles, self.smooth.degree.tolist(), most.tolist(), largest, scores, shift, self.bins, strict=True)
+        return [
+            _category_moved(profile, place, by)
+            if isinstance(profile, CategoricalProfile)
+            else _scores_moved(*each[:2], *[0.0] * (2 - len(each)))
+            if degree
+            else _shares_moved(moved[:bins])
+            for profile, degree, place, by, each, moved, bins in told
+        ]
+
+
+def _category_moved(profile: CategoricalProfile, place: int, by: float) -> str:
+    name = profile.categories[place] if place < len(profile.categories) else "others"
+    return f"{'more' if by > 0 else 'less'} {name}" if abs(by) > _QUIET else ""
+
+
+def _scores_moved(place: float, spread: float) -> str:
+    if not max(abs(place), abs(spread)) > _QUIET:
+        return ""
+    if abs(place) >= abs(spread):
+        return "up" if place > 0 else "down"
+    return "wider" if spread > 0 else "narrower"
+
+
+def _shares_moved(moved: Float64) -> str:
+    below = np.cumsum(-moved)[:-1]
+    return "" if not len(below) or not np.abs(below).max() > _QUIET else "up" if below.sum() > 0 else "down"
 
 
 @lru_cache(maxsize=32_768)

@@ -523,7 +523,8 @@ class Evaluation:
         mature = maturities(delays.curve(at.outcomes) if delays else None, [key.start for key in keys], model.pane_ms, at.outcomes)
         newest = max((key.start + model.pane_ms for key, pane in zip(keys, panes, strict=True) if pane.n), default=None)
         usual = None if series.segment else self._earlier[series.model, series.version].usual(start)
-        pane = _sum(panes, layout)
+        alone = len(panes) == 1 and layout is not None and panes[0].reference == layout.hash
+        pane = panes[0] if alone else _sum(panes, layout)
         if layout is None:
             self._name_features(pane, panes)
         return Judged(

@@ -94,25 +94,29 @@ def pool_starts(expected: Floats, least: float) -> NDArray[np.bool_]:
     >>> pool_starts(np.array([[1.0, 6, 7, 0, 0], [3, 3, 3, 0, 0]]), 5).astype(int).tolist()
     [[1, 0, 1, 0, 0], [1, 0, 0, 0, 0]]
     """
-    least = max(least, np.finfo(np.float64).tiny)
-    small = ~(expected >= least)
-    starts = np.ones(expected.shape, bool)
-    for f in np.flatnonzero(small.any(1)).tolist():
-        _pool(expected[f].tolist(), starts[f], np.flatnonzero(small[f]).tolist(), least)
+    least = max(least, float(np.finfo(np.float64).tiny))
+    width = expected.shape[1] - (expected[:, ::-1] > 0).argmax(1)  # of each feature, without the empty bins at its end
+    starts = np.arange(expected.shape[1]) < width[:, None]
+    rows, places = np.nonzero(starts & ~(expected >= least))
+    small, begin = places.tolist(), np.flatnonzero(np.diff(rows, prepend=-1))
+    for row, first, end in zip(rows[begin].tolist(), begin.tolist(), np.append(begin, len(small))[1:].tolist(), strict=True):
+        starts[row, _wanted(expected[row, : width[row]].tolist(), small[first:end], least)] = False
     return starts
 
 
-def _pool(expected: list[float], starts: NDArray[np.bool_], small: list[int], least: float) -> None:
-    """Take away, of one feature, the starts of bins that are wanted by a small one before them."""
-    end = 0
+def _wanted(expected: list[float], small: list[int], least: float) -> list[int]:
+    """The bins of one feature that a small one before them wants, or that are wanted by the pool before them."""
+    wanted, end = list[int](), 0
     for i in small:
         if i < end:
             continue
         held, end = expected[i], i + 1
         while not held >= least and end < len(expected):
-            starts[end], held, end = False, held + expected[end], end + 1
-        if not held >= least:  # the last pool came out too small: it joins the one before
-            starts[i] = i == 0
+            held, end = held + expected[end], end + 1
+        wanted += range(i + 1, end)
+        if not held >= least and i:  # the last pool came out too small: it joins the one before
+            wanted.append(i)
+    return wanted
 
 
 def chi_square_null_quantile(reference: ArrayLike, n_current: int, quantile: float = 0.95, *, min_expected: float = 5.0) -> float:
