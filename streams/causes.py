@@ -25,6 +25,8 @@ Float64 = NDArray[np.float64]
 Change = Literal["", "none", "data fault", "covariate drift", "prior shift", "concept drift"]
 GROUPS = 10  # of the score, equal in rows of the reference
 PARTS = (1, 2, 5, GROUPS)  # of the score, that may become more or less frequent each
+#: By number of parts, which groups belong to each; shape (parts, GROUPS).
+_PARTS = {parts: np.equal.outer(np.arange(parts), np.arange(GROUPS) * parts // GROUPS).astype(np.float64) for parts in PARTS}
 KINDS: tuple[Change, ...] = ("none", "covariate drift", "prior shift", "concept drift")
 LEAST = 200  # labelled rows on either side
 SURELY = 5.0  # nats by which a prior shift must explain more than other rows do, where it is known that other rows come
@@ -69,7 +71,7 @@ def typed(reference: ArrayLike, window: ArrayLike, *, drifted: bool = False, fau
     before, now = grouped(np.asarray(reference, np.float64), np.asarray(window, np.float64))
     if min(before.sum(), now.sum()) < LEAST:
         return Typed("")
-    criteria = {change: _criterion(before, now, change) for change in KINDS}
+    criteria = _criteria(before, now)
     change, second = sorted(KINDS, key=lambda kind: criteria[kind])[:2]
     margin = (criteria[second] - criteria[change]) / 2
     hardly = change == "prior shift" and criteria["covariate drift"] - criteria[change] < 2 * SURELY
@@ -99,32 +101,24 @@ def grouped(reference: Float64, window: Float64) -> tuple[Float64, Float64]:
     return tuple(np.stack([np.bincount(group, each, GROUPS) for each in table]) for table in (reference, window))  # type: ignore[return-value]
 
 
-def _criterion(before: Float64, now: Float64, change: Change) -> float:
-    """Minus twice the logarithm of the likelihood, and a price for each parameter that the change leaves free."""
+def _criteria(before: Float64, now: Float64) -> dict[Change, float]:
+    """Minus twice the logarithm of each kind's likelihood, and a price for each parameter that it leaves free."""
     both, price = before + now, math.log(now.sum())
-    of_labels = _log_likelihood(both) - _log_likelihood(both.sum(0))  # P(y | s), as it was
-    if change == "none":
-        return -2 * _log_likelihood(both)
-    if change == "prior shift":
-        return (
-            -2 * (_log_likelihood(both) - _log_likelihood(both.sum(1)) + _log_likelihood(before.sum(1)) + _log_likelihood(now.sum(1)))
-            + price
-        )
-    if change == "covariate drift":
-        return -2 * of_labels + min(_scores(before, now, parts, price) for parts in PARTS[1:])
-    free = sum(_log_likelihood(table) - _log_likelihood(table.sum(0)) for table in (before, now))
-    groups = int((both.sum(0) > 0).sum())
-    return -2 * free + groups * price + min(_scores(before, now, parts, price) for parts in PARTS)
-
-
-def _scores(before: Float64, now: Float64, parts: int, price: float) -> float:
-    """The criterion of P(s) where each of so many parts of the score may have become more or less frequent; with one it is as it was."""
-    part = np.arange(GROUPS) * parts // GROUPS
-    told = _log_likelihood((before + now).sum(0))
-    for table in (before, now):
-        told += _log_likelihood(np.bincount(part, table.sum(0)).astype(np.float64))
-    told -= _log_likelihood(np.bincount(part, (before + now).sum(0)).astype(np.float64))
-    return -2 * told + (parts - 1) * price
+    tables = before, now, both
+    of_all = [_log_likelihood(table) for table in tables]
+    of_scores = [_log_likelihood(table.sum(0)) for table in tables]
+    of_labels = [_log_likelihood(table.sum(1)) for table in tables]
+    # The price of P(s) where each of so many parts of the score may have become more or less frequent; with one it is as it was.
+    parts = [_PARTS[parts] @ np.stack([table.sum(0) for table in tables], 1) for parts in PARTS]
+    freely = [of_scores[2] + sum(_log_likelihood(part[:, i]) for i in range(2)) - _log_likelihood(part[:, 2]) for part in parts]
+    moved = [-2 * told + (many - 1) * price for told, many in zip(freely, PARTS, strict=True)]
+    apart = sum(of_all[i] - of_scores[i] for i in range(2))  # P(y | s), of each side by itself
+    return {
+        "none": -2 * of_all[2],
+        "covariate drift": -2 * (of_all[2] - of_scores[2]) + min(moved[1:]),
+        "prior shift": -2 * (of_all[2] - of_labels[2] + of_labels[0] + of_labels[1]) + price,
+        "concept drift": -2 * apart + int((both.sum(0) > 0).sum()) * price + min(moved),
+    }
 
 
 def _log_likelihood(counts: Float64) -> float:
