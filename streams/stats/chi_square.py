@@ -96,7 +96,7 @@ def pool_starts(expected: Floats, least: float) -> NDArray[np.bool_]:
     """
     least = max(least, float(np.finfo(np.float64).tiny))
     width = expected.shape[1] - (expected[:, ::-1] > 0).argmax(1)  # of each feature, without the empty bins at its end
-    starts = np.arange(expected.shape[1]) < width[:, None]
+    starts: NDArray[np.bool_] = np.arange(expected.shape[1]) < width[:, None]
     rows, places = np.nonzero(starts & ~(expected >= least))
     small, begin = places.tolist(), np.flatnonzero(np.diff(rows, prepend=-1))
     for row, first, end in zip(rows[begin].tolist(), begin.tolist(), np.append(begin, len(small))[1:].tolist(), strict=True):
