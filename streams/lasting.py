@@ -137,7 +137,7 @@ def _after(sums: Float64, step: Step, model: Model) -> Float64:
 def _scores(layout: Layout, window: Judged, rows: Sequence[DriftResult]) -> tuple[Float64, Float64]:
     """Of the features whose verdict is ok, or lacks only rows."""
     # A PSI is about the square of a shift in standard deviations. Half of it is given away, so that a whole one shows in time.
-    evidence, known = DriftEvidence(_allowance(len(layout.names)), math.sqrt(window.model.policy.lasting_psi) / 2), battery(layout)
+    evidence, known = DriftEvidence(allowance(len(layout.names)), math.sqrt(window.model.policy.lasting_psi) / 2), battery(layout)
     told, away = evidence.scores_of_all(known.smooth, known.matrix(window.pane.counts, layout.starts))
     fine = {row.feature for row in rows if row.verdict == "ok"}
     used = np.array([name in fine for name in layout.names], bool)[:, None] & ~np.isnan(told)
@@ -148,10 +148,10 @@ def _scores(layout: Layout, window: Judged, rows: Sequence[DriftResult]) -> tupl
     return np.clip(scores, -given_away - MOST, given_away + MOST), given_away
 
 
-def _allowance(features: int) -> float:
+def allowance(features: int) -> float:
     """Standard errors of the reference that are given away: of all scores of all features one is as far off once in a hundred references.
 
-    >>> round(_allowance(10), 1), round(_allowance(1_000), 1)
+    >>> round(allowance(10), 1), round(allowance(1_000), 1)
     (3.7, 4.7)
     """
     return float(-ndtri(REFERENCE_ERROR / (2 * DEGREE * max(features, 1))))

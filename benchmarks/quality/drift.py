@@ -28,7 +28,7 @@ from driftline.schemas.reference import NumericProfile
 from driftline.schemas.results import DriftResult
 from driftline.streams.drift import drift, level
 from driftline.streams.judge import Judged, WindowKey
-from driftline.streams.lasting import Lasting
+from driftline.streams.lasting import Lasting, allowance
 from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane, empty_pane
 from driftline.streams.profile import reference_from_frame
@@ -284,7 +284,7 @@ def run_lengths(seed: int, features: int = 200, rows: int = 500) -> list[RunLeng
     for bound in (50, 200, 1_000):
         longest = 5 * bound
         exact = _run_length(DriftEvidence(allowance=0.0), seed, bound, longest, features, rows, 1_000_000)
-        used = DriftEvidence(least=np.sqrt(Policy().lasting_psi) / 2)
+        used = DriftEvidence(allowance(features), np.sqrt(Policy().lasting_psi) / 2)
         told.append(RunLength(bound, exact, _run_length(used, seed, bound, longest, features, rows, shifts.REFERENCE_ROWS), longest))
     return told
 

@@ -15,9 +15,8 @@ LEAST_EXPECTED = 5.0  # rows of a bin from which their number is about normal
 def least_known(counts: ArrayLike, rows: float | None = None) -> int:
     """The rows that a category needs in a sample to be told by name, the rest being counted together.
 
-    Who is picked for having many rows in one sample has fewer in the next. Of all categories with `c` rows or more the next sample holds
-    `c * n_c` rows fewer than this one (Good and Turing), with `n_c` the categories of just `c` rows; what was never seen comes in
-    their place. The least `c` at which that is below half the standard error of the sample, `sqrt(rows) / 2`.
+    Who is picked for having many rows in one sample has fewer in the next: of all categories with `c` rows or more the next sample holds
+    `c * n_c` rows fewer than this one, `n_c` being the categories of just `c` rows; what was never seen comes in their place.
 
     Parameters
     ----------
@@ -26,10 +25,12 @@ def least_known(counts: ArrayLike, rows: float | None = None) -> int:
     rows
         Of the whole sample, where `counts` are some of its categories, picked whatever their rows; default: the sum.
 
-    Returns
-    -------
-    int
-        1 where there are few categories, or hardly one that came once; one more than the largest count where none is known.
+    Notes
+    -----
+    Formula: the least `c` with `c * n_c <= sqrt(rows) / 2`, about half a standard error of the sample; `n_c` is the mean over the counts
+    from `c` to `2 c`, since that of one count wavers.
+    Range: [1, inf); 1 where up to 20 categories came, or hardly one came once; one more than the largest count where none is known.
+    Small n: of many categories in few rows none may be known: a column of ids has no names.
 
     References
     ----------
@@ -55,9 +56,26 @@ def least_known(counts: ArrayLike, rows: float | None = None) -> int:
 def without_straggler(counts: ArrayLike, reference: ArrayLike, alike: ArrayLike = 1.0) -> Floats:
     """Counts less one row of the rare bin that has most above its few expected ones: a single row of a rare value is no evidence.
 
-    Where fewer than 5 rows are expected in a bin, their number is far from normal: one row of what comes once in 500 rows lies four
-    standard errors off in a window of 30. Shapes (..., bins); `alike`, shape (...): how many rows come together and count as one.
+    Parameters
+    ----------
+    counts, reference
+        Shapes (..., bins).
+    alike
+        How many rows come together and count as one, shape (...).
 
+    Notes
+    -----
+    Formula: `counts - min(counts - expected, alike)` in the bin with the largest `(counts - expected)² / expected` of those that have more
+    than the `expected` rows, and expect fewer than `5 alike`.
+    Range: [0, inf); no bin has more than before, and the others are as they were.
+    Small n: this is for it. One row of what comes once in 500 rows lies four standard errors off in a window of 30.
+
+    References
+    ----------
+    The limit of five expected rows is Cochran's, The chi-square test of goodness of fit, Annals of Mathematical Statistics 23 (1952).
+
+    Examples
+    --------
     >>> without_straggler([29, 1], [998, 2]).round(2).tolist(), without_straggler([20, 10], [998, 2]).tolist()
     ([29.0, 0.06], [20.0, 9.0])
     """
