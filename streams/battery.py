@@ -179,14 +179,17 @@ class Battery:
         before, now = reference[f, :bins], counts[f, :bins]
         if not before.any() or not now.any():
             return Figure(name, math.nan, math.nan, math.nan)
-        at = self._positions(f, bounds[f]) if test.needs == "positions" else np.arange(bins, dtype=np.float64)
-        return Figure(name, *test.measure(before, now, at), _null_quantile(name, shape[f, :bins].tobytes(), int(size[f]), at.tobytes()))
+        at = usual = np.arange(bins, dtype=np.float64)
+        if test.needs == "positions":
+            at, usual = self._positions(f, bounds[f].tolist()), self._positions(f)
+        told = test.measure_among(before, now, at, usual)
+        return Figure(name, *told, _null_quantile(name, shape[f, :bins].tobytes(), int(size[f]), usual.tobytes()))
 
-    def _positions(self, f: int, bounds: Float64) -> Float64:
-        """The value each bin stands for; the outer bins reach to what was seen on either side."""
+    def _positions(self, f: int, bounds: Sequence[float] = ()) -> Float64:
+        """The value each bin stands for; the outer bins reach to what the reference has seen, or a window of these bounds."""
         profile = self.profiles[f]
         assert isinstance(profile, NumericProfile)
-        seen = [bound for bound in (profile.minimum, profile.maximum, *bounds.tolist()) if bound is not None and math.isfinite(bound)]
+        seen = [bound for bound in (profile.minimum, profile.maximum, *bounds) if bound is not None and math.isfinite(bound)]
         return bin_positions(profile.edges, min(seen, default=profile.edges[0]), max(seen, default=profile.edges[-1]))
 
     def _directions(self, apart: Float64, shift: Float64) -> list[str]:
