@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from driftline.schemas.alerts import Cause, Finding, deterministic_id
 from driftline.schemas.config import Model, Policy
 from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult, Results
+from driftline.streams.joint import NAMES as JOINT
 
 COUNTED = 2_000  # settled windows whose rows are remembered
 FOREVER = 2**62
@@ -152,9 +153,11 @@ def join(known: Evidence, new: Evidence) -> Evidence:
 
 
 def strongest(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The `FINDINGS_KEPT` findings that exceed their thresholds most, strongest first."""
+    """The `FINDINGS_KEPT` findings that exceed their thresholds most, strongest first; of features together last: they blame none."""
     # Of the tests of one feature, which share its effect, the test that measures the effect comes first.
-    order = sorted(findings, key=lambda f: (-strength(f), f.value != f.effect, f.feature, f.test, f.segment, f.window_start))
+    order = sorted(
+        findings, key=lambda f: (f.feature in JOINT, -strength(f), f.value != f.effect, f.feature, f.test, f.segment, f.window_start)
+    )
     return tuple(order[:FINDINGS_KEPT])
 
 

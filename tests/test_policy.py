@@ -82,6 +82,15 @@ def test_a_drifted_window_opens_one_alert_and_asks_for_one_retrain() -> None:
     assert Story().picture("..DDDD") == [f"{OPENED} data drift 2-3", f"{REQUESTED} data drift 2-3"]
 
 
+def test_an_alert_names_a_feature_before_what_features_do_together() -> None:
+    story, first = Story(), hour(0, "D", effect=0.3)
+    together = replace(first.drift_results[0], feature="(domain classifier)", test="domain_classifier", effect=126.0)
+    story.tell(Results([together, *first.drift_results]))
+    (alert,) = [event.payload for event in story.events if isinstance(event.payload, Alert)]
+    assert [finding.feature for finding in alert.findings] == ["age", "(domain classifier)"]
+    assert alert.message.split("Strongest: ")[1].startswith("age, psi")
+
+
 def test_an_incident_is_over_after_enough_clean_windows_in_a_row() -> None:
     assert Story().picture("D.D..")[2:] == [f"{RESOLVED} data drift 0-5"]
 

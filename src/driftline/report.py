@@ -6,7 +6,7 @@ name, because names of models, features and categories come from whoever publish
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference, decode_entry
+from driftline.streams.joint import NAMES as JOINT
 
 # Limits: a report stays readable, and of a few megabytes, whatever is in the store.
 MAX_WINDOWS = 168  # the latest
 MAX_HEAT_ROWS = 40  # the most drifted, of each segment
 MAX_SEGMENTS = 12
+MAX_CURVES = 6  # the whole, and the segments with most labels, in one chart
 MAX_PICTURES = 12
 MAX_VERSIONS = 20
 MAX_LISTED = 100
@@ -35,6 +37,7 @@ MAX_BARS = 24
 # The drawing board, in pixels. Heat maps and lines share the time axis.
 LEFT, RIGHT, PLOT = 196, 12, 752
 LINE_HEIGHT = 150
+LETTER = 12  # the least distance of two texts one above the other
 BAR_WIDTH, BAR_HEIGHT = 420, 120
 
 Row = dict[str, Any]
@@ -111,12 +114,12 @@ class Curve(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """One metric over time. `levels` are horizontal lines: (y, name, value)."""
+    """One metric over time. `levels` are horizontal lines: (y, y of what is said, name, value)."""
 
     metric: str
     curves: list[Curve]
     scale: list[tuple[float, str]]
-    levels: list[tuple[float, str, str]]
+    levels: list[tuple[float, float, str, str]]
 
 
 class Bar(NamedTuple):
@@ -152,6 +155,7 @@ class Version:
     axis: Axis
     totals: Row
     heat_maps: list[HeatMap]
+    unjudged: int  # segments in which no window had a verdict
     charts: list[Chart]
     pictures: list[Picture]
     findings: list[Row]
@@ -170,11 +174,9 @@ def render(store: Store, model: str | None = None) -> str:
     """
     versions = [_version(store, row) for row in _subjects(store, model)]
     if not versions:
-        raise DriftlineError(
-            "nothing_to_report",
-            "the store has no results" + (f" of model {model!r}" if model else ""),
-            "publish events and let a worker judge a window first; `driftline demo` shows how",
-        )
+        known = [row["model"] for row in _ask(store, _MODELS, {})] if model else []
+        fix = f"one of: {', '.join(known)}" if known else "publish events and let a worker judge a window first; `driftline demo` shows how"
+        raise DriftlineError("nothing_to_report", "the store has no results" + (f" of model {model!r}" if model else ""), fix)
     board = {"LEFT": LEFT, "RIGHT": LEFT + PLOT, "WIDTH": LEFT + PLOT + RIGHT, "LINE": LINE_HEIGHT, "BARS": (BAR_WIDTH, BAR_HEIGHT)}
     return template("report.html.j2").render(versions=versions, board=board, dead_letters=_dead_letters(store))
 
@@ -204,6 +206,9 @@ def _subjects(store: Store, model: str | None) -> list[Row]:
     return _ask(store, sql, {"model": model or "", "limit": MAX_VERSIONS})
 
 
+_MODELS = "SELECT DISTINCT model FROM (SELECT model FROM v_drift UNION ALL SELECT model FROM v_performance) ORDER BY model LIMIT 50"
+
+
 def _dead_letters(store: Store) -> list[Row]:
     return _ask(store, "SELECT code, count() AS records FROM dead_letters FINAL GROUP BY code ORDER BY records DESC LIMIT 20", {})
 
@@ -230,7 +235,8 @@ def _version(store: Store, subject: Row) -> Version:
     ask = subject | {"first": _iso(starts[0])}
     drift = _ask(store, _DRIFT, ask)
     references = _references(store, ask)
-    segments = sorted({row["segment"] for row in drift})[:MAX_SEGMENTS]
+    judged = {row["segment"] for row in drift if row["judged"]}
+    segments, unjudged = sorted(judged)[:MAX_SEGMENTS], {row["segment"] for row in drift} - judged
     incidents = _ask(store, _INCIDENTS, ask)
     return Version(
         subject["model"],
@@ -238,6 +244,7 @@ def _version(store: Store, subject: Row) -> Version:
         axis,
         _totals(store, ask, drift),
         [heat for segment in segments if (heat := _heat_map(axis, segment, drift)).rows],
+        len(unjudged),
         _charts(axis, _ask(store, _PERFORMANCE, ask)),
         [picture for cell in _strongest(drift) if (picture := _picture(store, ask, axis, cell, references))],
         _findings(drift, _ask(store, _QUALITY, ask)),
@@ -248,7 +255,7 @@ def _version(store: Store, subject: Row) -> Version:
 
 
 _DRIFT = f"""
-    SELECT segment, feature, window_start, max(d.effect) AS shift, any(d.n) AS events, any(d.reference) AS hash,
+    SELECT segment, feature, window_start, max(d.effect) AS shift, max(d.value) AS largest, any(d.n) AS events, any(d.reference) AS hash,
         groupUniqArrayIf(d.test, d.verdict IN ('drift', 'fault')) AS flags,
         countIf(d.verdict IN ('ok', 'drift', 'fault')) AS judged,
         arrayStringConcat(arraySort(groupArray(concat(d.test, ' ', if(d.value IS NULL, '–', toString(round(d.value, 4)))))), ', ') AS said
@@ -345,7 +352,8 @@ def _findings(drift: list[Row], quality: list[Row]) -> list[Row]:
     found = [
         {
             "segment": segment, "feature": feature, "tests": sorted({test for row in rows for test in row["flags"]}),
-            "first": rows[0]["window_start"], "windows": len(rows), "strongest": max((row["shift"] or 0.0) for row in rows),
+            "first": rows[0]["window_start"], "windows": len(rows),
+            "strongest": max((row["largest" if feature in JOINT else "shift"] or 0.0) for row in rows),
         }
         for (segment, feature), rows in flagged.items()
     ]  # fmt: skip
@@ -357,7 +365,7 @@ def _marks(axis: Axis, incidents: list[Row]) -> list[tuple[float, str, str]]:
     """Where the incidents begin, numbered as in their table; those that begin in one window share a mark."""
     at: dict[float, list[tuple[int, str]]] = defaultdict(list)
     for number, row in enumerate(incidents, start=1):
-        if row["window_start"] in axis.index:
+        if row["window_start"] in axis.index and row["state"] != "retracted":
             at[axis.x(axis.index[row["window_start"]])].append((number, row["cause"]))
     return [(x, ",".join(str(n) for n, _ in here), ", ".join(cause for _, cause in here)) for x, here in at.items()]
 
@@ -390,10 +398,23 @@ def _chart(axis: Axis, metric: str, rows: list[Row]) -> Chart:
     def y(value: float) -> float:
         return round(LINE_HEIGHT * (high - value) / (high - low), 2)
 
-    segments = sorted({row["segment"] for row in rows})[:MAX_SEGMENTS]
+    judged: Counter[str] = Counter()
+    for row in rows:
+        judged[row["segment"]] += row["n_labelled"] * (row["verdict"] in ("ok", "worse") or row["segment"] == "")
+    segments = sorted(sorted(+judged, key=lambda segment: (segment != "", -judged[segment]))[:MAX_CURVES])
     curves = [_curve(axis, segment, [row for row in rows if row["segment"] == segment], y) for segment in segments]
-    marks = [(y(value), name, _number(value)) for name, value in levels if value is not None]
+    marks = [(place, said, name, _number(value)) for (name, value), place, said in zip(*_apart(levels, y), strict=True)]
     return Chart(metric, [curve for curve in curves if curve.path], [(y(v), _number(v)) for v in _round_values(low, high)], marks)
+
+
+def _apart(levels: list[tuple[str, float | None]], y: Callable[[float], float]) -> tuple[list[tuple[str, float]], list[float], list[float]]:
+    """The levels there are, from the top down, where their lines lie, and where there is room to name them."""
+    known = sorted(((name, value) for name, value in levels if value is not None), key=lambda level: -level[1])
+    lines = [y(value) for _, value in known]
+    said: list[float] = []
+    for line in lines:
+        said.append(max(line, said[-1] + LETTER) if said else line)
+    return known, lines, said
 
 
 _LEVELS = (("reference", "reference_value"), ("limit", "threshold"))
@@ -450,7 +471,7 @@ def _strongest(drift: list[Row]) -> list[Row]:
     """The window of the greatest shift of each feature and segment, the most shifted first; those of findings before the others."""
     best: dict[tuple[str, str], Row] = {}
     for row in drift:
-        if row["judged"] and row["shift"] is not None:
+        if row["judged"] and row["shift"] is not None and row["feature"] not in {*JOINT, "(error)"}:  # which have no histogram
             key = row["segment"], row["feature"]
             best[key] = max(best.get(key, row), row, key=_rank)
     ranked = sorted(best.values(), key=lambda row: (*(-part for part in _rank(row)), row["segment"], row["feature"]))

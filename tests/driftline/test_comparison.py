@@ -11,7 +11,7 @@ import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from xml.etree import ElementTree
 
 import msgspec
@@ -23,7 +23,7 @@ import pytest
 import driftline
 from driftline import cli
 from driftline.comparison import COLUMNS, MAX_LINES, Comparison, compare
-from driftline.schemas.config import Model, Policy, Window
+from driftline.schemas.config import Model, Policy, TestName, Window
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.progress import encode_progress, progress_key
 from driftline.schemas.results import Results
@@ -113,13 +113,26 @@ def test_the_same_rows_through_the_stream_give_the_same_figures() -> None:
     model = Model(
         "m", windows=(Window(3_600_000, 3_600_000),), horizon_ms=3_600_000,
         features={"age": "numeric", "visits": "numeric", "plan": "categorical", "paid": "categorical"}, policy=Policy(psi=0.1),
+        tests=get_args(TestName),
     )  # fmt: skip
     told, here = streamed(model, before, after), compare(before, after, model=model, **ROLES)
     for of_stream, ours, names in (
         (
             told.drift_results,
             here.drift,
-            ("feature", "test", "value", "p_value", "null_quantile", "effect", "threshold", "n_reference", "n"),
+            (
+                "feature",
+                "test",
+                "value",
+                "p_value",
+                "null_quantile",
+                "effect",
+                "threshold",
+                "n_reference",
+                "n",
+                "significance",
+                "direction",
+            ),
         ),
         (told.quality_results, here.quality, ("feature", "check", "value", "reference_value", "threshold", "n")),
         (told.performance_results, here.performance, ("metric", "value", "lower", "upper", "reference_value", "threshold", "n_labelled")),
@@ -128,6 +141,12 @@ def test_the_same_rows_through_the_stream_give_the_same_figures() -> None:
         first = [tuple(getattr(row, name) for name in fields) for row in of_stream if is_of_the_window(row)]
         assert first == [tuple(getattr(row, name) for name in fields) for row in ours]
         assert len(first) >= 5
+    assert {row.test for row in here.drift} == {*get_args(TestName)}
+    shown = ["feature", "test", "value", "p_value", "null_quantile", "effect", "threshold", "n_reference", "n", "verdict"]
+    rows_told = pd.DataFrame([[getattr(row, name) for name in shown] for row in told.drift_results if is_of_the_window(row)], columns=shown)
+    printed = here.table.drop(columns="cause").rename(columns={"n_current": "n"})
+    order = ["feature", "test"]
+    pd.testing.assert_frame_equal(rows_told.sort_values(order, ignore_index=True), printed.sort_values(order, ignore_index=True))
 
 
 def test_a_table_against_itself_is_clean() -> None:

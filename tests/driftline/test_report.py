@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from driftline.report import _grid, render
+from driftline.report import LETTER, _apart, _grid, render
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference, encode_entry
 from driftline.schemas.results import DriftResult, FeaturePane, PerformancePane, PerformanceResult, QualityResult, References, Verdict
@@ -32,6 +35,7 @@ REFERENCE = Reference(
     },
     5_250,
 )
+JOINT = "(domain classifier)"
 HASH, POLICY = REFERENCE.hash, "0123456789ab"
 
 
@@ -80,6 +84,11 @@ def results() -> dict[str, list[Any]]:
                 drift(w, segment, "age", effect, "drift" if moved else "ok", "ks"),
                 drift(w, segment, "calls", 0.01, "ok"),
                 drift(w, segment, EVIL, None, "insufficient"),
+                *(
+                    [msgspec.structs.replace(drift(w, "", JOINT, 126.0, "drift", "domain_classifier"), value=0.97)]
+                    if late and not segment
+                    else []
+                ),
             ]
             ages = np.bincount(np.searchsorted(EDGES, RNG.normal(52 if moved else 40, 10, 500), "right"), minlength=41)
             tables["feature_panes"] += [
@@ -92,6 +101,7 @@ def results() -> dict[str, list[Any]]:
                 performance(w, segment, "accuracy", float(value), "worse" if late and not segment else "ok"),
                 performance(w, segment, "auc", None, "undefined"),
             ]
+        tables["drift_results"].append(drift(w, "region=few", "age", 0.4, "insufficient"))
         tables["performance_panes"].append(
             PerformancePane("churn", "7", "", START_MS + w * WINDOW_MS, 60_000, 500, 400, {}, [], [], 0.0, 0.0, 0.0, [], HASH, 10)
         )
@@ -214,9 +224,40 @@ def test_the_totals_are_those_of_the_panes(page: str) -> None:
     assert "<b>80.0 %</b><span>of them with label" in page
 
 
-def test_a_store_without_results_says_what_to_do(store: ClickHouse) -> None:
+class Empty:
+    """A store without results; the engine in the process is one for all tests."""
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        return pa.table({})
+
+
+@pytest.mark.parametrize("model", [None, "churn"])
+def test_a_store_without_results_says_what_to_do(model: str | None) -> None:
     with pytest.raises(DriftlineError, match=r"(?s)nothing_to_report.*driftline demo"):
-        render(store, "nobody")
+        render(Empty(), model)
+
+
+def test_a_model_that_is_not_there_is_told_with_those_that_are(store: ClickHouse) -> None:
+    with pytest.raises(DriftlineError, match=r"no results of model 'chrun'\n.*one of: churn"):
+        render(store, "chrun")
+
+
+def test_a_segment_that_was_never_judged_has_no_heat_map(page: str) -> None:
+    assert "region=few" not in page
+    assert "1 segment without any judged window is left out" in page
+
+
+def test_the_strongest_figure_of_features_together_is_that_of_their_test(page: str) -> None:
+    assert re.search(r"<td>\(domain classifier\)</td>.*<td class=\"n\">0.97</td></tr>", page)
+    assert "126" not in page
+
+
+@pytest.mark.parametrize("values", [(0.149, 0.142), (0.142, 0.149), (0.5, 0.9), (0.3, 0.3), (None, 0.3)])
+def test_what_is_said_of_two_levels_never_overlaps(values: tuple[float | None, float]) -> None:
+    _, lines, said = _apart(list(zip(("reference", "limit"), values, strict=True)), lambda value: 150 * (1 - value))
+    assert all(below - above > LETTER - 1e-9 for above, below in pairwise(said))
+    assert all(place >= line for place, line in zip(said, lines, strict=True))
+    assert len(said) == 2 - (None in values)
 
 
 def test_bins_keep_their_rows_when_they_become_bars() -> None:
