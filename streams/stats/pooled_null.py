@@ -71,6 +71,8 @@ class PooledNull:
         for blocks, first, basis_of in zip(features, early, bases or [score_basis] * len(early), strict=True):
             later = np.asarray(blocks, dtype=np.float64)[len(first) :]
             windows = len(later) // blocks_per_window
+            if not windows:  # a feature that few blocks have
+                continue
             test = SmoothTest.fit(first, degree, inflation, basis_of)
             grouped = later[: windows * blocks_per_window].reshape(windows, blocks_per_window, -1).sum(axis=1)
             values.extend(test.p_value(window) for window in grouped)

@@ -179,3 +179,9 @@ def test_a_look_at_the_place_alone_finds_more_small_moves_than_all_scores_do() -
         found[0] += test.p_value(window) < 0.001
         found[1] += blind.p_value(window) < 0.001
     assert found[0] > found[1] + 5
+
+
+def test_a_feature_that_few_blocks_have_is_no_part_of_the_pooled_null() -> None:
+    blocks = np.random.default_rng(0).multinomial(20, [0.25] * 4, 30)
+    with_few = PooledNull.fit([blocks, blocks[:3]], 7)
+    assert with_few.values.size == PooledNull.fit([blocks], 7).values.size == 2
