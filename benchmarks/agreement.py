@@ -24,6 +24,7 @@ class Pair(NamedTuple):
     scipy: float
     our_p: float | None
     scipy_p: float | None
+    deviation: float  # the reference's standard deviation, of numbers
 
 
 def agreement(site: Site, shape: Shape, windows: int) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def _pairs(shape: Shape, training: pd.DataFrame, start: int, found: list[dict[st
         if name not in shape.names:
             continue
         if (told := _scipy(test, name, training[name].dropna(), window[name].dropna())) is not None:
-            yield Pair(test, row["value"], *told[:1], row["p_value"], told[1])
+            yield Pair(test, row["value"], *told[:1], row["p_value"], told[1], training[name].std() if name.startswith("num") else 1.0)
 
 
 def _scipy(test: str, name: str, reference: pd.Series[Any], current: pd.Series[Any]) -> tuple[float, float | None] | None:
@@ -76,6 +77,7 @@ def _summary(pairs: list[Pair]) -> dict[str, float | int]:
     return {
         "compared": len(pairs),
         "largest_difference": float(np.abs(ours - scipy).max()),
+        "largest_difference_in_deviations": float((np.abs(ours - scipy) / np.array([p.deviation for p in pairs])).max()),
         "largest_relative_difference": float((np.abs(ours - scipy) / np.maximum(np.abs(scipy), 1e-12)).max()),
         "verdicts_that_differ": differ,
     }

@@ -54,6 +54,7 @@ ROWS = (
     Row("p99 a service gains by publishing", "service.added_p99_ms", "ms"),
     Row("largest difference of a KS distance to SciPy's on raw values", "agreement.ks.largest_difference", ""),
     Row("largest relative difference of a Wasserstein distance to it", "agreement.wasserstein.largest_relative_difference", ""),
+    Row("the same in standard deviations of the reference", "agreement.wasserstein.largest_difference_in_deviations", ""),
     Row("largest relative difference of chi-square to SciPy's", "agreement.chi_square.largest_relative_difference", ""),
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from driftline.schemas.topics import Topics
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.parquet import Parquet
 from driftline.streams.ledger import Event
+from driftline.streams.stats import registry
 from driftline.streams.transport.embedded import EmbeddedBroker
 
 
@@ -78,6 +80,16 @@ def test_the_example_of_a_comparison_is_true() -> None:
 
 def test_the_figures_of_the_drift_page_are_true() -> None:
     run_python("drift.md")
+
+
+def test_the_test_that_the_drift_page_adds_is_one() -> None:
+    (source,) = re.findall(r"```py\n(.*?)```", text("drift.md"), re.DOTALL)
+    scope: dict[str, Any] = {"__name__": "kuiper"}
+    exec(compile(textwrap.dedent(source), "kuiper.py", "exec"), scope)
+    example = doctest.DocTestParser().get_doctest(scope["kuiper"].__doc__, scope, "kuiper", None, 0)
+    assert doctest.DocTestRunner().run(example).failed == 0
+    added = registry._drawn("kuiper", "order", scope["kuiper"])
+    assert added.run([500, 500, 500], [70, 20, 60]).p_value < 0.01 < added.run([500, 500, 500], [52, 50, 48]).p_value
 
 
 def test_the_examples_of_parquet_files_run(store: ClickHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from driftline.streams.stats import (
     CrossMoments,
@@ -113,6 +119,38 @@ def test_mmd_in_merged_parts_is_that_of_the_whole_and_grows_with_the_shift() -> 
     assert mmd(before, parts) == pytest.approx(mmd(before, CrossMoments.of(features(window))))
     shifts = [mmd(before, CrossMoments.of(features(window + shift))).effect for shift in (0, 0.3, 1, 3)]
     assert shifts == sorted(shifts)
+
+
+def test_the_principal_directions_are_those_of_scikit_learn() -> None:
+    table = rows(np.random.default_rng(7), 2_000)
+    ours = PcaReconstruction.fit([CrossMoments.of(block) for block in np.split(table, 20)], share=0.9)
+    theirs = PCA(0.9).fit((table - table.mean(axis=0)) / table.std(axis=0)).components_
+    assert np.abs(np.sum(ours.directions * theirs, axis=1)) == pytest.approx(np.ones(len(theirs)), abs=1e-6)
+
+
+def test_the_discrepancy_of_random_features_is_that_of_the_gaussian_kernel() -> None:
+    rng = np.random.default_rng(8)
+    before, after = rows(rng, 300), rows(rng, 300) + 0.8
+    features = RandomFeatures((0.0,) * K, (1.0,) * K, size=1_200)
+
+    def kernel(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.exp(-((a[:, None] - b) ** 2).sum(axis=2) / (2 * K)))
+
+    def within(side: NDArray[np.float64]) -> float:
+        return float((kernel(side, side).sum() - len(side)) / (len(side) * (len(side) - 1)))
+
+    exact = within(before) + within(after) - 2 * float(kernel(before, after).mean())  # unbiased, as Gretton has it
+    told = mmd(CrossMoments.of(features(before)), CrossMoments.of(features(after)))
+    assert told.effect == pytest.approx(math.sqrt(exact), rel=0.1)
+
+
+def test_the_domain_classifiers_area_is_that_of_scikit_learns_logistic_model() -> None:
+    rng = np.random.default_rng(9)
+    before, after = rows(rng, 1_500), rows(rng, 500) + np.array([0.4, 0, 0, 0])
+    table, side = np.concatenate([before, after]), np.repeat([0, 1], [1_500, 500])
+    model = make_pipeline(StandardScaler(), PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=500))
+    chances = cross_val_predict(model, table, side, cv=StratifiedKFold(5, shuffle=True, random_state=0), method="predict_proba")[:, 1]
+    assert domain_classifier(before, after).value == pytest.approx(roc_auc_score(side, chances), abs=0.03)
 
 
 def test_missing_values_and_constant_features_are_no_obstacle() -> None:

@@ -81,6 +81,18 @@ def _akn(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return out * (total - 1) / total
 
 
+@pytest.mark.filterwarnings("ignore:Parameter `variant`")
+@pytest.mark.parametrize(("n", "m"), [(30, 20), (200, 50)])
+def test_anderson_darling_is_scipys_but_for_its_mean_of_1_and_a_factor_of_the_sizes(n: int, m: int) -> None:
+    ratios = []
+    for seed in range(4):
+        sample = _sample(n, m, 0.5 * seed, 15, seed)
+        theirs = scipy_stats.anderson_ksamp(sample, method=scipy_stats.PermutationMethod(n_resamples=1)).statistic
+        ratios.append((stats.anderson_darling(*counted(*sample)[:2]) - 1) / theirs)
+    assert ratios == pytest.approx([ratios[0]] * 4, rel=1e-6)
+    assert ratios[0] == pytest.approx(math.sqrt(2 * (math.pi**2 - 9) / 3), rel=0.05)
+
+
 @given(st.integers(20, 100), st.integers(20, 100), st.floats(0, 2), st.integers(0, 1000))
 def test_cramer_von_mises_without_ties_is_scipys_with_its_p_value(n: int, m: int, shift: float, seed: int) -> None:
     sample = _sample(n, m, shift, 15, seed)

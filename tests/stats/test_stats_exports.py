@@ -8,10 +8,13 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
+from driftline.schemas.config import TestName
 from driftline.streams import stats
+from driftline.streams.stats import TESTS
 
 MODULES = [module.name for module in pkgutil.iter_modules(stats.__path__)]
 
@@ -20,6 +23,11 @@ def test_the_exports_are_exactly_the_public_names() -> None:
     public = {name for name, what in vars(stats).items() if not name.startswith("_") and not inspect.ismodule(what)}
     assert set(stats.__all__) == public
     assert len(stats.__all__) == len(public)
+
+
+def test_every_drift_test_is_exported_under_its_name_and_a_models_file_can_name_it() -> None:
+    assert sorted(set(TESTS) - set(stats.__all__)) == [], "import it in streams/stats/__init__.py and list it in __all__"
+    assert sorted(get_args(TestName)) == sorted(TESTS), "name it in TestName of schemas/config.py"
 
 
 @pytest.mark.parametrize("module", MODULES)
