@@ -161,29 +161,55 @@ class Battery:
                 distance = ks.each(reference, counts)
                 found["ks"] = distance, kolmogorov(distance * np.sqrt(n * m / (n + m))), ks_quantile(0.95, shape.sum(1), size)
         columns = [zip(*(column.tolist() for column in each), strict=True) for each in found.values()]
+        distances = self._distances([test for test in wanted if test not in found], reference, counts, bounds)
         fits = [[test for test in wanted if TESTS[test].needs == "bins"], wanted]
         figures = []
         for f, (numeric, *each) in enumerate(zip(self.numeric.tolist(), *columns, strict=True)):
             told = dict(zip(found, each, strict=True))
             figures.append(
                 [
-                    Figure(test, *told[test]) if test in told else self._asked(test, f, reference, counts, bounds, shape, size)
+                    Figure(test, *told[test])
+                    if test in told
+                    else self._asked(test, f, reference, counts, shape, size, bounds, distances.get(test))
                     for test in fits[numeric]
                 ]
             )
         return figures
 
-    def _asked(self, name: str, f: int, reference: Float64, counts: Float64, bounds: Float64, shape: Float64, size: Float64) -> Figure:
-        """One test of one feature."""
+    def _distances(self, tests: Sequence[str], reference: Float64, counts: Float64, bounds: Float64) -> dict[str, Float64]:
+        """The values of tests that are a `Measure`, shape (features,)."""
+        at: list[Float64] = []
+        if any(TESTS[test].needs == "positions" for test in tests):
+            at = [np.zeros(reference.shape)]
+            for f in np.flatnonzero(self.numeric).tolist():
+                own = self._positions(f, bounds[f].tolist())
+                at[0][f, : own.size], at[0][f, own.size :] = own, own[-1]
+        found = {}
+        for test in tests:
+            distance = TESTS[test].distance
+            if distance is not None:
+                found[test] = distance.each(reference, counts, *(at if TESTS[test].needs == "positions" else []))
+        return found
+
+    def _asked(
+        self, name: str, f: int, reference: Float64, counts: Float64, shape: Float64, size: Float64, bounds: Float64, value: Float64 | None
+    ) -> Figure:
+        """One test of one feature, of which the value may be known.
+
+        The outer bins of a window reach to its own extremes. What it would be with no drift is asked for those of the reference: else
+        each window would be a question of its own, with the same answer, since next to no rows lie out there then.
+        """
         test, bins = TESTS[name], self.bins[f]
         before, now = reference[f, :bins], counts[f, :bins]
         if not before.any() or not now.any():
             return Figure(name, math.nan, math.nan, math.nan)
-        at = usual = np.arange(bins, dtype=np.float64)
-        if test.needs == "positions":
-            at, usual = self._positions(f, bounds[f].tolist()), self._positions(f)
-        told = test.measure_among(before, now, at, usual)
-        return Figure(name, *told, _null_quantile(name, shape[f, :bins].tobytes(), int(size[f]), usual.tobytes()))
+        usual = self._positions(f) if test.needs == "positions" else np.arange(bins, dtype=np.float64)
+        null = _null_quantile(name, shape[f, :bins].tobytes(), int(size[f]), usual.tobytes())
+        if value is None or test.p_value is None:
+            at = self._positions(f, bounds[f].tolist()) if test.needs == "positions" else usual
+            return Figure(name, *test.measure(before, now, at), null)
+        told = float(value[f])
+        return Figure(name, told, test.p_value(told, before, now, usual), null)
 
     def _positions(self, f: int, bounds: Sequence[float] = ()) -> Float64:
         """The value each bin stands for; the outer bins reach to what the reference has seen, or a window of these bounds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,7 +48,8 @@ class DriftTest:
     """A drift test: its figure, how probable that is with no drift, and what it would be with none.
 
     `measure` takes (reference, current, positions) and returns the value and its p-value. `null_quantile` takes (reference, n_current,
-    quantile, positions). `distance` is the measure whose null distribution is drawn at positions, for tests that have one.
+    quantile, positions). `distance` is the value alone, where it is a `Measure`, and `p_value` what it is worth: it takes (value,
+    reference, current, positions).
     """
 
     name: str
@@ -56,18 +57,8 @@ class DriftTest:
     measure: Callable[[Floats, Floats, Floats], tuple[float, float]]
     null_quantile: Callable[[Floats, int, float, Floats], float]
     symmetric: bool = True
-    distance: Measure[[ArrayLike, ArrayLike, ArrayLike]] | None = None
-
-    def measure_among(self, f: Floats, g: Floats, at: Floats, usual: Floats) -> tuple[float, float]:
-        """`measure`, where bins without drift stand for the `usual` positions.
-
-        The outer bins of a window reach to its own extremes. Draws for those would be new ones for nearly every window, and say the same:
-        with no drift next to no rows lie there.
-        """
-        if self.distance is None:
-            return self.measure(f, g, at)
-        value = self.distance(f, g, at)
-        return value, tail_probability(null_draws(self.distance.each, f, int(g.sum()), usual), value)
+    distance: Measure[...] | None = None
+    p_value: Callable[[float, Floats, Floats, Floats], float] | None = None
 
     def run(self, reference: ArrayLike, current: ArrayLike, positions: ArrayLike | None = None, quantile: float = 0.95) -> Measured:
         """The test on two histograms over the same bins.
@@ -120,43 +111,56 @@ def null_quantile(test: str, reference: ArrayLike, n_current: int, quantile: flo
     return TESTS[test].null_quantile(counts, n_current, quantile, at)
 
 
+def _of(
+    name: str,
+    needs: Needs,
+    distance: Measure[...],
+    p_value: Callable[[float, Floats, Floats, Floats], float],
+    null_quantile: Callable[[Floats, int, float, Floats], float],
+    symmetric: bool,
+) -> DriftTest:
+    """A distance and what it is worth."""
+
+    def measure(f: Floats, g: Floats, at: Floats) -> tuple[float, float]:
+        value = distance(f, g, *_arguments(needs, at))
+        return value, p_value(value, f, g, at)
+
+    return DriftTest(name, needs, measure, null_quantile, symmetric, distance, p_value)
+
+
+def _arguments(needs: Needs, at: Floats) -> tuple[Floats, ...]:
+    return (at,) if needs == "positions" else ()
+
+
 def _drawn(
     name: str, needs: Needs, distance: Measure[...], p_value: Callable[[float, Floats, Floats], float] | None = None, symmetric: bool = True
 ) -> DriftTest:
     """A distance whose null distribution is drawn; `p_value` where that is known better."""
 
-    def arguments(at: Floats) -> tuple[Floats, ...]:
-        return (at,) if needs == "positions" else ()
-
-    def measure(f: Floats, g: Floats, at: Floats) -> tuple[float, float]:
-        value = distance(f, g, *arguments(at))
+    def p_value_of(value: float, f: Floats, g: Floats, at: Floats) -> float:
         if p_value is not None:
-            return value, p_value(value, f, g)
-        return value, tail_probability(null_draws(distance.each, f, int(g.sum()), *arguments(at)), value)
+            return p_value(value, f, g)
+        return tail_probability(null_draws(distance.each, f, int(g.sum()), *_arguments(needs, at)), value)
 
     def quantile_of(f: Floats, m: int, quantile: float, at: Floats) -> float:
-        return float(np.quantile(null_draws(distance.each, f, m, *arguments(at)), quantile))
+        return float(np.quantile(null_draws(distance.each, f, m, *_arguments(needs, at)), quantile))
 
-    at_positions: Any = distance if needs == "positions" else None
-    return DriftTest(name, needs, measure, quantile_of, symmetric, at_positions)
+    return _of(name, needs, distance, p_value_of, quantile_of, symmetric)
 
 
 def _like_chi_square(name: str, distance: Measure[[ArrayLike, ArrayLike]], null: ChiSquareLike, symmetric: bool = True) -> DriftTest:
     """A divergence that is a known multiple of chi-square near 0; drawn where some bin expects too few rows for that."""
-    drawn = _drawn(name, "bins", distance, symmetric=symmetric)
+    drawn = _drawn(name, "bins", distance)
 
-    def measure(f: Floats, g: Floats, at: Floats) -> tuple[float, float]:
-        if not null.holds(f, g):
-            return drawn.measure(f, g, at)
-        value = distance(f, g)
-        return value, null.p_value(value, f, g)
+    def p_value_of(value: float, f: Floats, g: Floats, at: Floats) -> float:
+        return null.p_value(value, f, g) if null.holds(f, g) or drawn.p_value is None else drawn.p_value(value, f, g, at)
 
     def quantile_of(f: Floats, m: int, quantile: float, at: Floats) -> float:
         if not null.holds(f, f * (m / f.sum())):
             return drawn.null_quantile(f, m, quantile, at)
         return null.quantile(f, m, quantile)
 
-    return DriftTest(name, "bins", measure, quantile_of, symmetric)
+    return _of(name, "bins", distance, p_value_of, quantile_of, symmetric)
 
 
 def _from_table(name: str, test: Callable[[ArrayLike, ArrayLike], ChiSquare]) -> DriftTest:
