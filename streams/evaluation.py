@@ -243,6 +243,7 @@ class Evaluation:
         for name in sorted(self._moved & self._models.keys()):
             model, state = self._registry.model(name), self._models[name]
             state.watermark = watermark(model, self._progress, self._partitions)
+            self._revise(model)
             new = {w for w in state.windows - state.unfinal if self._closed(state, _end(w)) and _end(w) > state.watermark.final(model)}
             if new:
                 self._tell_panes(model, state, out, self._new_panes(model, new))

@@ -234,12 +234,11 @@ def moments(layout: Layout, pane: Pane, f: int) -> Moments:
 
 
 def _stuck(layout: Layout, pane: Pane, f: int, profile: NumericProfile, now: Moments) -> Fault | None:
-    low, high = pane.extremes[f].tolist()
-    counts = layout.stretch(pane.counts, f)[0]
-    often = profile.counts[int(counts.argmax())] / max(profile.n, 1)
-    if often and now.n / _alike(layout, f) * math.log(often) > math.log(UNLIKELY):
+    found = stuck_value(Moments(profile.n, profile.mean, profile.m2), now, *pane.extremes[f].tolist())
+    if found is None:
         return None
-    return stuck_value(Moments(profile.n, profile.mean, profile.m2), now, low, high)
+    often = profile.counts[int(layout.stretch(pane.counts, f)[0].argmax())] / max(profile.n, 1)
+    return None if often and now.n / _alike(layout, f) * math.log(often) > math.log(UNLIKELY) else found
 
 
 def _renamed(layout: Layout, pane: Pane, f: int, profile: CategoricalProfile) -> Fault | None:

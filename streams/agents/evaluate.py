@@ -75,9 +75,8 @@ class Evaluate:
             return
         async with self._evaluating:
             begin_s = time.monotonic()
-            for number, evaluation in list(self._evaluations.items()):
-                if self._events[number] or evaluation.outdated:
-                    await self._evaluate(number, evaluation)
+            due = [(number, each) for number, each in self._evaluations.items() if self._events[number] or each.outdated]
+            await asyncio.gather(*(self._evaluate(number, each) for number, each in due))
             self._evaluated_s = time.monotonic()
             self._took_s = self._evaluated_s - begin_s
 

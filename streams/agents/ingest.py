@@ -298,9 +298,8 @@ class Ingest:
         async with self._flushing:
             begin_s = time.monotonic()
             self._pace.flushed()
-            for number, partition in list(self._partitions.items()):
-                if partition.recovered:
-                    await self._flush(number, partition)
+            # Each waits for the broker several times; one after another, a window's last partition would wait for all of them.
+            await asyncio.gather(*(self._flush(number, each) for number, each in list(self._partitions.items()) if each.recovered))
             self._flushed_s = time.monotonic()
             self._flush_took_s = self._flushed_s - begin_s
             self.flushes, self.flush_seconds = self.flushes + 1, self.flush_seconds + self._flush_took_s

@@ -99,19 +99,21 @@ def pool_starts(expected: Floats, least: float) -> NDArray[np.bool_]:
     starts: NDArray[np.bool_] = np.arange(expected.shape[1]) < width[:, None]
     rows, places = np.nonzero(starts & ~(expected >= least))
     small, begin = places.tolist(), np.flatnonzero(np.diff(rows, prepend=-1))
-    for row, first, end in zip(rows[begin].tolist(), begin.tolist(), np.append(begin, len(small))[1:].tolist(), strict=True):
-        starts[row, _wanted(expected[row, : width[row]].tolist(), small[first:end], least)] = False
+    told = zip(rows[begin].tolist(), begin.tolist(), np.append(begin, len(small))[1:].tolist(), strict=True)
+    values, bins = expected.tolist(), width.tolist()
+    wanted = [row * expected.shape[1] + i for row, at, end in told for i in _wanted(values[row], small[at:end], least, bins[row])]
+    starts.ravel()[wanted] = False
     return starts
 
 
-def _wanted(expected: list[float], small: list[int], least: float) -> list[int]:
+def _wanted(expected: list[float], small: list[int], least: float, bins: int) -> list[int]:
     """The bins of one feature that a small one before them wants, or that are wanted by the pool before them."""
     wanted, end = list[int](), 0
     for i in small:
         if i < end:
             continue
         held, end = expected[i], i + 1
-        while not held >= least and end < len(expected):
+        while not held >= least and end < bins:
             held, end = held + expected[end], end + 1
         wanted += range(i + 1, end)
         if not held >= least and i:  # the last pool came out too small: it joins the one before

@@ -195,12 +195,14 @@ class SmoothTest:
     direction: Floats | None = None
     inverse: Floats = field(init=False, repr=False)  # of the covariance
     ways: Floats = field(init=False, repr=False)  # the direction, and that of the scale
+    _dispersion: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         ways = np.empty((0, len(self.basis)))
         if self.direction is not None and len(self.basis):
             ways = np.stack([self.direction, scale(self.reference, self.basis)])
         object.__setattr__(self, "ways", ways)
+        object.__setattr__(self, "_dispersion", max(1.0, float(np.diag(self.covariance).mean())) if len(self.basis) else 1.0)
         object.__setattr__(self, "inverse", np.linalg.pinv(self.covariance, hermitian=True))
 
     @classmethod
@@ -229,7 +231,7 @@ class SmoothTest:
         >>> SmoothTest(np.array([5.0, 5.0]), np.array([[-1.0, 1.0]]), np.array([[4.0]]), 50).dispersion
         4.0
         """
-        return max(1.0, float(np.diag(self.covariance).mean())) if len(self.basis) else 1.0
+        return self._dispersion
 
     def p_value(self, current: ArrayLike, against: ArrayLike | None = None) -> float:
         """Probability of scores this far from the reference's, or from those of other rows (`against`), when nothing drifted.

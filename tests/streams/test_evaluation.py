@@ -204,3 +204,13 @@ def test_a_window_that_closes_final_is_told_by_the_evaluation_alone() -> None:
     story.hear(400)
     assert story.evaluation.first_rows() == {}
     assert {row.is_final for row in story.passed(400).drift_results if row.window_start == 0} == {True}
+
+
+def test_a_window_that_was_told_at_once_is_told_anew_under_the_reference_that_is_learned_then() -> None:
+    story = Story(model=structs.replace(MODEL, learn_windows=1))
+    for at in (0, 20):
+        story.pane(at, 5, n=5)
+    story.hear(45)
+    assert features(story.evaluation.first_rows()["m"], 20) == [("x", "")]
+    [(_, reference)] = {row for row in features(story.passed(45), 20) if row[0] == "x"}
+    assert reference
