@@ -29,6 +29,10 @@ LOOK_S = 0.01
 BEHIND_S = 5.0  # a worker that is further behind is measured in what waits, not in how fast it answers
 
 
+class Behind(Failed):
+    """Events come faster than the worker takes them in on this machine."""
+
+
 class _About(msgspec.Struct):
     """What is looked at of an alert."""
 
@@ -53,7 +57,7 @@ def latency(site: Site, source: Source, windows: int, rate: int) -> dict[str, fl
         first = source.made
         closed = paced(site, source, windows * shape.window, rate)
         if (behind := site.unread()) > BEHIND_S * rate * (1 + shape.labelled):
-            raise Failed(f"the worker cannot keep up with {rate:,} predictions a second on this machine: {behind:,} records wait")
+            raise Behind(f"the worker cannot keep up with {rate:,} predictions a second on this machine: {behind:,} records wait")
         ours = {end: at for end, at in closed.items() if end > START_MS + STEP_MS * first}
         site.wait(lambda: ours.keys() <= seen.rows.keys(), "not every window came to the store", 300)
     rows = np.array([seen.rows[end] - at for end, at in ours.items()])
