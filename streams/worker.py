@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import faust
@@ -51,8 +52,11 @@ class Timing:
     flush_s: float = 0.5
 
 
-def application(kafka: Mapping[str, Any], prefix: str, partitions: int, timing: Timing) -> faust.App:
-    """The Faust application. `kafka` holds librdkafka properties; the settings and their reasons stand in docs/decisions."""
+def application(kafka: Mapping[str, Any], prefix: str, partitions: int, timing: Timing, folder: str = "{conf.name}-data") -> faust.App:
+    """The Faust application. `kafka` holds librdkafka properties; the settings and their reasons stand in docs/decisions.
+
+    When it starts it makes `folder` and directories in it that stay empty, as its tables are in memory.
+    """
     brokers = ";".join(f"kafka://{address.strip()}" for address in kafka["bootstrap.servers"].split(","))
     return faust.App(
         prefix,
@@ -80,6 +84,7 @@ def application(kafka: Mapping[str, Any], prefix: str, partitions: int, timing: 
         producer_request_timeout=60,
         producer_max_request_size=8 * 2**20,
         store="memory://",
+        datadir=folder,
         web_enabled=False,
         web_tables_enabled=False,
     )
@@ -259,12 +264,13 @@ class Worker:
         reader = ModelsReader(self._topics.models, registry, connection(self._kafka))
         await reader.start()
         try:
-            await self._run_app(registry, reader)
+            with TemporaryDirectory(prefix="driftline-") as folder:
+                await self._run_app(registry, reader, folder)
         finally:
             await reader.stop()
 
-    async def _run_app(self, registry: Registry, reader: ModelsReader) -> None:
-        app = self._app = application(self._kafka, self._topics.prefix, self._partitions, self._timing)
+    async def _run_app(self, registry: Registry, reader: ModelsReader, folder: str) -> None:
+        app = self._app = application(self._kafka, self._topics.prefix, self._partitions, self._timing, folder)
         ingest, evaluate, decide, store = (State(app, name, self._partitions) for name in ("ingest", "evaluate", "decide", "store"))
         states = (ingest, evaluate, decide, store)
         identities = partial(topic_ids, self._kafka, self._topics)

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from driftline.registry import Complaints
 from driftline.schemas.errors import DEAD_LETTER_CODES, DriftlineError
 from driftline.schemas.events import MAX_VALUE_BYTES
 from driftline.schemas.topics import Topics
@@ -128,15 +129,15 @@ def put_back(client: Mapping[str, Any], topics: Topics, code: str | None = None,
     if code is not None and code not in DEAD_LETTER_CODES:
         raise DriftlineError("unknown_code", f"there is no code {code!r}", f"use one of {', '.join(DEAD_LETTER_CODES)}")
     group = f"{topics.prefix}-dead-letters"
-    consumer = Consumer(
-        {**client, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest", "enable.partition.eof": True}
-    )
+    complaints = Complaints()
+    settings = {"group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest", "enable.partition.eof": True}
+    consumer = Consumer({**complaints.heard_by(client), **settings})
     try:
         return _put_back(client, consumer, topics, code, None if dry_run else group)
     except KafkaException as error:
         reason = error.args[0].str()
         fix = "look at the broker and at the rights of this user, and run it again: nothing is put back twice"
-        raise DriftlineError("kafka_refused", f"{client['bootstrap.servers']}: {reason}", fix) from error
+        raise DriftlineError("kafka_refused", f"{client['bootstrap.servers']}: {reason}{complaints}", fix) from error
     finally:
         consumer.close()
 

@@ -36,7 +36,9 @@ def reference() -> object:
     return reference_from_frame(rows, MODEL, "1", prediction="y")
 
 
-def test_what_is_fed_is_joined_judged_and_stored(tmp_path: Path, reference: object) -> None:
+def test_what_is_fed_is_joined_judged_and_stored(tmp_path: Path, reference: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     told: list[int] = []
     with LocalStack({"m": MODEL}, [reference], store=tmp_path / "store", partitions=2) as stack:  # type: ignore[list-item]
         assert stack.feed(records(1_000), told.append) == 2_000
@@ -48,6 +50,7 @@ def test_what_is_fed_is_joined_judged_and_stored(tmp_path: Path, reference: obje
     assert found["findings"] == []
     assert json.loads(json.dumps(found)) == found
     assert (tmp_path / "store").is_dir()
+    assert not list((tmp_path / "here").iterdir())  # nothing is left where the command was given
 
 
 def test_more_than_the_embedded_broker_holds_goes_through_whole() -> None:

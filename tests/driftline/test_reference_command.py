@@ -122,6 +122,20 @@ def test_of_entries_with_one_key_the_last_is_read(embedded_broker: EmbeddedBroke
     assert registry.read(client, "m") == [deployed, Reference("churn", "7", {}, 2)]
 
 
+def test_brokers_that_do_not_answer_are_told_once_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("driftline.registry.TIMEOUT_S", 1.0)
+    nobody = {"bootstrap.servers": "127.0.0.1:1"}
+    for ask in (
+        lambda: registry.read(nobody, "models"),
+        lambda: registry.publish(nobody, "models", [Lifecycle("m", "1", "version.deployed", 0)]),
+    ):
+        with pytest.raises(DriftlineError, match=r"no answer from Kafka at 127.0.0.1:1: .*refused"):
+            ask()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_topic_that_is_missing_names_the_command_that_makes_it(embedded_broker: EmbeddedBroker) -> None:
     with pytest.raises(DriftlineError, match="driftline topics"):
         registry.read({"bootstrap.servers": embedded_broker.bootstrap}, "absent")
