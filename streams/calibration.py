@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from driftline.schemas.reference import Calibration, CategoricalProfile, NumericProfile, Profile, Reference
 from driftline.streams.layout import LABEL
 from driftline.streams.stats import PooledNull, SmoothTest, category_basis, score_basis, shared_between_blocks
-from driftline.streams.stats.smooth_test import block_scores, location
+from driftline.streams.stats.smooth_test import block_scores, blocks_worth, location
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -63,15 +63,16 @@ def calibration(profiles: Mapping[str, Profile], blocks: Mapping[str, Int64], ro
     without = set(clocks(profiles, blocks))  # as unlike from block to block as can be, which says nothing of other features
     pooled = {name: counts for name, counts in used.items() if name not in without} or used
     shared = shared_between_blocks([pooled[name] for name in pooled if isinstance(profiles[name], NumericProfile)] or list(pooled.values()))
-    covariances = {}
+    covariances, lengths = {}, {}
     for name, counts in used.items():
         scores = block_scores(counts.astype(np.float64), basis_of(profiles[name]))
         covariance = scores.T @ scores / (len(scores) - 1) * shared
+        lengths[name] = blocks_worth(scores)
         covariances[name] = [_short(value) for value in covariance[np.triu_indices(len(covariance))].tolist()]
     null = _pooled(profiles, pooled, _blocks_per_window(many, len(pooled), rows, window_rows)).thinned()
     ranks = np.arange(1, null.values.size + 1) if null.ranks is None else null.ranks
     values = [_short(value) for value in null.values.tolist()]
-    lengths = {name: len(counts) for name, counts in used.items() if len(counts) != many}
+    lengths = {name: worth for name, worth in lengths.items() if worth != many}
     return Calibration(many, lengths, covariances, values, ranks.astype(int).tolist(), null.size or null.values.size)
 
 

@@ -222,7 +222,7 @@ class SmoothTest:
         scores = block_scores(counts, basis)
         covariance = scores.T @ scores / max(1, len(scores) - 1) * inflation
         direction = location(reference, basis) if basis_of is score_basis else None
-        return cls(reference, basis, covariance, len(scores), direction)
+        return cls(reference, basis, covariance, blocks_worth(scores), direction)
 
     @property
     def dispersion(self) -> float:
@@ -296,6 +296,23 @@ def block_scores(blocks: Floats, basis: Floats) -> Floats:
     [[-2.0], [2.0]]
     """
     return np.asarray(blocks @ basis.T / np.sqrt(blocks.sum(axis=1, keepdims=True)))
+
+
+def blocks_worth(scores: Floats) -> int:
+    """How many blocks of normal scores would tell the covariance as well as these do, shape (blocks, J); at most as many as there are.
+
+    A variance is known to `(kurtosis - 1) / blocks` of its square. Where most blocks lack a rare value and a few have a clump of it, two
+    hundred of them may be worth five, and a window with one clump more proves nothing. Of the scores the one that is known worst counts.
+
+    >>> normal = np.random.default_rng(0).standard_normal((200, 1))
+    >>> blocks_worth(normal) > 150, blocks_worth(np.array([[10.0]] * 2 + [[-0.1]] * 198))
+    (True, 4)
+    """
+    squares = np.square(scores)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kurtosis = len(scores) * np.square(squares).sum(0) / np.square(squares.sum(0))
+    worst = float(np.nanmax(kurtosis, initial=3.0))
+    return min(len(scores), round(2 * len(scores) / (worst - 1)))
 
 
 def shared_between_blocks(features: Sequence[ArrayLike], degree: int = 4) -> float:
