@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -96,7 +97,25 @@ def test_what_was_published_is_shown(data: Path, topic: str, capsys: pytest.Capt
     (shown,) = json.loads(capsys.readouterr().out)
     assert (shown["version"], shown["effective_from"]) == ("7", 1_767_571_200_000)
     assert call("show", "--model", "churn", "--version", "7") == 0
-    assert "[bold]" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "[bold]" in told
+    assert shown["features"].keys() <= set(told.split())
+    assert "performance of 3 labelled rows: accuracy 0.6667" in " ".join(told.split())
+    assert "too few rows to know how they waver" in told
+
+
+def test_what_is_shown_names_ids_and_clocks_and_tells_hashes_whole(topic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.random.default_rng(1).normal(size=900)
+    pd.DataFrame({"place": range(900), "x": rows}).to_parquet(tmp_path / "rows.parquet")
+    about = ("--model", "walk", "--version", "1")
+    assert call("build", tmp_path / "rows.parquet", *about, "--effective-from", "2026-01-05T00:00:00Z") == 0
+    (name,) = re.findall(r"reference ([0-9a-f]{12}) of walk 1", capsys.readouterr().err)
+    assert call("show", *about) == 0
+    told = capsys.readouterr().out
+    assert f" {name} " in told and " 2026-01-05T00:00:00Z " in told
+    assert "ids or clocks, which have no verdict: place" in told
+    assert call("build", tmp_path / "rows.parquet", *about, "--unordered", "--dry-run") == 0
+    assert "blocks" in capsys.readouterr().out
 
 
 def test_a_model_without_a_reference_is_told_how_to_make_one(topic: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,7 +123,7 @@ def show(
         console.print(_overview(found))
         for entry in found if version else ():
             console.print(_features(entry))
-            console.print(*told_by(entry), sep="\n", markup=False)
+            console.print(*told_by(entry), *_rests_on(entry), sep="\n", markup=False)
     if not found:
         print(f"no reference of {model} {version or ''}; make one: driftline reference build FILE --model {model} …", file=sys.stderr)
         raise typer.Exit(1)
@@ -196,16 +196,21 @@ def _moment(text: str | None, option: str = "--effective-from") -> int:
 
 
 def _since(entry: Reference) -> str:
-    return datetime.fromtimestamp(entry.effective_from / 1000, UTC).isoformat() if entry.effective_from else "always"
+    return (
+        datetime.fromtimestamp(entry.effective_from / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        if entry.effective_from
+        else "always"
+    )
 
 
 def _overview(found: list[Reference]) -> Table:
     from rich.table import Table
 
-    table = Table("version", "reference", "in force from", "rows", "features", "origin", "performance")
+    table = Table()
+    for name in ("version", "reference", "in force from", "rows", "features", "origin"):
+        table.add_column(name, no_wrap=name in {"reference", "in force from"})  # which other commands want as they stand here
     for entry in found:
-        performance = ", ".join(f"{name} {value:.4g}" for name, value in entry.performance.metrics.items())
-        table.add_row(entry.version, entry.hash, _since(entry), str(entry.rows), str(len(entry.features)), entry.origin, performance)
+        table.add_row(entry.version, entry.hash, _since(entry), str(entry.rows), str(len(entry.features)), entry.origin)
     return table
 
 
@@ -219,6 +224,19 @@ def _features(entry: Reference) -> Table:
         row = (name, kind, str(profile.n), str(profile.missing), _in_words(profile))
         table.add_row(*map(Text, row))  # a name may look like markup
     return table
+
+
+def _rests_on(entry: Reference) -> list[str]:
+    """How well the model did, what verdicts rest on, and what has none."""
+    known = entry.calibration.blocks
+    rests = (
+        f"verdicts rest on {known} blocks of rows in order of time"
+        if known
+        else "too few rows to know how they waver: taken as independent"
+    )
+    performance = ", ".join(f"{name} {value:.4g}" for name, value in entry.performance.metrics.items())
+    told = [f"performance of {entry.performance.n} labelled rows: {performance}"] if performance else []
+    return [*told, rests, *([f"ids or clocks, which have no verdict: {', '.join(entry.clocks)}"] if entry.clocks else [])]
 
 
 def _in_words(profile: Profile) -> str:
