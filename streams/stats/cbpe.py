@@ -155,7 +155,7 @@ def estimated_accuracy(calibration: ScoreCalibration, confidences: ArrayLike, co
     Notes
     -----
     Formula: `sum(n_bin * chance_bin) / n` with the chance of being right.
-    Range: [0, 1].
+    Range: [0, 1]; the interval of few rows may reach beyond.
     Small n: no rows: UNKNOWN. The interval is the spread that the unknown labels leave.
 
     References

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
-from scipy.spatial.distance import jensenshannon
+from scipy.spatial.distance import chebyshev, cityblock, euclidean, jensenshannon
 
 from driftline.streams import stats
 from driftline.streams.stats import Moments
@@ -128,6 +128,9 @@ def test_divergences_are_scipys_under_the_conventions_they_name(table: tuple[lis
     p, q = (np.array(counts) / sum(counts) for counts in table)
     assert stats.jensen_shannon(*table) == pytest.approx(jensenshannon(p, q, base=2), abs=1e-7)
     assert stats.jensen_shannon(*table, base=math.e, root=False) == pytest.approx(jensenshannon(p, q) ** 2, abs=1e-9)
+    assert stats.hellinger(*table) == pytest.approx(euclidean(np.sqrt(p), np.sqrt(q)) / math.sqrt(2), abs=1e-12)
+    assert stats.total_variation(*table) == pytest.approx(cityblock(p, q) / 2, abs=1e-12)
+    assert stats.l_infinity(*table) == pytest.approx(chebyshev(p, q), abs=1e-12)
     # Without empty bins a floor changes nothing: the plain definitions.
     assert stats.kl(*table, floor=0.0) == pytest.approx(scipy_stats.entropy(q, p), abs=1e-9)
     assert stats.psi(*table, floor=0.0) == pytest.approx(scipy_stats.entropy(q, p) + scipy_stats.entropy(p, q), abs=1e-9)
