@@ -94,7 +94,7 @@ class Bench:
         self.found["embedded"] = _median(found)
 
     def agreement(self) -> None:
-        """How well the figures agree with SciPy's; with the tests by distance on, which draw their chances anew for every window."""
+        """How well the figures agree with SciPy's; with the tests by distance on."""
         shape = Shape(events=(self.size.compared + 4) * 10_000, tests=("psi", "ks", "chi_square", "jensen_shannon", "wasserstein"))
         with Site(self.broker, shape) as site:
             throughput(site, Source(shape), 40_000, shape.events - 40_000)
