@@ -214,8 +214,14 @@ class Evaluation:
 
     def evaluate(self) -> Evaluated:
         """Judge what is due: windows that the watermark has passed and that are new or changed."""
-        out = Evaluated(removed=self._left_over)
-        self._left_over = []
+        out = Evaluated()
+        for _ in self.steps(out):
+            pass
+        return out
+
+    def steps(self, out: Evaluated) -> Iterator[None]:
+        """`evaluate` into `out`, model by model: a thousand take long. Between two of them others may work, but nothing may be taken."""
+        out.removed, self._left_over = self._left_over, []
         self._changes_seen = self._registry.changes
         self._left_out.clear()
         for name, state in self._models.items():
@@ -227,10 +233,10 @@ class Evaluation:
             self._tell_windows(model, state, out.results)
             self._detect(model, state, out.results)
             self._forget(model, state, out)
+            yield
         out.state |= self._changed
         self._changed = {}
         out.results = {name: results for name, results in out.results.items() if results != Results()}
-        return out
 
     def first_rows(self) -> dict[str, Results]:
         """By model, the rows of windows that have closed and were never told, and of their panes; `evaluate` does all else.

@@ -18,7 +18,7 @@ from driftline.schemas.results import Results, encode_results
 from driftline.streams.agents.pace import Pace
 from driftline.streams.agents.positions import Positions, state_items
 from driftline.streams.agents.wiring import Wiring
-from driftline.streams.evaluation import Evaluation
+from driftline.streams.evaluation import Evaluated, Evaluation
 from driftline.streams.transport.state import Owned
 
 PAUSE = 9  # times as long as an evaluation took: windows that labels trickle into are judged again and again, and ingest must go on
@@ -39,6 +39,7 @@ class Evaluate:
         self._evaluations: dict[int, Evaluation] = {}
         self._events: dict[int, list[Any]] = {}
         self._ends: dict[int, int] = {}
+        self._halfway: dict[int, list[Any]] = {}  # of evaluations under way: what comes meanwhile and is taken in afterwards
         self._evaluated_s = self._took_s = 0.0
         self._evaluating = asyncio.Lock()
 
@@ -57,16 +58,22 @@ class Evaluate:
         """Take in chunks; evaluate no more often than the worker's pace says, however many come."""
         async for event in stream.noack().events():
             chunk = event.value
-            evaluation = self._evaluations.get(chunk.partition)
-            if evaluation is None:
+            if chunk.partition not in self._evaluations:
                 event.ack()
                 continue
             self.positions.follow(chunk)
-            for i in range(len(chunk)):
-                evaluation.take(chunk.key(i), chunk.value(i))
-            self._events[chunk.partition].append(event)
-            self._ends[chunk.partition] = chunk.end
+            if (waiting := self._halfway.get(chunk.partition)) is None:
+                self._take(event)
+            else:
+                waiting.append(event)
             await self.tick()
+
+    def _take(self, event: Any) -> None:
+        chunk = event.value
+        for i in range(len(chunk)):
+            self._evaluations[chunk.partition].take(chunk.key(i), chunk.value(i))
+        self._events[chunk.partition].append(event)
+        self._ends[chunk.partition] = chunk.end
 
     async def tick(self) -> None:
         """Evaluate when it is time; until then windows that have just closed are told of, for somebody waits for them."""
@@ -97,7 +104,14 @@ class Evaluate:
     async def _evaluate(self, number: int, evaluation: Evaluation) -> None:
         events, self._events[number] = self._events[number], []
         end = self._ends[number]
-        out = evaluation.evaluate()
+        out = Evaluated()
+        self._halfway[number] = []
+        try:
+            for _ in evaluation.steps(out):
+                await asyncio.sleep(0)  # the producer must not wait for a thousand models
+        finally:
+            for event in self._halfway.pop(number):
+                self._take(event)
         sends = await self._send(number, out.results)
         sends += [await self._w.send(self._w.topics.models, 0, entry_key(reference), encode_entry(reference)) for reference in out.learned]
         await asyncio.gather(*sends)
