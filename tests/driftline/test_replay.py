@@ -180,7 +180,7 @@ def test_events_come_in_order_of_time_and_a_label_never_before_its_prediction(ro
         (MAPPING.replace('{ column = "at" }', '{ column = "plan" }'), 4, "RFC 3339"),
         (MAPPING.replace('{ column = "at" }', '{ column = "chance", unit = "d" }'), 4, "row 2 of rows.csv has no time"),
         (MAPPING.replace('{ column = "at" }', '{ start = "2024-01-01T00:00:00Z", step = "1 day" }'), 4, "not a duration"),
-        (MAPPING.replace('prediction = "says"\n', ""), None, 'add prediction = "…"'),
+        (MAPPING.replace('prediction = "says"\n', ""), None, "add prediction = …: give a text in quotes"),
         (MAPPING + 'label_delay = "1d"\n', 5, "no label"),
         (MAPPING + 'label = "truth"\nlabel_delay = "1d"\nlabel_time = { column = "at" }\n', 7, "keep one of them"),
         (MAPPING + "reference_rows = 3\n", 5, "leave rows to replay"),
