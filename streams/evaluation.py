@@ -11,6 +11,7 @@ Results first, state second, commit third: whatever is read again gives the same
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -80,6 +81,9 @@ class _ModelState:
     watermark: Watermark = field(default_factory=Watermark)
     windows: set[tuple[Series, Window, int]] = field(default_factory=set)  # changed or never judged
     unfinal: set[tuple[Series, Window, int]] = field(default_factory=set)  # judged, and to be judged once more when final
+    provisional: set[tuple[Series, Window, int]] = field(
+        default_factory=set
+    )  # judged last when nothing came any more, before they had ended
     waiting: dict[tuple[Series, Window, int], tuple[bool, bool, bool]] = field(
         default_factory=dict
     )  # told: whether mature, timed out; by its middle too
@@ -239,10 +243,10 @@ class Evaluation:
         out.results = {name: results for name, results in out.results.items() if results != Results()}
 
     def first_rows(self) -> dict[str, Results]:
-        """By model, the rows of windows that have closed and were never told, and of their panes; `evaluate` does all else.
+        """By model, the rows of windows that have closed and were not told since, and of their panes; `evaluate` does all else.
 
         It writes no state: after a crash they are told again. Windows that are final at once are left to `evaluate`, whose last rows are
-        told from everything there is.
+        told from everything there is, and with them all that end later: who decides would else take a later one for the beginning.
         """
         out: dict[str, Results] = defaultdict(Results)
         self._left_out.clear()
@@ -250,15 +254,19 @@ class Evaluation:
             model, state = self._registry.model(name), self._models[name]
             state.watermark = watermark(model, self._progress, self._partitions)
             self._revise(model)
-            new = {w for w in state.windows - state.unfinal if self._closed(state, _end(w)) and _end(w) > state.watermark.final(model)}
+            ended = {w for w in state.provisional if _end(w) <= state.watermark.predictions}
+            new = {w for w in state.windows if self._closed(state, _end(w)) and (w not in state.unfinal or w in ended)}
+            final = state.watermark.final(model)
+            left = min((_end(w) for w in new if _end(w) <= final), default=math.inf)
+            new = {w for w in new if _end(w) < left}
             if new:
-                self._tell_panes(model, state, out, self._new_panes(model, new))
+                self._tell_panes(model, state, out, self._panes_within(model, new))
                 self._tell(model, state, out, new | self._after_changed(model, state, new))
                 state.unfinal |= new
         self._moved.clear()
         return {name: results for name, results in out.items() if results != Results()}
 
-    def _new_panes(self, model: Model, windows: Iterable[tuple[Series, Window, int]]) -> set[PaneKey]:
+    def _panes_within(self, model: Model, windows: Iterable[tuple[Series, Window, int]]) -> set[PaneKey]:
         """The panes of these windows that were never told."""
         keys = {PaneKey(*series, at) for series, window, start in windows for at in panes_of(window, start, model.pane_ms)}
         return {key for key in keys & self._models[model.model].panes if key not in self._told_panes}
@@ -341,6 +349,7 @@ class Evaluation:
             if series.segment in self._without_place(model, series.version, panes_of(window, start, model.pane_ms)):
                 continue
             judged = self._judged(model, series, window, start, is_final, provisional=end > state.watermark.predictions)
+            (state.provisional.add if judged.provisional else state.provisional.discard)((series, window, start))
             seems = self._seems_mature(model, state, series.version, start + (window.length_ms - model.pane_ms) // 2)
             state.waiting[series, window, start] = (*_ripeness(judged), seems)
             if not judged.pane.n:

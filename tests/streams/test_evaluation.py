@@ -206,6 +206,34 @@ def test_a_window_that_closes_final_is_told_by_the_evaluation_alone() -> None:
     assert {row.is_final for row in story.passed(400).drift_results if row.window_start == 0} == {True}
 
 
+def test_no_window_is_told_at_once_before_one_that_ended_earlier() -> None:
+    """Whoever decides would open an incident where it does not begin, and have to take it back."""
+    story = Story()
+    for at in (0, 360):
+        story.pane(at, 5)
+    story.hear(400)
+    assert story.evaluation.first_rows() == {}  # the first is final already, so it is for the evaluation
+    told = [row.window_start for row in story.passed(400).drift_results if row.test == "psi"]
+    assert sorted(set(told)) == list(dict.fromkeys(told)) == [0, 360]
+    story.pane(380, 6)
+    story.hear(405)
+    assert {row.window_start for row in story.evaluation.first_rows()["m"].drift_results} == {380}
+
+
+def test_a_window_that_was_told_when_nothing_came_any_more_is_told_at_once_again_when_it_has_ended() -> None:
+    """Left to the evaluation, it would come after the next window."""
+    story = Story()
+    story.pane(20, 5, n=1)
+    story.evaluation.take(progress_key(0), encode_progress(Progress(0, (9, 9), {"m": (25, 25)}, ["m"], True, {})))
+    assert {row.window_start for row in story.evaluation.first_rows()["m"].drift_results} == {20}
+    assert story.evaluation.first_rows() == {}
+    story.pane(20, 70, n=5)
+    story.pane(40, 70)
+    story.hear(65)
+    told = story.evaluation.first_rows()["m"].drift_results
+    assert {(row.window_start, row.n) for row in told if row.feature == "x"} == {(20, 5), (40, 2)}
+
+
 def test_a_window_that_was_told_at_once_is_told_anew_under_the_reference_that_is_learned_then() -> None:
     story = Story(model=structs.replace(MODEL, learn_windows=1))
     for at in (0, 20):
