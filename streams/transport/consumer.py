@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -183,6 +183,10 @@ class LaneConsumer(driver.Consumer):
         undelivered = {tp: _first(records[delivered[tp]]) for tp, records in fetched.items() if delivered[tp] < len(records)}
         if undelivered and not self.should_stop:
             await self._thread.give_back(undelivered, fetched.positions)
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Faust takes up what it is given as it is, such as a message's partition, which is of another type, and fails of it afterwards."""
+        super().resume_partitions(ensure_TPset(tps))
 
     def _deliverable(self, tp: TP, position: int) -> bool:
         wanted = self.app.client_only or tp in self._get_active_partitions() or tp in self._buffered_partitions

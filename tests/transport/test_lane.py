@@ -55,10 +55,10 @@ def test_reading_starts_at_the_position_asked_for_even_inside_a_batch(lanes: Any
 
 
 def test_a_slow_agent_and_a_paused_partition_lose_and_repeat_nothing(lanes: Any) -> None:
-    many = [str(i) for i in range(3000)]
+    many = [str(i) for i in range(6_000)]  # enough that it is asked for more long after the partition was resumed
     lanes.produce("lane", many)
     worker = lanes.worker("lane", chunk_records=20, chunk_s=0.002, pause_at="200")
-    worker.wait(lambda w: "2999" in w.values())
+    worker.wait(lambda w: "5999" in w.values())
     assert worker.values() == many and spans_follow(worker.chunks())
 
 
