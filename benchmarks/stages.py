@@ -44,7 +44,7 @@ STAGES = (
     Stage("commit", 0.02, "offsets committed", r"(_?commit\w*|_new_offset\w*) \(|aiokafka/consumer/group_coordinator"),
     Stage("evaluate", 0.1, "snapshots decoded and merged", r"decode_pane|agents/evaluate|streams/(evaluation|watermark|windows|learning)"),
     Stage("judge", 0.1, "tests, metrics, verdicts",
-          r"streams/(judge|drift|quality|performance|appraisal|estimates|delays|service|onset|causes|lasting|baselines|contests)"
+          r"streams/(judge|drift|quality|performance|appraisal|estimates|delays|service|onset|causes|lasting|baselines|contests|battery|powered|labels|together|joint)"
           r"|streams/(answers|calibration|detection|stats/)"),
     Stage("decide", 0.02, "incidents, alerts", r"streams/(policy|ledger)|agents/decide"),
     Stage("store", 0.1, "rows made and inserted", r"agents/store|sinks/|clickhouse_connect|urllib3"),
