@@ -4,8 +4,8 @@
                                                                ├──► every figure as an array (features,) ──► `Measured`, one a feature
     the reference's, or a baseline's ──► matrix ───────────────┘
 
-PSI, Kolmogorov–Smirnov, chi-square, the smooth test and what they are with no drift go so; a test that a model's file adds is asked of
-one feature after another.
+PSI, Kolmogorov–Smirnov, chi-square, the smooth test and what they are with no drift go so, and the distances that a model's file adds;
+what these are worth is asked of one feature after another.
 """
 
 from __future__ import annotations

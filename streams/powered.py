@@ -79,9 +79,7 @@ class Windows:
 
     def of_outcome(self, cells: Float64) -> _Sums:
         """Of losses by what became of a row; `cells` has shape (…, 4) that broadcasts to (windows, figures, 4)."""
-        parts = [
-            self._of_kind(kind, cells[..., wrong], cells[..., true]) for kind, wrong, true in ((0, _REST, _MISS), (1, _FALSE_ALARM, _HIT))
-        ]
+        parts = [self._of_kind(kind, cells[..., wrong], cells[..., true]) for kind, (wrong, true) in enumerate(_OUTCOMES)]
         return _Sums(*(a + b for a, b in zip(*parts, strict=True)))
 
     def _of_kind(self, kind: int, if_wrong: Float64, if_true: Float64) -> _Sums:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -17,16 +16,6 @@ class Sums(NamedTuple):
     n: float
     total: float
     total_sq: float
-
-    @property
-    def mean(self) -> float:
-        """Mean of the rows, of which there is at least one."""
-        return self.total / self.n
-
-    @property
-    def variance(self) -> float:
-        """Of the rows."""
-        return max(0.0, self.total_sq / self.n - self.mean**2)
 
 
 def combined(realised: Sums, estimated_labelled: Sums, product: float, estimated_rest: Sums, confidence: float = 0.95) -> Estimate:
@@ -69,25 +58,16 @@ def combined(realised: Sums, estimated_labelled: Sums, product: float, estimated
     >>> round(alone.value, 3), round(both.value, 3), both.upper - both.lower < alone.upper - alone.lower
     (0.2, 0.245, True)
     """
-    n, rest = realised.n, estimated_rest.n
-    if n < 2:
+    if realised.n < 2:
         return UNKNOWN
-    half_scale = normal_score(confidence)
-    if rest == 0:
-        half = half_scale * math.sqrt(realised.variance / (n - 1))
-        return Estimate(realised.mean, realised.mean - half, realised.mean + half)
-    together = product / n - realised.mean * estimated_labelled.mean
-    spread = estimated_labelled.variance
-    weight = max(0.0, min(1.0, together / (spread * (1 + n / rest)))) if spread > 0 else 0.0
-    value = realised.mean + weight * (estimated_rest.mean - estimated_labelled.mean)
-    of_difference = max(0.0, realised.variance - 2 * weight * together + weight**2 * spread)
-    half = half_scale * math.sqrt(of_difference / (n - 1) + weight**2 * estimated_rest.variance / rest)
+    sums = (*realised, *estimated_labelled[1:], product, *estimated_rest)
+    value, half = map(float, combined_each(*np.array(sums, np.float64), confidence=confidence))
     return Estimate(value, value - half, value + half)
 
 
 def combined_each(
     labelled: Floats, realised: Floats, realised_sq: Floats, expected: Floats, expected_sq: Floats, product: Floats,
-    rest: Floats, expected_rest: Floats, expected_rest_sq: Floats, confidence: float = 0.95,
+    rest: Floats, expected_rest: Floats, expected_rest_sq: Floats, *, confidence: float = 0.95,
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """`combined` of many windows at once: values, and the halves of their intervals; NaN below two labelled rows.
 

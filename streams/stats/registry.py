@@ -132,33 +132,36 @@ def _arguments(needs: Needs, at: Floats) -> tuple[Floats, ...]:
     return (at,) if needs == "positions" else ()
 
 
+def _drawn_p_value(distance: Measure[...], value: float, f: Floats, g: Floats, *at: Floats) -> float:
+    return tail_probability(null_draws(distance.each, f, int(g.sum()), *at), value)
+
+
+def _drawn_quantile(distance: Measure[...], f: Floats, m: int, quantile: float, *at: Floats) -> float:
+    return float(np.quantile(null_draws(distance.each, f, m, *at), quantile))
+
+
 def _drawn(
     name: str, needs: Needs, distance: Measure[...], p_value: Callable[[float, Floats, Floats], float] | None = None, symmetric: bool = True
 ) -> DriftTest:
     """A distance whose null distribution is drawn; `p_value` where that is known better."""
 
     def p_value_of(value: float, f: Floats, g: Floats, at: Floats) -> float:
-        if p_value is not None:
-            return p_value(value, f, g)
-        return tail_probability(null_draws(distance.each, f, int(g.sum()), *_arguments(needs, at)), value)
+        return p_value(value, f, g) if p_value else _drawn_p_value(distance, value, f, g, *_arguments(needs, at))
 
     def quantile_of(f: Floats, m: int, quantile: float, at: Floats) -> float:
-        return float(np.quantile(null_draws(distance.each, f, m, *_arguments(needs, at)), quantile))
+        return _drawn_quantile(distance, f, m, quantile, *_arguments(needs, at))
 
     return _of(name, needs, distance, p_value_of, quantile_of, symmetric)
 
 
 def _like_chi_square(name: str, distance: Measure[[ArrayLike, ArrayLike]], null: ChiSquareLike, symmetric: bool = True) -> DriftTest:
     """A divergence that is a known multiple of chi-square near 0; drawn where some bin expects too few rows for that."""
-    drawn = _drawn(name, "bins", distance)
 
     def p_value_of(value: float, f: Floats, g: Floats, at: Floats) -> float:
-        return null.p_value(value, f, g) if null.holds(f, g) or drawn.p_value is None else drawn.p_value(value, f, g, at)
+        return null.p_value(value, f, g) if null.holds(f, g) else _drawn_p_value(distance, value, f, g)
 
     def quantile_of(f: Floats, m: int, quantile: float, at: Floats) -> float:
-        if not null.holds(f, f * (m / f.sum())):
-            return drawn.null_quantile(f, m, quantile, at)
-        return null.quantile(f, m, quantile)
+        return null.quantile(f, m, quantile) if null.holds(f, f * (m / f.sum())) else _drawn_quantile(distance, f, m, quantile)
 
     return _of(name, "bins", distance, p_value_of, quantile_of, symmetric)
 

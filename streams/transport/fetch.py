@@ -23,7 +23,7 @@ from driftline.streams.transport.raw import CHUNK_BYTES, Room, Row, length_at
 
 _STEP = 256  # records read between two looks at the size, at most
 _FIELDS = attrgetter("offset", "timestamp", "key", "value", "headers")
-KEPT_ROOMS = 2  # their memory is used again
+KEPT_ROOMS, KEPT_BYTES = 2, 16 << 20  # their memory is used again, unless a batch has blown one up
 _ROOMS: list[Room] = []
 
 
@@ -92,7 +92,7 @@ def chunks(records: PartitionRecords, chunk_records: int, chunk_bytes: int = CHU
         yield from _chunks(records, room, chunk_records, chunk_bytes)
     finally:
         room.clear()
-        if len(_ROOMS) < KEPT_ROOMS:
+        if len(_ROOMS) < KEPT_ROOMS and room.nbytes <= KEPT_BYTES:
             _ROOMS.append(room)
 
 

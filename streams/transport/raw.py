@@ -111,6 +111,11 @@ class Room:
         self._drop(n)
         return Chunk(tp.topic, tp.partition, first, end, offset, timestamp, data, key_start, key_end, value_start, value_end, headers)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds, filled or not."""
+        return self._data.nbytes + self._columns.nbytes
+
     def clear(self) -> None:
         """Forget everything."""
         self._headers, self.n, self._size = [], 0, 0
