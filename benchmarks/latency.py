@@ -56,8 +56,8 @@ def latency(site: Site, source: Source, windows: int, rate: int) -> dict[str, fl
     with _watching(site) as seen:
         first = source.made
         closed = paced(site, source, windows * shape.window, rate)
-        if (behind := site.unread()) > BEHIND_S * rate * (1 + shape.labelled):
-            raise Behind(f"the worker cannot keep up with {rate:,} predictions a second on this machine: {behind:,} records wait")
+        if (behind := site.unread(site.topics.predictions)) > BEHIND_S * rate:
+            raise Behind(f"the worker cannot keep up with {rate:,} predictions a second on this machine: {behind:,} of them wait")
         ours = {end: at for end, at in closed.items() if end > START_MS + STEP_MS * first}
         site.wait(lambda: ours.keys() <= seen.rows.keys(), "not every window came to the store", 300)
     rows = np.array([seen.rows[end] - at for end, at in ours.items()])

@@ -244,10 +244,10 @@ class Site:
 
     # -- progress
 
-    def unread(self) -> int:
-        """Records of all topics that the workers have not committed yet."""
+    def unread(self, *names: str) -> int:
+        """Records of these topics, or of all, that the workers have not committed yet."""
         t = self.topics
-        names = (t.predictions, t.outcomes, t.panes, t.results, t.alerts, t.retrain, t.dead_letters)
+        names = names or (t.predictions, t.outcomes, t.panes, t.results, t.alerts, t.retrain, t.dead_letters)
         wanted = [TopicPartition(name, k) for name in names for k in range(self.shape.partitions)]
         ends = self._ends_of(wanted)
         committed = self._group.committed(wanted, timeout=30)

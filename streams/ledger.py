@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import dropwhile
 from typing import Literal
 
 import msgspec
@@ -173,13 +172,20 @@ def _say(ledger: Ledger, before: Published | None, now: Published, again: Iterab
     """What is new about an incident; everything, where windows whose change made us speak before have come again.
 
     An event whose figures were revised comes again under its id, so that what is stored of it ends as the figures do. What followed
-    it comes again too: the last event about an incident is always its state.
+    it in its topic comes again too: the last event about an incident there is always its state.
     """
     repeat = before is not None and any(start < before.told_end and end > before.told_start for start, end in again)
     if now == before and not repeat:
         return []
     said = {event.id: event.value for event in events_of(ledger, before)} if before and not repeat else {}
-    return list(dropwhile(lambda event: said.get(event.id) == event.value, events_of(ledger, now)))
+    revised: set[str] = set()
+    events = []
+    for event in events_of(ledger, now):
+        if said.get(event.id) != event.value:
+            revised.add(event.topic)
+        if event.topic in revised:
+            events.append(event)
+    return events
 
 
 def _told(item: Published, start: int, end: int) -> Published:

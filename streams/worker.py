@@ -295,7 +295,7 @@ class Worker:
         elif reader.failure:
             self.crashed = RuntimeError(f"{self._topics.models} can no longer be followed: {reader.failure!r}")
         else:
-            await self._verbs.ingest.flush()
+            await self._verbs.ingest.flush(everything=True)
             await self._verbs.evaluate.rest()
         await app.stop()
         audit("worker.crashed" if self.crashed else "worker.stopped", self._topics.prefix, str(self.crashed or ""))

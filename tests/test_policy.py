@@ -125,6 +125,17 @@ def test_drift_during_a_data_fault_asks_once_the_fault_is_over_and_trains_on_the
     assert (request.rows, request.labelled_rows) == (1600, 1400)
 
 
+def test_labels_that_trickle_in_revise_the_request_and_nothing_else_is_said_again() -> None:
+    story = Story()
+    story.picture("D..")
+    for labelled in (750, 800):
+        revised = hour(0, "D", revision=labelled)
+        metrics = [replace(row, n_labelled=labelled) for row in revised.performance_results]
+        assert story.tell(replace(revised, performance_results=metrics)) == [f"{REQUESTED} data drift 0-1"]
+    requests = [event.payload for event in story.events if isinstance(event.payload, RetrainRequest)]
+    assert [request.labelled_rows for request in requests] == [700, 750, 800] and len({request.id for request in requests}) == 1
+
+
 def test_worse_performance_is_concept_drift_unless_data_drift_explains_it() -> None:
     assert Story().picture("P")[0] == f"{OPENED} concept drift 0-1"
     assert Story().tell(hour(0, "D"), hour(1, "P"))[2:] == [f"{OPENED} performance 1-2"]

@@ -77,6 +77,8 @@ class Evaluate:
 
     async def tick(self) -> None:
         """Evaluate when it is time; until then windows that have just closed are told of, for somebody waits for them."""
+        if self._evaluating.locked():
+            return  # or this would evaluate again as soon as that has ended, whatever it took
         if time.monotonic() - self._evaluated_s <= max(self._pace.interval_s, min(PAUSE * self._took_s, LONGEST_S)):
             await self._tell_new()
             return
@@ -89,8 +91,6 @@ class Evaluate:
 
     async def _tell_new(self) -> None:
         """Rows only: the records that they come from stay unacknowledged until the evaluation that writes the state."""
-        if self._evaluating.locked():
-            return
         async with self._evaluating:
             for number, evaluation in list(self._evaluations.items()):
                 if not evaluation.outdated:

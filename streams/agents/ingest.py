@@ -23,8 +23,9 @@ from driftline.schemas.progress import CODEC, Marker, Progress, decode_marker, e
 from driftline.schemas.results import Orphan, Results, encode_results
 from driftline.streams.agents.archive import Archive
 from driftline.streams.agents.cold import Cold, begin, bring_back, make_room, name_orphans
+from driftline.streams.agents.gathered import Gathered, Source
 from driftline.streams.agents.letters import bury
-from driftline.streams.agents.pace import Pace
+from driftline.streams.agents.pace import Pace, Turns
 from driftline.streams.agents.positions import refuse_recreated
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.batch import Topic
@@ -44,6 +45,7 @@ TOPICS = b"topics"  # ids of the two source topics that the marker speaks of
 ORPHANS = 5_000  # of one record
 LONGEST_S = 10.0  # of a rest after a flush: one that took long because the broker was away says nothing about the next
 REMIND_S = 30.0  # between two complaints about a topic that waits
+ENOUGH = {"predictions": 8_192, "outcomes": 65_536}  # records of one partition that do not wait for a flush
 
 
 def partition_of(model: str, partitions: int) -> int:
@@ -68,6 +70,10 @@ class Ingest:
         self._reminded_s: dict[TP, float] = {}
         self._flushed_s = self._flush_took_s = 0.0
         self._taken = 0  # events, since the pace was told
+        self._gathered = Gathered()
+        self._turns = Turns()
+        self._labelled: set[int] = set()  # partitions that have taken in labels since their last flush
+        self._taking_in = asyncio.Lock()
         self._noted_s = -REMIND_S
         self._late: dict[int, tuple[int, int]] = {}  # of each partition, as it was said last
         self._late_noted_s: dict[int, float] = {}
@@ -92,6 +98,7 @@ class Ingest:
             self._began = {k: partition.positions for k, partition in self._partitions.items()}
             self._events = {k: [] for k in self._partitions}
             self._dead = {k: [] for k in self._partitions}
+            self._gathered, self._turns = Gathered(), Turns()
             self._told = {}
             self._pace.start()
             self._late = {k: _late(partition) for k, partition in self._partitions.items()}
@@ -146,7 +153,7 @@ class Ingest:
             self._ids[k] = predictions, outcomes
 
     async def run(self, stream: Any) -> None:
-        """Take in chunks, one at a time."""
+        """Gather chunks, and take them in when there are enough, or a flush is due: until then nobody sees what came of them."""
         async for event in stream.noack().events():
             chunk: Chunk = event.value
             if event.message.tp in self._waiting(chunk.partition):
@@ -154,16 +161,46 @@ class Ingest:
                 continue  # neither applied nor acknowledged: whoever goes on reads it again
             verdict = self._contiguity.judge(chunk, time.monotonic())
             if isinstance(verdict, Apply):
-                events = self._events  # of the assignment it is applied under, though another may come meanwhile; a flush takes its lists
-                await self._apply(verdict.chunk)
+                self._gathered.add(verdict.chunk, event)
                 self._note_pace(verdict.chunk)
-                events[chunk.partition].append(event)
+                if self._gathered.too_much:
+                    await self._take_in(self._gathered.sources)
+                elif self._gathered.records((chunk.topic, chunk.partition)) >= ENOUGH[self._topic(chunk.topic)]:
+                    await self._take_in([(chunk.topic, chunk.partition)])
             elif isinstance(verdict, SeekBack):
                 await self._seek_back(event.message.tp, verdict.position)
             else:
                 event.ack()  # seen before, or not ours: an event kept open would hold back every later commit
             if self._flush_is_due():
                 await self.flush()
+
+    def _topic(self, name: str) -> Topic:
+        return "predictions" if name == self._w.topics.predictions else "outcomes"
+
+    async def _take_in(self, sources: Iterable[Source]) -> None:
+        """Apply what was gathered of these sources."""
+        async with self._taking_in:
+            gathered, events = self._gathered, self._events  # of the assignment they are applied under, though another may come meanwhile
+            for source in sorted(sources, reverse=True):  # predictions before the labels that meet them
+                if self._gathered is not gathered:
+                    return  # whoever goes on reads the rest again
+                if gathered.records(source):
+                    waiting = gathered.take(source)
+                    await self._apply(waiting.chunk)
+                    events[source[1]] += waiting.events  # a flush takes its lists
+                    if source[0] == self._w.topics.outcomes:
+                        self._labelled.add(source[1])
+
+    def _due(self) -> list[Source]:
+        """What is taken in before a flush: all predictions, for windows close by them, and the labels of the partitions whose turn it is.
+
+        Labels trickle into the panes of hours. Each of these is encoded, sent, merged and judged again for the few that it got since.
+        """
+        sources, outcomes = self._gathered.sources, self._w.topics.outcomes
+        labelled = [number for topic, number in sources if topic == outcomes]
+        recovering = {number for number in labelled if not self._partitions[number].recovered}
+        turns = recovering.union(self._turns.due(labelled, time.monotonic()))
+        return [(topic, number) for topic, number in sources if topic != outcomes or number in turns]
 
     def _note_pace(self, chunk: Chunk) -> None:
         tp = TP(chunk.topic, chunk.partition)
@@ -173,9 +210,10 @@ class Ingest:
         self._taken = 0
 
     async def _seek_back(self, tp: TP, position: int) -> None:
-        partition = self._partitions[tp.partition]
+        await self._take_in(self._gathered.sources)
+        partition = self._partitions.get(tp.partition)
         start = await self._w.consumer.seek_back(tp, position)
-        if start <= position or self._partitions.get(tp.partition) is not partition:
+        if start <= position or partition is None or self._partitions.get(tp.partition) is not partition:
             return
         self._go_on(tp, position, start)
 
@@ -207,7 +245,7 @@ class Ingest:
 
     async def _apply(self, chunk: Chunk) -> None:
         partition, dead = self._partitions[chunk.partition], self._dead
-        topic: Topic = "predictions" if chunk.topic == self._w.topics.predictions else "outcomes"
+        topic = self._topic(chunk.topic)
         while True:
             try:
                 batch = partition.read(chunk, topic)
@@ -293,10 +331,11 @@ class Ingest:
         rested_s = time.monotonic() - self._flushed_s
         return not self._flushing.locked() and rested_s > max(self._pace.interval_s, min(self._flush_took_s, LONGEST_S))
 
-    async def flush(self) -> None:
-        """Make everything so far durable, and acknowledge it."""
+    async def flush(self, everything: bool = False) -> None:
+        """Make what is taken in durable, and acknowledge it; labels that wait for their turn only with `everything`."""
         async with self._flushing:
             begin_s = time.monotonic()
+            await self._take_in(self._gathered.sources if everything else self._due())
             self._pace.flushed()
             # Each waits for the broker several times; one after another, a window's last partition would wait for all of them.
             await asyncio.gather(*(self._flush(number, each) for number, each in list(self._partitions.items()) if each.recovered))
@@ -311,7 +350,11 @@ class Ingest:
         events, self._events[number] = self._events[number], []
         dead, self._dead[number] = self._dead[number], []
         changed = partition.dirty or bool(events)
+        begin_s = time.thread_time()
         flush = partition.flush() if changed else None
+        if number in self._labelled:
+            self._labelled.discard(number)
+            self._turns.took(number, time.thread_time() - begin_s)
         progress = self._progress(number, partition)
         positions = partition.positions
         if flush:
@@ -349,20 +392,24 @@ class Ingest:
         await owned.write(sum(positions), pairs)
 
     def _progress(self, number: int, partition: Partition) -> Progress:
-        caught_up = self._caught_up(number, partition)
+        caught_up = self._caught_up(number)
+        all_applied = caught_up and not any(at == number for _, at in self._gathered.sources)
         now = time.monotonic()
         quiet = {
-            model: caught_up and now - met_s > self._w.registry.model(model).max_wait_ms / 1000
+            model: all_applied and now - met_s > self._w.registry.model(model).max_wait_ms / 1000
             for (k, model), met_s in self._met_s.items()
             if k == number
         }
         paused = [topic for topic in partition.tripped if self._w.breaker]
         return partition.progress(quiet, caught_up, paused)
 
-    def _caught_up(self, number: int, partition: Partition) -> bool:
-        topics, consumer = self._w.topics, self._w.consumer
-        ends = [consumer.highwater(TP(topics.predictions, number)), consumer.highwater(TP(topics.outcomes, number))]
-        return all(end is not None and position >= end for end, position in zip(ends, partition.positions, strict=True))
+    def _caught_up(self, number: int) -> bool:
+        """Whether all that there is has been read, taken in or not."""
+        for topic in (self._w.topics.predictions, self._w.topics.outcomes):
+            end = self._w.consumer.highwater(TP(topic, number))
+            if end is None or self._contiguity.positions.get((topic, number), -1) < end:
+                return False
+        return True
 
     def settled(self, ends: dict[TP, int], quiet: bool = True) -> bool:
         """Whether all up to `ends` is flushed and, with `quiet`, every model was so for long enough to judge its last windows."""

@@ -7,11 +7,14 @@ event, and took most of the processor time of a worker that catches up.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 AGE_S = 10.0  # the newest record of a chunk is older, and more are waiting: then its partition is behind
 TIMES = 8  # as long between two flushes of a worker that is behind
 EVENTS = 1_000_000  # what is read between two flushes waits in memory: no more than this
+LABELS = 0.007  # of the time, at most, goes into snapshots of panes that labels have touched; what is done with them takes 13 times that
+MOST_S = 0.05  # of that time that is saved up
+LONGEST_S = 10.0  # that labels wait, whatever they cost
 
 
 class Pace:
@@ -57,3 +60,42 @@ class Pace:
         since = time.monotonic() - AGE_S
         behind = any(seen_s > since for seen_s in self._behind.values())
         return self._flush_s * TIMES if behind and self._events < EVENTS else self._flush_s
+
+
+class Turns:
+    """Whose labels are taken in at a flush: of the partitions that have waited longest, as many as a share of the time is enough for.
+
+    >>> turns = Turns()
+    >>> turns.due([0, 1], now_s=0.0)
+    [0, 1]
+    >>> for number in (0, 1):
+    ...     turns.took(number, 0.01)
+    >>> turns.due([0, 1], now_s=2.0), turns.due([0, 1], now_s=4.0), turns.due([0, 1], now_s=9.0)
+    ([0], [1], [0, 1])
+    >>> turns.took(0, 60.0)
+    >>> turns.due([0], now_s=10.0), turns.due([0], now_s=20.0)
+    ([], [0])
+    """
+
+    def __init__(self) -> None:
+        self._took_s: dict[int, float] = {}  # the last flush of labels of the partition
+        self._turn_s: dict[int, float] = {}
+        self._saved_s = self._now_s = 0.0
+
+    def due(self, partitions: Collection[int], now_s: float) -> list[int]:
+        """Those of these partitions, whose labels wait, that are to take them in now. `now_s` is any clock that does not go back."""
+        self._saved_s = min(self._saved_s + LABELS * (now_s - self._now_s), MOST_S)
+        self._now_s = now_s
+        out = []
+        for number in sorted(partitions, key=lambda number: (self._turn_s.get(number, -1.0), number)):
+            cost_s = min(self._took_s.get(number, 0.0), MOST_S)
+            if cost_s > self._saved_s and now_s - self._turn_s.get(number, now_s) < LONGEST_S:
+                break
+            self._saved_s = max(self._saved_s - cost_s, 0.0)
+            self._turn_s[number] = now_s
+            out.append(number)
+        return out
+
+    def took(self, partition: int, seconds: float) -> None:
+        """How much processor time a flush with labels of a partition took."""
+        self._took_s[partition] = seconds

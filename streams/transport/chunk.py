@@ -81,6 +81,26 @@ class Chunk:
         )  # fmt: skip
 
 
+def merged(chunks: Sequence[Chunk]) -> Chunk:
+    """Chunks of one partition that follow one another, at least one, as one.
+
+    >>> one, two = chunk_of("t", 0, 4, 6, [(4, 1000, b"k", b"v1", ())]), chunk_of("t", 0, 6, 9, [(7, 1001, None, b"v2", ())])
+    >>> both = merged([one, two])
+    >>> both.first, both.end, both.offset.tolist(), both.keys(), both.values()
+    (4, 9, [4, 7], [b'k', None], [b'v1', b'v2'])
+    """
+    if len(chunks) == 1:
+        return chunks[0]
+    names = ("offset", "timestamp", "key_start", "key_end", "value_start", "value_end")
+    columns = {name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names}
+    begins = np.cumsum([0, *(len(chunk.data) for chunk in chunks[:-1])])
+    moved = np.repeat(begins, [len(chunk) for chunk in chunks])
+    columns |= {name: columns[name] + np.where(columns[name] < 0, 0, moved) for name in names[2:]}
+    data = b"".join([chunk.data for chunk in chunks])
+    headers = [each for chunk in chunks for each in chunk.headers]
+    return Chunk(chunks[0].topic, chunks[0].partition, chunks[0].first, chunks[-1].end, data=data, headers=headers, **columns)
+
+
 def chunk_of(
     topic: str,
     partition: int,

@@ -1,0 +1,68 @@
+"""What has come and was not taken in yet: chunks of each source topic and partition, in order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+from driftline.streams.transport.chunk import Chunk, merged
+
+Source = tuple[str, int]  # topic and partition
+ENOUGH_BYTES = 32 << 20  # of everything that waits
+
+
+class Waiting(NamedTuple):
+    """Consecutive chunks of one source as one, and the events that they came with."""
+
+    chunk: Chunk
+    events: list[Any]
+
+
+class Gathered:
+    """Chunks that wait, of one assignment. A chunk costs about as much as a few thousand events, so small ones are put together.
+
+    >>> from driftline.streams.transport.chunk import chunk_of
+    >>> gathered = Gathered()
+    >>> for i in range(2):
+    ...     gathered.add(chunk_of("t", 0, i, i + 1, [(i, 0, None, b"x", ())]), f"event {i}")
+    >>> gathered.records(("t", 0))
+    2
+    >>> waiting = gathered.take(("t", 0))
+    >>> waiting.chunk.values(), waiting.events, gathered.sources
+    ([b'x', b'x'], ['event 0', 'event 1'], [])
+    """
+
+    def __init__(self) -> None:
+        self._chunks: defaultdict[Source, list[Chunk]] = defaultdict(list)
+        self._events: defaultdict[Source, list[Any]] = defaultdict(list)
+        self._records: defaultdict[Source, int] = defaultdict(int)
+        self._bytes = 0
+
+    @property
+    def sources(self) -> list[Source]:
+        """Of which something waits."""
+        return [*self._chunks]
+
+    @property
+    def too_much(self) -> bool:
+        """Whether all that waits is more than memory should hold."""
+        return self._bytes >= ENOUGH_BYTES
+
+    def records(self, source: Source) -> int:
+        """How many records of a source wait."""
+        return self._records[source]
+
+    def add(self, chunk: Chunk, event: Any) -> None:
+        """One more chunk, behind those of its source."""
+        source = (chunk.topic, chunk.partition)
+        self._chunks[source].append(chunk)
+        self._events[source].append(event)
+        self._records[source] += len(chunk)
+        self._bytes += len(chunk.data)
+
+    def take(self, source: Source) -> Waiting:
+        """All that waits of a source, which must not be nothing; it waits no more."""
+        chunks = self._chunks.pop(source)
+        self._bytes -= sum(len(chunk.data) for chunk in chunks)
+        del self._records[source]
+        return Waiting(merged(chunks), self._events.pop(source))
