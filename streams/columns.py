@@ -99,7 +99,7 @@ def _mix(h: UInt64) -> UInt64:
 _STIR, _ONE_WORD = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0x9E3779B97F4A7C15)
 
 
-def fingerprints(data: bytes, start: Rows, end: Rows) -> UInt64:
+def fingerprints(data: bytes | memoryview, start: Rows, end: Rows) -> UInt64:
     """64 bits of each stretch of `data`, by which its copies are known; shape (n,).
 
     The sum of its words of eight bytes, each stirred with its place, finished by the mixing step of `hash_ids`.
@@ -112,7 +112,7 @@ def fingerprints(data: bytes, start: Rows, end: Rows) -> UInt64:
     words = (lengths + 7) // 8
     first = np.cumsum(words) - words
     place = np.arange(int(words.sum())) - np.repeat(first, words)
-    view = np.ndarray(len(data) + 1, "<u8", data + b"\0" * 8, strides=(1,))  # the eight bytes from each position on
+    view = np.ndarray(len(data) + 1, "<u8", b"".join((data, bytes(8))), strides=(1,))  # the eight bytes from each position on
     word = view[np.repeat(start, words) + 8 * place]
     beyond = np.maximum(8 * (place + 1) - np.repeat(lengths, words), 0).astype(np.uint64) * np.uint64(8)
     word = word << beyond >> beyond

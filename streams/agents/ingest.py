@@ -161,6 +161,7 @@ class Ingest:
                 continue  # neither applied nor acknowledged: whoever goes on reads it again
             verdict = self._contiguity.judge(chunk, time.monotonic())
             if isinstance(verdict, Apply):
+                event.value = event.message.value = chunk.span
                 self._gathered.add(verdict.chunk, event)
                 self._note_pace(verdict.chunk)
                 if self._gathered.too_much:

@@ -71,7 +71,7 @@ class Columns:
         """The first field that is not known of a record that has one. Of its name, what stands before a backtick."""
         begin, end = int(self.parsed.unknown[row]), int(self.parsed.unknown_end[row])
         base = address(np.frombuffer(self.chunk.data, np.uint8))
-        return self.chunk.data[begin - base : end - base].decode().split("`")[0]
+        return bytes(self.chunk.data[begin - base : end - base]).decode().split("`")[0]
 
 
 class Reader:

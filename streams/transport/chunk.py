@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Int64 = NDArray[np.int64]
 Headers = tuple[tuple[str, bytes], ...]
+Data = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Chunk:
     offset, timestamp
         int64, shape (n,): ascending offsets; Kafka time stamps in milliseconds.
     data
-        Keys and values, in order, and perhaps something between them.
+        Keys and values, in order, and perhaps something between them. Its memory is used again when nothing refers to it any more.
     key_start, key_end, value_start, value_end
         int64, shape (n,): positions in `data`. A null key or value (a tombstone) has start -1 and end -1.
     headers
@@ -40,7 +41,7 @@ class Chunk:
     end: int
     offset: Int64
     timestamp: Int64
-    data: bytes
+    data: Data
     key_start: Int64
     key_end: Int64
     value_start: Int64
@@ -53,22 +54,22 @@ class Chunk:
     def key(self, i: int) -> bytes | None:
         """Key of record `i`."""
         start = int(self.key_start[i])
-        return None if start < 0 else self.data[start : int(self.key_end[i])]
+        return None if start < 0 else bytes(self.data[start : int(self.key_end[i])])
 
     def value(self, i: int) -> bytes | None:
         """Value of record `i`."""
         start = int(self.value_start[i])
-        return None if start < 0 else self.data[start : int(self.value_end[i])]
+        return None if start < 0 else bytes(self.data[start : int(self.value_end[i])])
 
     def keys(self) -> list[bytes | None]:
         """All keys, in order."""
         data = self.data
-        return [None if s < 0 else data[s:e] for s, e in zip(self.key_start.tolist(), self.key_end.tolist(), strict=True)]
+        return [None if s < 0 else bytes(data[s:e]) for s, e in zip(self.key_start.tolist(), self.key_end.tolist(), strict=True)]
 
     def values(self) -> list[bytes | None]:
         """All values, in order."""
         data = self.data
-        return [None if s < 0 else data[s:e] for s, e in zip(self.value_start.tolist(), self.value_end.tolist(), strict=True)]
+        return [None if s < 0 else bytes(data[s:e]) for s, e in zip(self.value_start.tolist(), self.value_end.tolist(), strict=True)]
 
     def since(self, offset: int) -> Chunk:
         """The part of the chunk from `offset` on."""
@@ -79,6 +80,12 @@ class Chunk:
             self.topic, self.partition, offset, max(self.end, offset), self.offset[i:], self.timestamp[i:], self.data,
             self.key_start[i:], self.key_end[i:], self.value_start[i:], self.value_end[i:], self.headers[i:],
         )  # fmt: skip
+
+    @property
+    def span(self) -> Chunk:
+        """The offsets that it stands for, without its records: what waits to be acknowledged must not keep those in memory."""
+        none = np.empty(0, np.int64)
+        return Chunk(self.topic, self.partition, self.first, self.end, none, none, b"", none, none, none, none, ())
 
 
 def merged(chunks: Sequence[Chunk]) -> Chunk:

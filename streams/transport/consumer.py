@@ -31,10 +31,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
 
 from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.fetch import chunk_lanes, wait_longer_while_nothing_comes
+from driftline.streams.transport.fetch import chunk_lanes, fetch_seldom
 
 #: Chunks of one partition that may wait for an agent before its next block is asked for. One is worked on while the next arrives.
 WAITING_CHUNKS = 2
+#: Of one fetch: what it brings is copied three times on its way, and memory of this size is used again.
+FETCH_BYTES = 16 << 20
 #: How often to look again while a partition is held back.
 HELD_BACK_S = 0.02
 
@@ -98,11 +100,12 @@ class LaneThread(driver.AIOKafkaConsumerThread):
         lane = self.transport.lane
         fetcher = self._ensure_consumer()._fetcher
         chunk_lanes(fetcher, lane.topics, lane.chunk_records)
-        wait_longer_while_nothing_comes(fetcher)
+        fetch_seldom(fetcher)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = self.transport.lane.fetch_wait_ms  # Faust's 1.5 s cannot be configured
+        consumer._fetch_max_bytes = FETCH_BYTES
         consumer._isolation_level = "read_committed"  # Faust asks for it only with exactly_once
         return consumer
 

@@ -34,11 +34,16 @@ def chunk_lanes(fetcher: Fetcher, topics: frozenset[str], chunk_records: int) ->
 
 
 LONGEST_WAIT_MS = 200
+LITTLE_BYTES = 64 << 10  # is not worth an answer of the broker while other records wait to be worked on
 
 
-def wait_longer_while_nothing_comes(fetcher: Fetcher) -> None:
-    """Let the broker hold a fetch the longer the less comes, up to `LONGEST_WAIT_MS`: each costs a worker of many partitions a
-    millisecond, though nothing is there. Only while every partition is asked for: one that is left out waits for the fetch to end."""
+def fetch_seldom(fetcher: Fetcher) -> None:
+    """Each fetch costs a worker of many partitions a millisecond, however little it brings.
+
+    While nothing comes, the broker holds it the longer, up to `LONGEST_WAIT_MS`; only while every partition is asked for, since one that
+    is left out waits for the fetch to end. While records wait here to be worked on, it is held for no longer than else, but until there
+    is more than a little.
+    """
     shortest_ms, plan = fetcher._fetch_max_wait_ms, fetcher._get_actions_per_node
     seen = 0
 
@@ -46,6 +51,7 @@ def wait_longer_while_nothing_comes(fetcher: Fetcher) -> None:
         nonlocal seen
         came, seen = fetcher._records.came > seen, fetcher._records.came
         left_out = fetcher._records or any(assignment.state_value(tp).paused for tp in assignment.tps)
+        fetcher._fetch_min_bytes = LITTLE_BYTES if fetcher._records else 1
         fetcher._fetch_max_wait_ms = shortest_ms if came or left_out else min(2 * fetcher._fetch_max_wait_ms, LONGEST_WAIT_MS)
         return plan(assignment)
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import struct
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
 import cramjam
 import numpy as np
 from aiokafka.structs import TopicPartition
+from numpy.typing import NDArray
 
 from driftline.streams import kernels
-from driftline.streams.transport.chunk import Chunk, Headers
+from driftline.streams.transport.chunk import Chunk, Data, Headers
 
 Row = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 
 CHUNK_BYTES: Final = 4 << 20
+SPARSE: Final = 4  # a chunk that fills less than this part of its memory is copied out of it
+SPARE: Final = 4  # pieces of memory that are kept for the next chunks
 _HEAD = struct.Struct(">qiibIhiqqqhii")  # of a batch in format 2
 _LENGTH = struct.Struct(">qi")
 _APPEND_TIME = 0x08  # attribute: the broker's time is every record's
@@ -23,8 +27,8 @@ _XERIAL = b"\x82SNAPPY\0"
 _LEAST = 7  # bytes of a record
 _OFFSET, _TIMESTAMP, _PLACES, _HEADER, _STOP = 0, 1, slice(2, 6), 6, 7  # rows of a room's columns
 
-_Into = Callable[[bytes, Any], int]
-_DECOMPRESS: dict[int, tuple[Callable[[bytes], Any], _Into]] = {
+_Into = Callable[[Data, Any], int]
+_DECOMPRESS: dict[int, tuple[Callable[[Data], Any], _Into]] = {
     1: (cramjam.gzip.decompress, cramjam.gzip.decompress_into),
     2: (cramjam.snappy.decompress_raw, cramjam.snappy.decompress_raw_into),
     3: (cramjam.lz4.decompress, cramjam.lz4.decompress_into),
@@ -42,7 +46,7 @@ class Room:
     """
 
     def __init__(self) -> None:
-        self._data = np.empty(2 * CHUNK_BYTES, np.uint8)
+        self._data = _memory(2 * CHUNK_BYTES)
         self._columns = np.empty((8, 16_384), np.int64)  # those of `kernels.records.Records`
         self._headers: list[Headers] = []
         self.n = self._size = 0
@@ -61,7 +65,7 @@ class Room:
         base, _, _, magic, _, attributes, _, first_ms, last_ms, _, _, _, n = _HEAD.unpack_from(data, begin)
         if magic != 2 or n < 1:
             return False
-        stop = self._unpack(attributes & 7, data[begin + _HEAD.size : end])
+        stop = self._unpack(attributes & 7, memoryview(data)[begin + _HEAD.size : end])
         if stop is None or n > (stop - self._size) // _LEAST:
             return False
         self._reserve(n, 0)
@@ -101,14 +105,17 @@ class Room:
     def drop_before(self, offset: int) -> None:
         """Forget the records before `offset`."""
         if self.n and self._columns[_OFFSET, 0] < offset:
-            self._drop(int(np.searchsorted(self._columns[_OFFSET, : self.n], offset)))
+            n = int(np.searchsorted(self._columns[_OFFSET, : self.n], offset))
+            begin = int(self._columns[_STOP, n - 1]) if n else 0
+            self._data[: self._size - begin] = self._data[begin : self._size].copy()
+            self._forget(n)
 
     def take(self, n: int, tp: TopicPartition, first: int, end: int = -1) -> Chunk:
         """The first `n` records as the chunk of the offsets from `first` to `end`, or to their last; they are here no more."""
-        offset, timestamp, key_start, key_end, value_start, value_end, _, stop = self._columns[:, :n].copy()
-        data = self._data[: int(stop[-1]) if n else 0].tobytes()
+        offset, timestamp, key_start, key_end, value_start, value_end = self._columns[:_HEADER, :n].copy()
+        data: Data = self._hand_over(n) if n else b""
         headers, end = self._headers[:n], int(offset[-1]) + 1 if end < 0 else end
-        self._drop(n)
+        self._forget(n)
         return Chunk(tp.topic, tp.partition, first, end, offset, timestamp, data, key_start, key_end, value_start, value_end, headers)
 
     @property
@@ -120,23 +127,36 @@ class Room:
         """Forget everything."""
         self._headers, self.n, self._size = [], 0, 0
 
-    def _drop(self, n: int) -> None:
-        """Forget the first records; the others move to the front."""
+    def _hand_over(self, n: int) -> Data:
+        """The memory of the first records, which is theirs now; the rest moves to other memory. Few are copied."""
+        stop = int(self._columns[_STOP, n - 1])
+        full, rest = self._data, self._data[stop : self._size]
+        if stop < len(full) // SPARSE:
+            data = full[:stop].tobytes()
+            full[: len(rest)] = rest.copy()
+            return data
+        self._data = _memory(max(2 * CHUNK_BYTES, len(rest)))
+        self._data[: len(rest)] = rest
+        lent = full[:stop]
+        weakref.finalize(lent, _take_back, full).atexit = False
+        return lent.data
+
+    def _forget(self, n: int) -> None:
+        """Forget the first records, whose bytes are gone; the others are at the front now."""
         if n == self.n:
             self.clear()
             return
         begin = int(self._columns[_STOP, n - 1]) if n else 0
-        left, size = self._columns[:, n : self.n].copy(), self._size - begin
+        left = self._columns[:, n : self.n].copy()
         left[_PLACES] = np.where(left[_PLACES] < 0, -1, left[_PLACES] - begin)
         left[_STOP] -= begin
         self._columns[:, : self.n - n] = left
-        self._data[:size] = self._data[begin : self._size].copy()
-        self._headers, self.n, self._size = self._headers[n:], self.n - n, size
+        self._headers, self.n, self._size = self._headers[n:], self.n - n, self._size - begin
 
-    def _unpack(self, codec: int, body: bytes) -> int | None:
+    def _unpack(self, codec: int, body: Data) -> int | None:
         """Put the records of a batch behind those that are here; where they end, None if they cannot be unpacked."""
         if codec:
-            if codec not in _DECOMPRESS or body.startswith(_XERIAL):  # Java's own framing of snappy
+            if codec not in _DECOMPRESS or body[: len(_XERIAL)] == _XERIAL:  # Java's own framing of snappy
                 return None
             whole, into = _DECOMPRESS[codec]
             try:
@@ -161,6 +181,23 @@ class Room:
             data = np.empty(self._size + size + CHUNK_BYTES, np.uint8)
             data[: self._size] = self._data[: self._size]
             self._data = data
+
+
+_SPARE: list[NDArray[np.uint8]] = []  # memory that chunks have given back
+
+
+def _memory(size: int) -> NDArray[np.uint8]:
+    """So many bytes of anything."""
+    try:
+        return _SPARE.pop() if size <= 2 * CHUNK_BYTES else np.empty(size, np.uint8)
+    except IndexError:
+        return np.empty(size, np.uint8)
+
+
+def _take_back(data: NDArray[np.uint8]) -> None:
+    """Memory that no chunk refers to any more. What is touched for the first time costs more than what is written into it."""
+    if len(data) == 2 * CHUNK_BYTES and len(_SPARE) < SPARE:
+        _SPARE.append(data)
 
 
 def length_at(data: bytes, begin: int) -> int:

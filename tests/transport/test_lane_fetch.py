@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from driftline.streams import kernels
 from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.fetch import LONGEST_WAIT_MS, _Kept, chunk_lanes, chunks, wait_longer_while_nothing_comes
-from driftline.streams.transport.raw import Room
+from driftline.streams.transport.fetch import LITTLE_BYTES, LONGEST_WAIT_MS, _Kept, chunk_lanes, chunks, fetch_seldom
+from driftline.streams.transport.raw import _SPARE, Room
 
 pytestmark = pytest.mark.usefixtures("either_reader")
 TP = TopicPartition("predictions", 3)
@@ -170,6 +170,22 @@ def test_a_corrupt_batch_is_refused() -> None:
         list(chunks(fetched([plain(b"a")], corrupt=True), 100))
 
 
+def test_memory_that_chunks_gave_back_is_used_again_and_never_while_one_refers_to_it() -> None:
+    def log(round: int) -> list[Batch]:
+        return [plain(bytes([round, i]) * 300_000) for i in range(24)]
+
+    kept: list[tuple[int, list[Chunk]]] = []
+    for round in range(12):
+        came = list(chunks(fetched(log(round)), 1_000))
+        assert len(came) > 1 and all(isinstance(chunk.data, memoryview) for chunk in came[:-1])
+        kept.append((round, came[:1] if round % 3 else came))
+        del came
+    assert _SPARE
+    for round, those in kept:
+        for chunk in those:
+            assert chunk.values() == [bytes([round, i]) * 300_000 for i in chunk.offset.tolist()]
+
+
 def test_a_fetch_is_held_longer_while_nothing_comes_and_every_partition_is_asked_for() -> None:
     async def run() -> None:
         subscriptions = SubscriptionState()
@@ -178,19 +194,23 @@ def test_a_fetch_is_held_longer_while_nothing_comes_and_every_partition_is_asked
         fetcher = Fetcher(client, subscriptions, fetch_max_wait_ms=50)
         try:
             chunk_lanes(fetcher, frozenset({TP.topic}), 100)
-            wait_longer_while_nothing_comes(fetcher)
+            fetch_seldom(fetcher)
             assignment = Assignment({TP, TopicPartition("panes", 0)})
             for tp in assignment.tps:
                 assignment.state_value(tp).seek(0)
 
             def asked() -> int:
                 [(_, request)] = fetcher._get_actions_per_node(assignment)[0]
+                assert request._min_bytes == (LITTLE_BYTES if fetcher._records else 1)
                 return int(request._max_wait_ms)
 
             assert [asked() for _ in range(4)] == [100, 200, LONGEST_WAIT_MS, LONGEST_WAIT_MS]
             fetcher._records[TP] = FetchResult(TP, assignment=assignment, partition_records=fetched([plain(b"a")]), backoff=0)
-            del fetcher._records[TP]
+            waiting = fetcher._records.pop(TP)
             assert [asked(), asked()] == [50, 100]
+            fetcher._records[TP] = waiting
+            assert [asked(), asked()] == [50, 50]  # for the other partition
+            del fetcher._records[TP]
             assignment.state_value(TP).pause()
             assert [asked(), asked()] == [50, 50]
         finally:
