@@ -22,6 +22,7 @@ from driftline.streams.evaluation import Evaluated, Evaluation
 from driftline.streams.transport.state import Owned
 
 PAUSE = 9  # times as long as an evaluation took: windows that labels trickle into are judged again and again, and ingest must go on
+ENDED_S = 1.0  # without another snapshot: there is nothing to wait for
 LONGEST_S = 10.0  # of such a pause: what took long because a broker was away, or the process was stopped, says nothing about the next
 ROWS = 1_000  # rows in one record; a record stays far below the broker's limit
 VERDICTS = ("drift_results", "performance_results", "quality_results")
@@ -40,7 +41,7 @@ class Evaluate:
         self._events: dict[int, list[Any]] = {}
         self._ends: dict[int, int] = {}
         self._halfway: dict[int, list[Any]] = {}  # of evaluations under way: what comes meanwhile and is taken in afterwards
-        self._evaluated_s = self._took_s = 0.0
+        self._evaluated_s = self._took_s = self._came_s = 0.0
         self._evaluating = asyncio.Lock()
 
     async def start(self, assigned: Iterable[TP]) -> None:
@@ -72,6 +73,7 @@ class Evaluate:
         chunk = event.value
         for i in range(len(chunk)):
             self._evaluations[chunk.partition].take(chunk.key(i), chunk.value(i))
+        self._came_s = time.monotonic()
         self._events[chunk.partition].append(event)
         self._ends[chunk.partition] = chunk.end
 
@@ -79,7 +81,9 @@ class Evaluate:
         """Evaluate when it is time; until then windows that have just closed are told of, for somebody waits for them."""
         if self._evaluating.locked():
             return  # or this would evaluate again as soon as that has ended, whatever it took
-        if time.monotonic() - self._evaluated_s <= max(self._pace.interval_s, min(PAUSE * self._took_s, LONGEST_S)):
+        now_s = time.monotonic()
+        rest_s = min(PAUSE * self._took_s, LONGEST_S) if now_s - self._came_s < ENDED_S else 0.0
+        if now_s - self._evaluated_s <= max(self._pace.interval_s, rest_s):
             await self._tell_new()
             return
         async with self._evaluating:

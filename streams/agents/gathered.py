@@ -24,9 +24,9 @@ class Gathered:
     >>> from driftline.streams.transport.chunk import chunk_of
     >>> gathered = Gathered()
     >>> for i in range(2):
-    ...     gathered.add(chunk_of("t", 0, i, i + 1, [(i, 0, None, b"x", ())]), f"event {i}")
-    >>> gathered.records(("t", 0))
-    2
+    ...     gathered.add(chunk_of("t", 0, i, i + 1, [(i, 0, None, b"x", ())]), f"event {i}", now_s=60.0 + i)
+    >>> gathered.records(("t", 0)), gathered.newest_s(("t", 0))
+    (2, 61.0)
     >>> waiting = gathered.take(("t", 0))
     >>> waiting.chunk.values(), waiting.events, gathered.sources
     ([b'x', b'x'], ['event 0', 'event 1'], [])
@@ -36,6 +36,7 @@ class Gathered:
         self._chunks: defaultdict[Source, list[Chunk]] = defaultdict(list)
         self._events: defaultdict[Source, list[Any]] = defaultdict(list)
         self._records: defaultdict[Source, int] = defaultdict(int)
+        self._newest_s: dict[Source, float] = {}
         self._bytes = 0
 
     @property
@@ -52,12 +53,17 @@ class Gathered:
         """How many records of a source wait."""
         return self._records[source]
 
-    def add(self, chunk: Chunk, event: Any) -> None:
-        """One more chunk, behind those of its source."""
+    def newest_s(self, source: Source) -> float:
+        """When the last chunk of a source came of which something waits."""
+        return self._newest_s[source]
+
+    def add(self, chunk: Chunk, event: Any, now_s: float) -> None:
+        """One more chunk, behind those of its source. `now_s` is any clock that does not go back."""
         source = (chunk.topic, chunk.partition)
         self._chunks[source].append(chunk)
         self._events[source].append(event)
         self._records[source] += len(chunk)
+        self._newest_s[source] = now_s
         self._bytes += len(chunk.data)
 
     def take(self, source: Source) -> Waiting:

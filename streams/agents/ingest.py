@@ -43,6 +43,7 @@ _NO_IDS = msgspec.msgpack.encode(("", ""))
 MARKER = b"marker"
 TOPICS = b"topics"  # ids of the two source topics that the marker speaks of
 ORPHANS = 5_000  # of one record
+ENDED_S = 1.0  # without another label: those that came do not wait for more
 LONGEST_S = 10.0  # of a rest after a flush: one that took long because the broker was away says nothing about the next
 REMIND_S = 30.0  # between two complaints about a topic that waits
 ENOUGH = {"predictions": 8_192, "outcomes": 65_536}  # records of one partition that do not wait for a flush
@@ -162,7 +163,7 @@ class Ingest:
             verdict = self._contiguity.judge(chunk, time.monotonic())
             if isinstance(verdict, Apply):
                 event.value = event.message.value = chunk.span
-                self._gathered.add(verdict.chunk, event)
+                self._gathered.add(verdict.chunk, event, time.monotonic())
                 self._note_pace(verdict.chunk)
                 if self._gathered.too_much:
                     await self._take_in(self._gathered.sources)
@@ -197,10 +198,11 @@ class Ingest:
 
         Labels trickle into the panes of hours. Each of these is encoded, sent, merged and judged again for the few that it got since.
         """
-        sources, outcomes = self._gathered.sources, self._w.topics.outcomes
+        sources, outcomes, now_s = self._gathered.sources, self._w.topics.outcomes, time.monotonic()
         labelled = [number for topic, number in sources if topic == outcomes]
+        ended = {number for number in labelled if now_s - self._gathered.newest_s((outcomes, number)) > ENDED_S}
         recovering = {number for number in labelled if not self._partitions[number].recovered}
-        turns = recovering.union(self._turns.due(labelled, time.monotonic()))
+        turns = ended.union(recovering, self._turns.due(labelled, now_s))
         return [(topic, number) for topic, number in sources if topic != outcomes or number in turns]
 
     def _note_pace(self, chunk: Chunk) -> None:

@@ -36,12 +36,16 @@ def test_each_source_gives_its_records_in_order_and_with_all_their_events(arriva
     gathered, ends, wanted = Gathered(), dict[tuple[str, int], int](), dict[tuple[str, int], list[int]]()
     for number, (topic, partition, n) in enumerate(arrivals):
         first = ends.get((topic, partition), 0)
-        gathered.add(chunk_of(topic, partition, first, first + n, [(i, 0, None, b"%d" % i, ()) for i in range(first, first + n)]), number)
+        gathered.add(
+            chunk_of(topic, partition, first, first + n, [(i, 0, None, b"%d" % i, ()) for i in range(first, first + n)]),
+            number,
+            now_s=number,
+        )
         ends[topic, partition] = first + n
         wanted.setdefault((topic, partition), []).append(number)
     assert set(gathered.sources) == wanted.keys()
     for source, events in wanted.items():
-        assert gathered.records(source) == ends[source]
+        assert gathered.records(source) == ends[source] and gathered.newest_s(source) == events[-1]
         waiting = gathered.take(source)
         assert waiting.events == events and waiting.chunk.offset.tolist() == [*range(ends[source])]
         assert gathered.records(source) == 0
@@ -52,7 +56,7 @@ def test_more_than_memory_should_hold_is_said() -> None:
     gathered, value = Gathered(), bytes(ENOUGH_BYTES // 2)
     for i in range(2):
         assert not gathered.too_much
-        gathered.add(chunk_of("t", i, 0, 1, [(0, 0, None, value, ())]), i)
+        gathered.add(chunk_of("t", i, 0, 1, [(0, 0, None, value, ())]), i, now_s=0.0)
     assert gathered.too_much
     gathered.take(("t", 0))
     assert not gathered.too_much
