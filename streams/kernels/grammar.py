@@ -96,14 +96,3 @@ class Parsed(NamedTuple):
     def addresses(self) -> Parsed:
         """The same for compiled code."""
         return Parsed(*map(address, self))
-
-
-_RECORD = ("u1", "i8", "u8", "u8", "i4", "i4", "i4", "f8", "f8", "f8", "i8", "i8", "i8", "i8")  # one each a record
-_VALUE, _SEGMENT, _CLASS = ("i4", "i4", "f8"), ("i4", "i4"), ("i4", "f8")
-
-
-def room(n: int, size: int) -> Parsed:
-    """Columns for `n` records of `size` bytes together."""
-    # The shortest value is `"a":1`, the shortest segment `"a":""`.
-    groups = ((_RECORD, n), (("i8",) * 3, n + 1), (_VALUE, size // 5 + 3 * n), (_SEGMENT, size // 6 + n), (_CLASS, size // 5 + n))
-    return Parsed(*(np.empty(length, kind) for kinds, length in groups for kind in kinds))

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from driftline.streams.kernels.columnwise import Columnwise
 from driftline.streams.kernels.fold import AllTerms
-from driftline.streams.kernels.grammar import Parsed, grammar, room
+from driftline.streams.kernels.grammar import Parsed, grammar
 from driftline.streams.kernels.lookup import add_column, find_slots, hash_stretches, partitions_of, place, places_of
 from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import index_batch
+from driftline.streams.kernels.rooms import Rooms
 from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
 from driftline.streams.kernels.words import words_of
 from driftline.streams.layout import PREDICTION, SCORE, Layout
@@ -79,6 +80,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._renew()
+        self._rooms = Rooms()
         self._grammars = {"predictions": grammar("predictions"), "outcomes": grammar("outcomes")}
 
     def read(self, chunk: Chunk, topic: Literal["predictions", "outcomes"]) -> Columns:
@@ -86,7 +88,7 @@ class Reader:
         if self._texts.full:
             self._renew()
         texts, n, data = self._texts, len(chunk), np.frombuffer(chunk.data or b"\0", np.uint8)
-        parsed = room(n, len(data))
+        parsed = self._rooms.take(n, len(data))
         columns = (chunk.key_start, chunk.key_end, chunk.value_start, chunk.value_end)
         key_start, key_end, start, end = [np.ascontiguousarray(column) for column in columns]
         parse(

@@ -333,6 +333,19 @@ def moved(chunks: Sequence[Chunk]) -> list[Chunk]:
     return out
 
 
+def test_what_is_still_used_of_one_chunk_is_not_overwritten_by_the_next() -> None:
+    kernels.load()
+    reader = kernels.current()
+    assert reader is not None
+    events = [{"id": "a", "model": "m", "version": "1", "ts": T0 + i, "prediction": i, "features": {"x": i}} for i in range(2_000)]
+    cuts = [chunk([json.dumps(event).encode() for event in events[i : i + 100]]) for i in range(0, len(events), 100)]
+    kept = [reader.read(each, "predictions").parsed.value[5:] for each in cuts[:10]]
+    copies = [values.copy() for values in kept]
+    for each in cuts[10:]:
+        reader.read(each, "predictions")
+    np.testing.assert_array_equal(np.concatenate(kept), np.concatenate(copies))
+
+
 # -- how it gets ready
 
 
