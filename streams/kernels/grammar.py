@@ -22,12 +22,17 @@ RETRACTION = KINDS.index("retraction")
 
 
 class Words(NamedTuple):
-    """`n` texts end to end, and what each one stands for: addresses."""
+    """`n` texts, each with a quote and a colon behind it, and what each one stands for: addresses.
+
+    `next` has, for the text that came last and for none before the first, which came after it the last time.
+    """
 
     n: int
     data: int
     start: int
+    size: int
     meaning: int
+    next: int
 
 
 _kept: list[Any] = []  # the memory of all `Words`, for good
@@ -35,8 +40,10 @@ _kept: list[Any] = []  # the memory of all `Words`, for good
 
 def words(meanings: dict[str, int]) -> Words:
     """A small dictionary."""
-    data = np.frombuffer("".join(meanings).encode(), np.uint8)
-    arrays: list[NDArray[Any]] = [data, np.cumsum([0, *map(len, meanings)]).astype(np.int64), np.array([*meanings.values()], np.int64)]
+    data = np.frombuffer("".join(f'{text}":' for text in meanings).encode() + bytes(8), np.uint8)
+    size = np.array([*map(len, meanings)])
+    start, order = np.cumsum(size + 2) - size - 2, np.arange(len(meanings) + 1) % len(meanings)
+    arrays: list[NDArray[Any]] = [data, start, size, np.array([*meanings.values()]), order]
     _kept.extend(arrays)
     return Words(len(meanings), *map(address, arrays))
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numba
 import numba.extending
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numpy.typing import NDArray
@@ -146,6 +147,22 @@ def trailing_zeros(_: Any, a: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+_BYTES = 32
+
+
+@intrinsic
+def value_ends(_: Any, place: Any) -> Any:
+    """A bit, from the lowest on, for each of the 32 bytes at an address that is a comma or a closing brace."""
+
+    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        kind = ir.VectorType(_LLVM["u1"], _BYTES)
+        found = builder.load(builder.inttoptr(args[0], kind.as_pointer()), align=1)
+        comma, brace = (builder.icmp_unsigned("==", found, kind([ord(c)] * _BYTES)) for c in ",}")
+        return builder.zext(builder.bitcast(builder.or_(comma, brace), ir.IntType(_BYTES)), _WORD)
+
+    return types.uint64(types.int64), generate
+
+
 def _cast(to: Any, source: Any, llvm: Any) -> Any:
     @intrinsic
     def cast(_: Any, value: Any) -> Any:
@@ -156,6 +173,16 @@ def _cast(to: Any, source: Any, llvm: Any) -> Any:
 
 as_double = _cast(types.float64, types.uint64, ir.DoubleType())  # of its bits
 as_bits = _cast(types.uint64, types.float64, _WORD)
+
+
+@compiled
+def begins(a: int, b: int, n: int) -> bool:
+    """Whether the `n` bytes at `a`, at least one, are those at `b`. Up to seven bytes behind both are looked at."""
+    while n > 8:
+        if word(a, 0) != word(b, 0):
+            return False
+        a, b, n = a + 8, b + 8, n - 8
+    return bool((word(a, 0) ^ word(b, 0)) << np.uint64(64 - 8 * n) == np.uint64(0))
 
 
 @compiled

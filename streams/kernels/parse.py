@@ -31,10 +31,12 @@ from driftline.streams.kernels.grammar import (
     grammar,
 )
 from driftline.streams.kernels.machine import (
+    begins,
     byte,
     compiled,
     entry,
     float64,
+    inlined,
     int32,
     int64,
     same,
@@ -43,8 +45,10 @@ from driftline.streams.kernels.machine import (
     set_int32,
     set_int64,
     set_uint64,
+    trailing_zeros,
+    value_ends,
 )
-from driftline.streams.kernels.numbers import number
+from driftline.streams.kernels.numbers import decimal, milliseconds, number
 from driftline.streams.kernels.scan import (
     FLAG,
     after_colon,
@@ -62,7 +66,6 @@ from driftline.streams.kernels.scan import (
 from driftline.streams.kernels.texts import (
     ABSENT,
     ANSWER,
-    ENTRIES,
     FEATURE,
     LIST,
     MODEL,
@@ -76,23 +79,52 @@ from driftline.streams.kernels.texts import (
     hash_bytes,
     hash_id,
     intern,
-    is_entry,
+    recall,
+    remember,
 )
 
+NEXT, STAMP, TEXT, SIZE = range(4)  # columns of `Table.names`
+NAME = 32  # bytes a row
 NAME_BYTES, ID_BYTES, TEXT_BYTES, CLASSES = 200, 256, 4_096, 100
+AHEAD = 256  # bytes behind a place that may be looked at where it is below the limit: a name, and a value's first 32
+
+
+@inlined
+def quick(t: Table, i: int, end: int, limit: int, owner: int) -> Any:
+    """The same as `scalar` for a short number, or a short text that came lately; whether it was one of these before all."""
+    ends = value_ends(i) if i <= limit else np.uint64(0)
+    stop = i + trailing_zeros(ends)
+    if ends == np.uint64(0) or stop >= end:
+        return False, ABSENT, np.nan, FLAG
+    if byte(i, 0) != 34:
+        good, value = decimal(i, stop)
+        return good, NUMBER, value, stop
+    n = stop - i - 2
+    if n < 1 or n > 16 or byte(stop - 1, 0) != 34:
+        return False, ABSENT, np.nan, FLAG
+    code = recall(t, i + 1, n, owner)
+    return code >= 0, code, np.nan, stop
 
 
 @compiled
-def scalar(t: Table, i: int, end: int, owner: int) -> Any:
+def text(t: Table, begin: int, end: int, limit: int, owner: int, most: int) -> Any:
+    """The code of the text that begins behind a quote, of at most so many bytes, and where its closing quote is."""
+    i = text_end(begin, end)
+    if i < 0 or i - begin > most:
+        return ABSENT, FLAG
+    code = intern(t, begin, i, owner)
+    if 0 < i - begin <= 16 and i <= limit and code >= 0:
+        remember(t, begin, i - begin, owner, code)
+    return code, (i if code >= 0 else FLAG)
+
+
+@compiled
+def scalar(t: Table, i: int, end: int, limit: int, owner: int) -> Any:
     """A number, text or boolean: its code, its number, and where it ends. Booleans are their texts."""
     c = byte(i, 0)
     if c == 34:
-        begin = i + 1
-        i = text_end(begin, end)
-        if i < 0 or i - begin > TEXT_BYTES:
-            return ABSENT, np.nan, FLAG
-        code = intern(t, begin, i, owner)
-        return code, np.nan, (i + 1 if code >= 0 else FLAG)
+        code, i = text(t, i + 1, end, limit, owner, TEXT_BYTES)
+        return code, np.nan, (i + 1 if i >= 0 else FLAG)
     if c == 45 or 48 <= c <= 57:
         value, i, _ = number(i, end)
         return NUMBER, value, i
@@ -111,54 +143,58 @@ def set_value(p: Parsed, k: int, name: int, code: int, value: float) -> None:
     set_float64(p.value, k, value)
 
 
-@compiled
-def features(t: Table, i: int, end: int, p: Parsed, k: int, memory: Any, stamp: int) -> Any:
+@inlined
+def features(t: Table, i: int, end: int, limit: int, p: Parsed, k: int, stamp: int) -> Any:
     """The values of the object at `i`, from place `k` on; where it ends, and the place after the last.
 
-    `memory[c]` is the name that followed name `c` the last time, `memory[ENTRIES + c]` the stamp of the last record in which `c` came.
+    `t.names` has four numbers of each name: the one that came next the last time, the stamp of the last record in which it came, and
+    where its text is and its size.
     """
     i = blank(i + 1, end)
     if i < end and byte(i, 0) == 125:
         return i + 1, k
-    more, last, n = True, PREDICTED, 0
+    more, row, n = True, t.names, 0
     while more:
         if i >= end or byte(i, 0) != 34 or n == MAX_FEATURES:
             return FLAG, k
-        i += 1
-        name = int64(memory, last)
-        size = int64(t.end, name) - int64(t.start, name)
-        if i + size < end and byte(i, size) == 34 and is_entry(t, name, i, size) and int32(t.owner, name) == FEATURE:
-            i += size
+        name = int64(row, NEXT)
+        expected = t.names + name * NAME
+        size = int64(expected, SIZE)
+        if name > 0 and i <= limit and begins(i + 1, int64(expected, TEXT), size + 2):
+            i, row = i + size + 3, expected
+            if byte(i, 0) <= 32:
+                i = blank(i, end)
         else:
-            begin = i
+            begin = i + 1
             i = text_end(begin, end)
             if i <= begin or i - begin > NAME_BYTES:
                 return FLAG, k
             name = intern(t, begin, i, FEATURE)
             if name < 0:
                 return FLAG, k
-            set_int64(memory, last, name)
-        if int64(memory, ENTRIES + name) == stamp:
+            set_int64(row, NEXT, name)
+            row = t.names + name * NAME
+            set_int64(row, TEXT, t.buffer + int64(t.start, name))
+            set_int64(row, SIZE, i - begin)
+            i = after_colon(i, end)
+            if i < 0:
+                return FLAG, k
+        if int64(row, STAMP) == stamp:
             return FLAG, k
-        set_int64(memory, ENTRIES + name, stamp)
-        last = name
-        i = after_colon(i, end)
-        if i < 0:
-            return FLAG, k
-        code, value, c = NUMBER, np.nan, byte(i, 0)
-        if c == 45 or 48 <= c <= 57:
-            value, i, _ = number(i, end)
-        elif c == 91:
-            code, i = LIST, vector_end(i, end)
-        else:
-            code, value, i = scalar(t, i, end, name)
-        if i < 0:
-            return FLAG, k
+        set_int64(row, STAMP, stamp)
+        good, code, value, stop = quick(t, i, end, limit, name)
+        if not good:
+            if i < end and byte(i, 0) == 91:
+                code, stop = LIST, vector_end(i, end)
+            elif i < end:
+                code, value, stop = scalar(t, i, end, limit, name)
+            if stop < 0:
+                return FLAG, k
         if code != ABSENT:
             set_value(p, k, name, code, value)
             k += 1
         n += 1
-        i, more = after_comma(i, end, 125)
+        i, more = after_comma(stop, end, 125)
     return i, k
 
 
@@ -232,48 +268,55 @@ def is_null(i: int, end: int) -> bool:
     return byte(i, 0) == 110 and literal(i, end) == 2
 
 
-@compiled
-def field(t: Table, g: Grammar, i: int, end: int, p: Parsed, r: int, key: int, key_start: int, key_stop: int) -> int:
+@inlined
+def field(t: Table, i: int, end: int, limit: int, p: Parsed, r: int, key: int, key_start: int, key_stop: int) -> int:
     """Take in the value at `i` of a key that is no object; where it ends."""
-    if key == ID or key == MODEL_KEY or key == VERSION_KEY:
-        if byte(i, 0) != 34:
-            return FLAG
+    if key == ID:
         begin = i + 1
-        i = text_end(begin, end)
-        if i <= begin or i - begin > (ID_BYTES if key == ID else NAME_BYTES):
+        i = key_end(i, end)
+        if i <= begin or i - begin > ID_BYTES:
             return FLAG
-        if key == ID:
-            set_uint64(p.id_hash, r, hash_id(begin, i))
-            return i + 1 if key_stop - key_start == i - begin and same(key_start, begin, i - begin) else FLAG
-        code = intern(t, begin, i, MODEL if key == MODEL_KEY else VERSION)
-        set_int32(p.model if key == MODEL_KEY else p.version, r, code)
-        return i + 1 if code >= 0 else FLAG
+        set_uint64(p.id_hash, r, hash_id(begin, i))
+        return i + 1 if key_stop - key_start == i - begin and same(key_start, begin, i - begin) else FLAG
     if key == TS:
-        _, i, whole = number(i, end)
+        whole = milliseconds(i) if i <= limit else -1
+        stop = i + 13
+        if whole < 0 or not (byte(stop, 0) == 44 or byte(stop, 0) == 125):
+            _, stop, whole = number(i, end)
         set_int64(p.ts, r, whole)
-        return i if YEAR_2000_MS <= whole < YEAR_2100_MS else FLAG
-    if key == ANSWER_KEY:
-        code, value, i = scalar(t, i, end, ANSWER)
-        set_int32(p.answer_code, r, code)
-        set_float64(p.answer, r, value)
-        return FLAG if abs(value) > 1e150 else i
+        return stop if YEAR_2000_MS <= whole < YEAR_2100_MS and stop <= end else FLAG
     if key == FAILED:
         which = literal(i, end)
         set_int64(p.failed, r, which)
         return i + 5 - which if 0 <= which <= 1 else FLAG
+    owner = MODEL if key == MODEL_KEY else VERSION if key == VERSION_KEY else ANSWER
+    good, code, value, stop = quick(t, i, end, limit, owner)
+    if key == MODEL_KEY or key == VERSION_KEY:
+        if code < 0 and byte(i, 0) == 34:
+            code, stop = text(t, i + 1, end, limit, owner, NAME_BYTES)
+            stop = stop + 1 if stop > i + 1 else FLAG
+        set_int32(p.model if key == MODEL_KEY else p.version, r, code)
+        return stop if code >= 0 else FLAG
+    if key == ANSWER_KEY:
+        if not good:
+            code, value, stop = scalar(t, i, end, limit, ANSWER)
+        set_int32(p.answer_code, r, code)
+        set_float64(p.answer, r, value)
+        return FLAG if abs(value) > 1e150 else stop
     if is_null(i, end):
         return i + 4
     if key == SCORE or key == LATENCY:
-        value, i, _ = number(i, end)
+        if not good or code != NUMBER:
+            value, stop, _ = number(i, end)
         set_float64(p.score if key == SCORE else p.latency, r, value)
-        return i if key == LATENCY or 0.0 <= value <= 1.0 else FLAG
+        return stop if key == LATENCY or 0.0 <= value <= 1.0 else FLAG
     begin = i + 1  # trace
     i = key_end(i, end)
     return i + 1 if i >= 0 and i - begin <= TEXT_BYTES else FLAG
 
 
-@compiled
-def event(t: Table, g: Grammar, i: int, end: int, p: Parsed, r: int, key_start: int, key_stop: int, memory: Any, stamp: int) -> bool:
+@inlined
+def event(t: Table, g: Grammar, i: int, end: int, limit: int, p: Parsed, r: int, key_start: int, key_stop: int, stamp: int) -> bool:
     """Whether the event from `i` to `end` was understood; its columns are then in row `r`."""
     k, s, c = int64(p.first, r), int64(p.first_segment, r), int64(p.first_class, r)
     set_float64(p.score, r, np.nan)
@@ -290,19 +333,26 @@ def event(t: Table, g: Grammar, i: int, end: int, p: Parsed, r: int, key_start: 
     more, met, at = True, 0, -1
     while more:
         begin = i + 1
-        i = key_end(i, end)
-        if i < 0:
-            return False
-        key_stops, place = i, find(g.keys, begin, i, at + 1)
-        i = after_colon(i, end)
-        if i < 0:
-            return False
-        if place < 0:
-            if is_specversion(begin, key_stops):
+        place = int64(g.keys.next, at + 1)
+        size = int64(g.keys.size, place)
+        if i <= limit and byte(i, 0) == 34 and begins(begin, g.keys.data + int64(g.keys.start, place), size + 2):
+            i = blank(begin + size + 2, end)
+        else:
+            key_stops = key_end(i, end)
+            if key_stops < 0:
+                return False
+            place = find(g.keys, begin, key_stops, at + 1)
+            i = after_colon(key_stops, end)
+            if place >= 0:
+                set_int64(g.keys.next, at + 1, place)
+            elif is_specversion(begin, key_stops):
                 return False  # a CloudEvent, perhaps
-            if int64(p.unknown, r) == 0:
+            elif int64(p.unknown, r) == 0:
                 set_int64(p.unknown, r, begin)
                 set_int64(p.unknown_end, r, key_stops)
+        if i < 0 or i >= end:
+            return False
+        if place < 0:
             i = skipped(i, end)
         else:
             at = place
@@ -313,7 +363,7 @@ def event(t: Table, g: Grammar, i: int, end: int, p: Parsed, r: int, key_start: 
             if key == FEATURES:
                 if byte(i, 0) != 123:
                     return False
-                i, k = features(t, i, end, p, k, memory, stamp)
+                i, k = features(t, i, end, limit, p, k, stamp)
             elif key == SEGMENTS:
                 if byte(i, 0) != 123:
                     return False
@@ -329,7 +379,7 @@ def event(t: Table, g: Grammar, i: int, end: int, p: Parsed, r: int, key_start: 
                 set_int64(p.enum, r, which)
                 i = i + 1 if which >= 0 else FLAG
             else:
-                i = field(t, g, i, end, p, r, key, key_start, key_stop)
+                i = field(t, i, end, limit, p, r, key, key_start, key_stop)
         if i < 0:
             return False
         i, more = after_comma(i, end, 125)
@@ -351,31 +401,36 @@ def event(t: Table, g: Grammar, i: int, end: int, p: Parsed, r: int, key_start: 
     return True
 
 
-@compiled
-def record(t: Table, g: Grammar, i: int, end: int, p: Parsed, r: int, key_start: int, key_stop: int, memory: Any, stamp: int) -> bool:
+@inlined
+def record(t: Table, g: Grammar, i: int, end: int, limit: int, p: Parsed, r: int, key_start: int, key_stop: int, stamp: int) -> bool:
     """Whether the record from `i` to `end` was understood, as an event or as a CloudEvent with one in its `data`."""
     if end - i > MAX_VALUE_BYTES:
         return False
-    set_uint64(p.fingerprint, r, hash_bytes(i, end))
-    if event(t, g, i, end, p, r, key_start, key_stop, memory, stamp):
-        return True
-    begin, stop = data_of(i, end)
-    return begin >= 0 and event(t, g, begin, stop, p, r, key_start, key_stop, memory, stamp)
+    if not g.outcomes:
+        set_uint64(p.fingerprint, r, hash_bytes(i, end))
+    begin, stop = i, end
+    for around in range(2):
+        if around:
+            begin, stop = data_of(i, end)
+            if begin < 0:
+                return False
+        if event(t, g, begin, stop, limit, p, r, key_start, key_stop, 2 * stamp + around):
+            return True
+    return False
 
 
-_SIGNATURE = types.void(
-    TABLE, typeof(grammar("outcomes")), *[types.int64] * 6, typeof(Parsed(*[0] * len(Parsed._fields))), types.int64, types.int64
-)
+_SIGNATURE = types.void(TABLE, typeof(grammar("outcomes")), *[types.int64] * 7, typeof(Parsed(*[0] * len(Parsed._fields))), types.int64)
 
 
 @entry(_SIGNATURE)
 def parse(
-    t: Table, g: Grammar, n: int, data: int, key_start: int, key_stop: int, start: int, stop: int, p: Parsed, memory: int, stamp: int
+    t: Table, g: Grammar, n: int, data: int, size: int, key_start: int, key_stop: int, start: int, stop: int, p: Parsed, stamp: int
 ) -> None:
-    """Fill `p` from the `n` records whose keys and values lie at these positions of `data`; -1 for what is null."""
+    """Fill `p` from the `n` records whose keys and values lie at these positions of the `size` bytes of `data`; -1 for what is null."""
     set_int64(p.first, 0, 0)
     set_int64(p.first_segment, 0, 0)
     set_int64(p.first_class, 0, 0)
+    limit = data + size - AHEAD
     for r in range(n):
         set_int64(p.first, r + 1, int64(p.first, r))
         set_int64(p.first_segment, r + 1, int64(p.first_segment, r))
@@ -384,5 +439,5 @@ def parse(
         good = begin >= 0 and key >= 0
         if good:
             key_end = data + int64(key_stop, r)
-            good = record(t, g, data + begin, data + int64(stop, r), p, r, data + key, key_end, memory, stamp + r)
+            good = record(t, g, data + begin, data + int64(stop, r), limit, p, r, data + key, key_end, stamp + r)
         set_byte(p.ok, r, good)

@@ -92,8 +92,8 @@ class Reader:
         columns = (chunk.key_start, chunk.key_end, chunk.value_start, chunk.value_end)
         key_start, key_end, start, end = [np.ascontiguousarray(column) for column in columns]
         parse(
-            texts.table, self._grammars[topic], n, address(data), address(key_start), address(key_end), address(start), address(end),
-            parsed.addresses(), address(texts.memory), texts.stamp,
+            texts.table, self._grammars[topic], n, address(data), len(data), address(key_start), address(key_end), address(start),
+            address(end), parsed.addresses(), texts.stamp,
         )  # fmt: skip
         texts.stamp += n
         return Columns(chunk, parsed, texts, self._terms)

@@ -8,7 +8,7 @@ import numpy as np
 
 from driftline.streams.kernels.grammar import Words
 from driftline.streams.kernels.machine import byte, compiled, int64, same, trailing_zeros, word
-from driftline.streams.kernels.numbers import number
+from driftline.streams.kernels.numbers import ONES, TOPS, number
 
 FLAG = -1
 VECTOR, DEPTH = 4_096, 24
@@ -38,9 +38,6 @@ def utf8(i: int, end: int) -> int:
         if byte(i + k, 0) & 0xC0 != 0x80:
             return FLAG
     return i + size
-
-
-ONES, TOPS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 
 
 @compiled
@@ -132,7 +129,7 @@ def find(w: Words, i: int, end: int, guess: int) -> int:
     for k in range(w.n):
         at = guess + k if guess + k < w.n else guess + k - w.n
         start = int64(w.start, at)
-        if int64(w.start, at + 1) - start == end - i and same(w.data + start, i, end - i):
+        if int64(w.size, at) == end - i and same(w.data + start, i, end - i):
             return at
     return FLAG
 

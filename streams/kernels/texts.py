@@ -36,6 +36,7 @@ from driftline.streams.kernels.machine import (
 ENTRIES, BYTES = 1 << 15, 1 << 21
 FULL_ENTRIES, FULL_BYTES = ENTRIES // 2, BYTES // 2  # from here on a table is replaced before the next chunk
 FULL = -1
+MEMO_BITS = 11
 NUMBER, LIST, ABSENT = -1, -2, -3  # codes of values that are no text
 
 #: Owners that are no feature: of names of features and of segments, of models and versions, of predictions and labels.
@@ -48,7 +49,10 @@ PRIME, BASIS = np.uint64(1099511628211), np.uint64(14695981039346656037)
 
 
 class Table(NamedTuple):
-    """Addresses of a table's arrays; entry `c` is the bytes from `start` to `end` of `buffer`, or a number where `end` is -1."""
+    """Addresses of a table's arrays; entry `c` is the bytes from `start` to `end` of `buffer`, or a number where `end` is -1.
+
+    Behind each text stand the quote and the colon that follow it where it is a key.
+    """
 
     slots: int
     hashes: int
@@ -58,6 +62,8 @@ class Table(NamedTuple):
     number: int
     buffer: int
     used: int  # entries, bytes
+    names: int  # of features, see `parse.features`
+    memo: int  # of short texts, see `recall`
 
 
 @compiled
@@ -135,15 +141,50 @@ def intern(t: Table, i: int, end: int, owner: int) -> int:
         at = (at + 1) & (2 * ENTRIES - 1)
         code = int32(t.slots, at)
     code, start = int64(t.used, 0), int64(t.used, 1)
-    if code == ENTRIES or start + end - i > BYTES:
+    if code == ENTRIES or start + end - i + 2 > BYTES:
         return FULL
     place(t, at, code, h, owner)
     set_int64(t.start, code, start)
     set_int64(t.end, code, start + end - i)
-    set_int64(t.used, 1, start + end - i)
+    set_int64(t.used, 1, start + end - i + 2)
     for k in range(end - i):
         set_byte(t.buffer, start + k, byte(i, k))
+    set_byte(t.buffer, start + end - i, 34)
+    set_byte(t.buffer, start + end - i + 1, 58)
     return code
+
+
+@compiled
+def short(i: int, n: int) -> Any:
+    """The `n` bytes at `i`, 1 to 16, as two words that no other text of this length gives. Eight bytes at `i` are looked at."""
+    return (word(i, 0), word(i + n - 8, 0)) if n > 8 else (word(i, 0) << np.uint64(64 - 8 * n), np.uint64(0))
+
+
+@compiled
+def memo_place(t: Table, first: Any, last: Any, tag: Any) -> int:
+    h = (first ^ (last >> np.uint64(7)) ^ (tag * STEP)) * MULTIPLIER
+    return int(t.memo + np.int64(h >> np.uint64(64 - MEMO_BITS)) * 32)
+
+
+@compiled
+def recall(t: Table, i: int, n: int, owner: int) -> int:
+    """The code of a text of 1 to 16 bytes if it is among those that came lately; else `FULL`."""
+    (first, last), tag = short(i, n), np.uint64((owner + 8) << 8 | n)
+    at = memo_place(t, first, last, tag)
+    if uint64(at, 0) == first and uint64(at, 1) == last and uint64(at, 2) == tag:
+        return int64(at, 3)
+    return FULL
+
+
+@compiled
+def remember(t: Table, i: int, n: int, owner: int, code: int) -> None:
+    """Let `recall` find a text the next time, in the place of another."""
+    (first, last), tag = short(i, n), np.uint64((owner + 8) << 8 | n)
+    at = memo_place(t, first, last, tag)
+    set_uint64(at, 0, first)
+    set_uint64(at, 1, last)
+    set_uint64(at, 2, tag)
+    set_int64(at, 3, code)
 
 
 @compiled
@@ -225,8 +266,8 @@ class Texts:
     def __init__(self) -> None:
         kinds = {"hashes": "u8", "owner": "i4", "start": "i8", "end": "i8", "number": "f8"}
         self.arrays: dict[str, Any] = {name: np.empty(ENTRIES, kind) for name, kind in kinds.items()}
-        self.arrays |= {"slots": np.full(2 * ENTRIES, -1, np.int32), "buffer": np.empty(BYTES, np.uint8), "used": np.zeros(2, np.int64)}
-        self.memory = np.zeros((2, ENTRIES), np.int64)  # see `parse.features`
+        self.arrays |= {"slots": np.full(2 * ENTRIES, -1, np.int32), "buffer": np.empty(BYTES + 8, np.uint8), "used": np.zeros(2, np.int64)}
+        self.arrays |= {"names": np.zeros((ENTRIES, 4), np.int64), "memo": np.zeros((1 << MEMO_BITS, 4), np.uint64)}
         self._scratch = np.full(ENTRIES, -1, np.int32)
         self.stamp = 1
         self.table = Table(**{name: address(array) for name, array in self.arrays.items()})

@@ -71,6 +71,12 @@ def chunk(values: Sequence[bytes | None], keys: Sequence[bytes | None] | None = 
     return chunk_of("t", 0, 0, len(rows), rows)
 
 
+def followed(values: Sequence[bytes | None], keys: Sequence[bytes | None] | None = None, timestamp: int = KAFKA) -> Chunk:
+    """The same with a record behind them that is no event: what is regular is read by words, which takes that there is more."""
+    keys = [key_of(value) for value in values] if keys is None else keys
+    return chunk([*values, b"." * 300], [*keys, b"k"], timestamp)
+
+
 def key_of(value: bytes | None) -> bytes:
     try:
         event = json.loads(value or b"")
@@ -116,8 +122,8 @@ def read(topic: Topic, each: Chunk) -> dict[str, Any]:
 
 
 def assert_same(values: Sequence[bytes | None], keys: Sequence[bytes | None] | None = None, timestamp: int = KAFKA) -> None:
-    """Compiled code and the strict decoder say the same of these messages, in either topic."""
-    each = chunk(values, keys, timestamp)
+    """Compiled code and the strict decoder say the same of these messages, in either topic; when it reads them for the second time too."""
+    each = followed(values, keys, timestamp)
     both = []
     for prepare in (kernels.unload, kernels.load):
         prepare()
@@ -249,11 +255,12 @@ def test_a_number_it_takes_is_the_nearest_there_is(texts: list[str]) -> None:
     kernels.load()
     reader = kernels.current()
     assert reader is not None
-    found = reader.read(chunk(values, [b"a"] * len(values)), "predictions")
-    for row in np.flatnonzero(found.parsed.ok).tolist():
-        (value,) = found.by_feature(np.array([row]), ["x"])["x"]
-        assert value == float(texts[row])
-        assert str(value)[0] == str(float(texts[row]))[0] or value == 0
+    for each in (chunk(values, [b"a"] * len(values)), followed(values, [b"a"] * len(values))):
+        found = reader.read(each, "predictions")
+        for row in np.flatnonzero(found.parsed.ok).tolist():
+            (value,) = found.by_feature(np.array([row]), ["x"])["x"]
+            assert value == float(texts[row])
+            assert str(value)[0] == str(float(json.loads(texts[row])))[0]
 
 
 def test_the_usual_events_are_all_taken() -> None:
@@ -331,6 +338,35 @@ def moved(chunks: Sequence[Chunk]) -> list[Chunk]:
         out.append(chunk_of("t", 0, position, position + len(rows), rows))
         position += len(rows)
     return out
+
+
+NUMBER_LIKE = st.text("0123456789.-+eE", min_size=1, max_size=10) | st.from_regex(r"-?\d{0,9}\.?\d{0,9}", fullmatch=True)
+
+
+@settings(max_examples=150)
+@given(st.lists(NUMBER_LIKE, min_size=1, max_size=12), st.sampled_from([",", ", "]), st.sampled_from([":", ": "]))
+def test_of_what_only_looks_like_a_number_it_says_what_the_strict_decoder_says(texts: list[str], comma: str, colon: str) -> None:
+    event = f'{{"id":"a","model":"m","version":"1","ts":{T0},"features":{{"c":"a","x":%s,"z":%s}},"prediction":1,"score":0.5}}'
+    event = event.replace(",", comma).replace(":", colon)
+    assert_same([(event % (text, texts[0])).encode() for text in texts])
+
+
+REGULAR = {
+    "id": "a", "model": "m", "version": "1", "ts": T0, "prediction": "yes", "score": 0.25,
+    "features": {"x": 0.5, "a long name of a feature": 12, "c": "a", "z": "sixteen letters!"},
+}  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(st.lists(st.tuples(st.integers(0, 400), st.sampled_from([*b'",:{}[]-.0159 aeE\\\n\x7f\xc3'])), min_size=1, max_size=8))
+def test_a_byte_that_changes_among_events_of_one_shape_is_noticed(changes: list[tuple[int, int]]) -> None:
+    values = []
+    for at, byte in changes:
+        for separators in ((",", ":"), (", ", ": ")):
+            value = bytearray(json.dumps(REGULAR, separators=separators).encode())
+            value[at % len(value)] = byte
+            values += [json.dumps(REGULAR, separators=separators).encode(), bytes(value)]
+    assert_same(values, [b"a"] * len(values))
 
 
 def test_what_is_still_used_of_one_chunk_is_not_overwritten_by_the_next() -> None:
