@@ -43,7 +43,7 @@ FIVES = _powers_of_five()
 EXACT = 10.0 ** np.arange(23)
 ONES, TOPS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 ZEROS, POINTS = np.uint64(0x3030303030303030), np.uint64(0x2E2E2E2E2E2E2E2E)
-TENS = 10 ** np.arange(8, dtype=np.uint64)
+TENS = 10 ** np.arange(20, dtype=np.uint64)
 FLAGGED = -1
 
 
@@ -130,6 +130,34 @@ def decimal(i: int, end: int) -> Any:
     value = float(whole) / EXACT[np.uint64(places)]
     sign = np.uint64(minus & ((places > 0) | (whole != np.uint64(0))))
     return True, as_double(as_bits(value) | sign << np.uint64(63))
+
+
+@compiled
+def digits_before(end: int, n: int) -> Any:
+    """What the `n` digits before `end` say, 1 to 8; and something but 0 if they are none. Eight bytes are looked at."""
+    others = np.uint64(64 - 8 * n)
+    w = (word(end - 8, 0) >> others << others) ^ (ZEROS >> others << others)
+    return eight(w), ((w + np.uint64(0x7676767676767676)) | w) & TOPS
+
+
+@compiled
+def long_decimal(i: int, end: int) -> Any:
+    """The same as `decimal` for more characters: at most seven digits before a point, 16 behind it, and 19 together."""
+    minus: Any = np.int64(byte(i, 0) == 45)
+    i += minus
+    first = word(i, 0)
+    before = digits_in(first)
+    places = end - i - before - 1
+    if not (1 <= before < 8 and 1 <= places <= 16 and before + places <= 19) or byte(i, before) != 46 or (before > 1 and byte(i, 0) == 48):
+        return False, 0.0
+    whole, strange = digits_before(end, min(places, 8))
+    if places > 8:
+        more, stranger = digits_before(end - 8, places - 8)
+        whole, strange = whole + more * TENS[8], strange | stranger
+    if strange != np.uint64(0):
+        return False, 0.0
+    value = double(value_of(first, before) * TENS[np.uint64(places)] + whole, -places)
+    return True, as_double(as_bits(value) | np.uint64(minus) << np.uint64(63))
 
 
 @compiled

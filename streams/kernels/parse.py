@@ -48,7 +48,7 @@ from driftline.streams.kernels.machine import (
     trailing_zeros,
     value_ends,
 )
-from driftline.streams.kernels.numbers import decimal, milliseconds, number
+from driftline.streams.kernels.numbers import decimal, long_decimal, milliseconds, number
 from driftline.streams.kernels.scan import (
     FLAG,
     after_colon,
@@ -82,10 +82,12 @@ from driftline.streams.kernels.texts import (
     recall,
     remember,
 )
+from driftline.streams.kernels.times import moment
 
 NEXT, STAMP, TEXT, SIZE = range(4)  # columns of `Table.names`
 NAME = 32  # bytes a row
 NAME_BYTES, ID_BYTES, TEXT_BYTES, CLASSES = 200, 256, 4_096, 100
+MOMENT = 40  # bytes in which a moment ends, and what follows it
 AHEAD = 256  # bytes behind a place that may be looked at where it is below the limit: a name, and a value's first 32
 
 
@@ -97,7 +99,7 @@ def quick(t: Table, i: int, end: int, limit: int, owner: int) -> Any:
     if ends == np.uint64(0) or stop >= end:
         return False, ABSENT, np.nan, FLAG
     if byte(i, 0) != 34:
-        good, value = decimal(i, stop)
+        good, value = decimal(i, stop) if stop - i <= 8 + (byte(i, 0) == 45) else long_decimal(i, stop)
         return good, NUMBER, value, stop
     n = stop - i - 2
     if n < 1 or n > 16 or byte(stop - 1, 0) != 34:
@@ -285,6 +287,12 @@ def field(t: Table, i: int, end: int, limit: int, p: Parsed, r: int, key: int, k
         set_uint64(p.id_hash, r, hash_id(begin, i))
         return i + 1 if key_stop - key_start == i - begin and same(key_start, begin, i - begin) else FLAG
     if key == TS:
+        if byte(i, 0) == 34:
+            if i > limit and i + MOMENT > end:
+                return FLAG
+            whole, stop = moment(i + 1)
+            set_int64(p.ts, r, whole)
+            return stop + 1 if YEAR_2000_MS <= whole < YEAR_2100_MS and byte(stop, 0) == 34 and stop < end else FLAG
         whole = milliseconds(i) if i <= limit else -1
         stop = i + 13
         if whole < 0 or not (byte(stop, 0) == 44 or byte(stop, 0) == 125):

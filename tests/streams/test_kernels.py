@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +350,29 @@ def test_of_what_only_looks_like_a_number_it_says_what_the_strict_decoder_says(t
     event = f'{{"id":"a","model":"m","version":"1","ts":{T0},"features":{{"c":"a","x":%s,"z":%s}},"prediction":1,"score":0.5}}'
     event = event.replace(",", comma).replace(":", colon)
     assert_same([(event % (text, texts[0])).encode() for text in texts])
+
+
+MOMENTS = st.datetimes(datetime(1999, 12, 30), datetime(2101, 1, 3)).map(datetime.isoformat) | st.from_regex(
+    r"20\d\d-(0[0-9]|1[0-3])-[0-3]\d[Tt ][0-2]\d:[0-6]\d:[0-6]\d(\.\d{1,9}|\.\d{3}500|\.0005)?", fullmatch=True
+)
+ZONES = st.sampled_from(["Z", "z", "+00:00", "-00:00", "+23:59", "-23:59", "+24:00", "+01:60", "", "+0100", "Z ", "ZZ"])
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(MOMENTS, ZONES, st.integers(0, 30), st.sampled_from("0:-.Z9 ")), min_size=1, max_size=12))
+def test_it_reads_moments_as_the_strict_decoder_does(moments: list[tuple[str, str, int, str]]) -> None:
+    texts = [moment + zone for moment, zone, _, _ in moments]
+    texts += [text[:at] + c + text[at + 1 :] for text, (_, _, at, c) in zip(texts, moments, strict=True) if at < len(text)]
+    event = '{"id":"a","model":"m","version":"1","ts":"%s","prediction":1,"features":{"x":1}}'
+    assert_same([(event % text).encode() for text in texts], timestamp=KAFKA * 3)
+
+
+def test_moments_of_the_usual_forms_are_taken() -> None:
+    event = '{"id":"a","model":"m","ts":"2026-01-05T00:00:%s","version":"1","prediction":1}'
+    forms = ["01Z", "01.5Z", "01.123456+00:00", "01-05:30"]
+    found = read("predictions", followed([(event % form).encode() for form in forms], [b"a"] * 4))
+    assert all(taken(followed([(event % form).encode() for form in forms], [b"a"] * 4))[:4])
+    assert found["m"]["ts"] == [T0 + 1_000, T0 + 1_500, T0 + 1_123, T0 + 1_000 + 19_800_000]
 
 
 REGULAR = {
