@@ -9,7 +9,7 @@ Everything is a count or an exact sum: panes add up in any order, and a label th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from driftline.schemas.config import Model
 from driftline.streams import chances, exact, places
 from driftline.streams.chances import Chances, ChancesWire, add_counts
+from driftline.streams.columns import parts
 from driftline.streams.places import Places, PlacesWire
 from driftline.streams.sketch import bucket_of
 from driftline.streams.stats import Batch, average_precision_at, hit, ndcg, reciprocal_rank
@@ -27,6 +28,7 @@ from driftline.streams.stats import Batch, average_precision_at, hit, ndcg, reci
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 K = TypeVar("K", str, int)
+Into = TypeVar("Into", "Answers", "Losses")
 
 SCORE_BINS = 256
 DELAY_BINS = 32
@@ -107,27 +109,16 @@ class Losses:
 
     def add_labels(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
         """Fold label effects in. `names` are those of the class codes."""
-        if chances.kept(model):
-            (predicted, label), names, _ = chances.apart(names, rows.predicted, rows.label)
-            rows = rows._replace(predicted=predicted, label=label)
-        loss = losses_of(rows.predicted, rows.label, names, model)
-        if model.task == "ranking":
-            known = ~np.isnan(loss)
-            rows, loss = rows.take(np.flatnonzero(known)), loss[known]
-        self.n += int(rows.sign.sum())
-        if model.task in ("regression", "ranking"):
-            self._add(exact.exact_sums([loss, np.square(loss)], rows.sign), [0, 0])
-            return
-        residual = np.where(rows.bin < 0, 0.0, _came_true(rows, names, model) - (rows.bin + 0.5) / SCORE_BINS)
-        self.scored += int(rows.sign[rows.bin >= 0].sum())
-        total, first, second = exact.exact_sums([loss, residual, np.square(residual)], rows.sign)
-        self._add([total, total], [first, second])
+        fold_losses([self], np.zeros(len(rows.sign), np.int64), rows, names, model)
 
-    def _add(self, losses: Sequence[int], residuals: Sequence[int]) -> None:
-        self.total += losses[0]
-        self.squares += losses[1]
-        self.residual += residuals[0]
-        self.residual_squares += residuals[1]
+    def add_figures(self, loss: Float64, sign: Int64) -> None:
+        """Fold losses in that may be any numbers; NaN where there is none."""
+        known = ~np.isnan(loss)
+        loss, sign = loss[known], sign[known]
+        self.n += int(sign.sum())
+        total, squares = exact.exact_sums([loss, np.square(loss)], sign)
+        self.total += total
+        self.squares += squares
 
     def batch(self, residual: bool = False) -> Batch:
         """The losses, or the residuals, as a detector takes them.
@@ -259,49 +250,11 @@ class Answers:
 
     def add_predictions(self, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
         """Fold predictions in. `names` are those of the class codes."""
-        self.latencies += np.bincount(rows.latency[rows.latency >= 0], minlength=LATENCY_BINS)
-        self.failures += int(rows.failed.sum())
-        if model.task == "regression":
-            self.places.add_predictions(rows.predicted)
-        if model.task in ("regression", "ranking"):
-            return
-        if chances.kept(model):
-            (predicted,), names, told = chances.apart(names, rows.predicted)
-            rows = rows._replace(predicted=predicted)
-            self.chances.add_predictions(told, [names[code] for code in predicted.astype(np.int64).tolist()], model)
-        codes, place, counts = _distinct(rows.predicted.astype(np.int64))
-        bins = np.bincount(place[rows.bin >= 0] * SCORE_BINS + rows.bin[rows.bin >= 0], minlength=len(codes) * SCORE_BINS)
-        for code, count, said in zip(codes.tolist(), counts.tolist(), bins.reshape(-1, SCORE_BINS), strict=True):
-            _add_count(self.predicted, names[code], count)
-            if said.any():
-                add_counts(self.said, group_of(names[code], model), said)
+        fold_predictions([self], np.zeros(len(rows.bin), np.int64), rows, names, model)
 
     def add_labels(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
         """Fold label effects in. `names` are those of the class codes."""
-        self.n_labelled += int(rows.sign.sum())
-        exponent = np.log2(np.maximum(rows.delay_ms, 0) / 1000 + 1).astype(np.int64)
-        self.delays += _signed(np.minimum(exponent, DELAY_BINS - 1), rows.sign, DELAY_BINS)
-        if model.task == "regression":
-            self._add_errors(rows)
-            return
-        if model.task == "ranking":
-            self._add_ranks(rows, names, model)
-            return
-        if chances.kept(model):
-            (predicted, label), names, told = chances.apart(names, rows.predicted, rows.label)
-            rows = rows._replace(predicted=predicted, label=label)
-            self.chances.add_labels(told, [names[code] for code in label.astype(np.int64).tolist()], rows.sign, model)
-        pairs = np.stack([rows.predicted, rows.label]).astype(np.int64)
-        for (said, actual), net in _net_counts(pairs, rows.sign):
-            _add_count(self.confusion, names[said] + BETWEEN + names[actual], net)
-        true = _came_true(rows, names, model)
-        codes, place, _ = _distinct(pairs[0])
-        scored = rows.bin >= 0
-        at = (place[scored] * 2 + true[scored]) * SCORE_BINS + rows.bin[scored]
-        counts = _signed(at, rows.sign[scored], len(codes) * 2 * SCORE_BINS).reshape(len(codes), 2, SCORE_BINS)
-        for code, count in zip(codes.tolist(), counts, strict=True):
-            if count.any():
-                add_counts(self.scored, group_of(names[code], model), count)
+        fold_labels([self], np.zeros(len(rows.sign), np.int64), rows, names, model)
 
     def add_rivals(self, rows: RivalRows, versions: Sequence[str]) -> None:
         """Fold label effects on ids in that another version has answered too. `versions` are the names of the codes."""
@@ -310,7 +263,8 @@ class Answers:
             better, worse = int(of.sign[of.loss < of.rival_loss].sum()), int(of.sign[of.loss > of.rival_loss].sum())
             _add_tally(self.rivals, versions[code], [int(of.sign.sum()), better, worse])
 
-    def _add_errors(self, rows: LabelRows) -> None:
+    def add_errors(self, rows: LabelRows) -> None:
+        """Fold label effects of a regression in, but for what all models have."""
         error, label = rows.predicted - rows.label, rows.label
         squares = np.square(error)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -321,12 +275,13 @@ class Answers:
         told = exact.exact_sums(parts, rows.sign)
         self.sums = [a + b for a, b in zip(self.sums, [*told, int(rows.sign[known].sum())], strict=True)]
         buckets, place = np.unique(label_buckets(label), return_inverse=True)
-        net = _signed(place, rows.sign, len(buckets))
+        net = np.bincount(place, rows.sign, len(buckets)).astype(np.int64)
         for bucket, count in zip(buckets[net != 0].tolist(), net[net != 0].tolist(), strict=True):
             _add_count(self.labels, bucket, count)
         self.places.add_errors(rows.predicted, error, rows.sign)
 
-    def _add_ranks(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
+    def add_ranks(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
+        """Fold label effects of a ranking in, but for what all models have."""
         figures = _ranked(rows.predicted, rows.label, names, model.top)
         known = ~np.isnan(figures[0])
         figures, sign = figures[:, known], rows.sign[known]
@@ -404,26 +359,141 @@ def _add_tally(into: dict[str, list[int]], name: str, tally: Sequence[int]) -> N
     into[name] = [a + b for a, b in zip(into.get(name, [0, 0, 0]), tally, strict=True)]
 
 
-def _distinct(codes: Int64) -> tuple[Int64, Int64, Int64]:
-    """The codes that are there, ascending, the place of each row's among them, and how many rows each has. Codes are small."""
-    counts = np.bincount(codes)
-    there = np.flatnonzero(counts)
-    place = np.zeros(len(counts), np.int64)
-    place[there] = np.arange(len(there))
-    return there, place[codes], counts[there]
+def fold_predictions(into: Sequence[Answers], place: Int64, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
+    """Fold predictions into the answers of several panes: row i into those at `place[i]`. `names` are those of the class codes."""
+    told = rows.latency >= 0
+    for at, bins, counts in _tallies(place[told], rows.latency[told], LATENCY_BINS):
+        into[at].latencies[bins] += counts
+    if rows.failed.any():
+        for at, _, counts in _tallies(place, np.zeros_like(place), 1, rows.failed):
+            into[at].failures += int(counts[0])
+    if model.task == "regression":
+        for answers, own in _each(into, place):
+            answers.places.add_predictions(rows.predicted[own])
+    if model.task in ("regression", "ranking"):
+        return
+    if chances.kept(model):
+        (predicted,), names, said = chances.apart(names, rows.predicted)
+        rows = rows._replace(predicted=predicted)
+        for answers, own in _each(into, place):
+            codes = predicted[own].astype(np.int64).tolist()
+            answers.chances.add_predictions([said[i] for i in own.tolist()], [names[code] for code in codes], model)
+    codes, width = rows.predicted.astype(np.int64), len(names)
+    for at, met, counts in _tallies(place, codes, width):
+        for code, count in zip(met.tolist(), counts.tolist(), strict=True):
+            _add_count(into[at].predicted, names[code], count)
+    scored, groups = rows.bin >= 0, _Groups(names, model)
+    for at, bins, counts in _tallies(place[scored] * groups.width + groups.of(codes[scored]), rows.bin[scored], SCORE_BINS):
+        _add_at(into[at // groups.width].said, groups.names[at % groups.width], bins, counts, (SCORE_BINS,))
 
 
-def _signed(places: Int64, sign: Int64, length: int) -> Int64:
-    """The sum of the signs at each of so many places. Floats hold counts of less than 2^53."""
-    return np.bincount(places, sign, length).astype(np.int64)
+def fold_labels(into: Sequence[Answers], place: Int64, rows: LabelRows, names: Sequence[str], model: Model) -> None:
+    """Fold label effects into the answers of several panes, as `fold_predictions` does."""
+    for at, _, net in _tallies(place, np.zeros_like(place), 1, rows.sign):
+        into[at].n_labelled += int(net[0])
+    seconds = np.maximum(rows.delay_ms, 0) // 1000 + 1
+    for at, bins, net in _tallies(place, np.minimum(np.frexp(seconds)[1] - 1, DELAY_BINS - 1), DELAY_BINS, rows.sign):
+        into[at].delays[bins] += net
+    if model.task in ("regression", "ranking"):
+        for answers, own in _each(into, place):
+            if model.task == "regression":
+                answers.add_errors(rows.take(own))
+            else:
+                answers.add_ranks(rows.take(own), names, model)
+        return
+    if chances.kept(model):
+        (predicted, label), names, said = chances.apart(names, rows.predicted, rows.label)
+        rows = rows._replace(predicted=predicted, label=label)
+        for answers, own in _each(into, place):
+            codes = label[own].astype(np.int64).tolist()
+            answers.chances.add_labels([said[i] for i in own.tolist()], [names[code] for code in codes], rows.sign[own], model)
+    codes, actual, width = rows.predicted.astype(np.int64), rows.label.astype(np.int64), len(names)
+    for at, pairs, net in _tallies(place, codes * width + actual, width * width, rows.sign):
+        for pair, count in zip(pairs.tolist(), net.tolist(), strict=True):
+            _add_count(into[at].confusion, names[pair // width] + BETWEEN + names[pair % width], count)
+    scored, groups = rows.bin >= 0, _Groups(names, model)
+    group, told = groups.of(codes[scored]), _came_true(rows, names, model)[scored] * SCORE_BINS + rows.bin[scored]
+    for at, bins, net in _tallies(place[scored] * groups.width + group, told, 2 * SCORE_BINS, rows.sign[scored]):
+        _add_at(into[at // groups.width].scored, groups.names[at % groups.width], bins, net, (2, SCORE_BINS))
 
 
-def _net_counts(pairs: Int64, sign: Int64) -> list[tuple[tuple[int, int], int]]:
-    width = int(pairs.max(initial=0)) + 1
-    keys = pairs[0] * width + pairs[1]
-    keys, inverse, _ = _distinct(keys) if width < 1_000 else np.unique(keys, return_inverse=True, return_counts=True)
-    net = _signed(inverse, sign, len(keys))
-    return [(divmod(k, width), count) for k, count in zip(keys.tolist(), net.tolist(), strict=True) if count]
+def fold_losses(into: Sequence[Losses], place: Int64, rows: LabelRows, names: Sequence[str], model: Model) -> None:
+    """Fold label effects into the losses of several panes, as `fold_predictions` does."""
+    if chances.kept(model):
+        (predicted, label), names, _ = chances.apart(names, rows.predicted, rows.label)
+        rows = rows._replace(predicted=predicted, label=label)
+    if model.task in ("regression", "ranking"):
+        loss = losses_of(rows.predicted, rows.label, names, model)
+        for losses, own in _each(into, place):
+            losses.add_figures(loss[own], rows.sign[own])
+        return
+    # Losses are whole numbers, residuals whole numbers of half bins: their sums are exact in int64, and shifted into place.
+    scored = np.where(rows.bin < 0, 0, rows.sign)
+    halves = 2 * (SCORE_BINS * _came_true(rows, names, model) - rows.bin) - 1
+    wrong = np.where(rows.predicted != rows.label, rows.sign, 0)
+    sums = [_sums_at(place, each, len(into)) for each in (rows.sign, wrong, scored, scored * halves, scored * halves * halves)]
+    unit, half_bin = exact.UNIT_BITS, SCORE_BINS.bit_length()
+    for losses, (n, total, told, residual, squares) in zip(into, zip(*sums, strict=True), strict=True):
+        losses.n += n
+        losses.total += total << unit
+        losses.squares += total << unit
+        losses.scored += told
+        losses.residual += residual << (unit - half_bin)
+        losses.residual_squares += squares << (unit - 2 * half_bin)
+
+
+class _Groups:
+    """The groups of scores (`group_of`) of the classes of these names, numbered."""
+
+    def __init__(self, names: Sequence[str], model: Model) -> None:
+        each = [group_of(name, model) for name in names]
+        self.names = [*dict.fromkeys(each)]
+        self.width = len(self.names)
+        number = {name: i for i, name in enumerate(self.names)}
+        self._of = np.array([number[name] for name in each], np.int64)
+
+    def of(self, codes: Int64) -> Int64:
+        return self._of[codes]
+
+
+def _tallies(place: Int64, inner: Int64, width: int, sign: Int64 | None = None) -> Iterator[tuple[int, Int64, Int64]]:
+    """By place the values of `inner`, ascending, below `width`, and how often each comes, or the sum of its signs, where that is not 0."""
+    key = place * width + inner
+    if not len(key):
+        return
+    if int(key.max()) < 4 * len(key) + 65_536:
+        net = np.bincount(key, sign)  # floats hold counts of less than 2^53
+        keys = np.flatnonzero(net)
+        net = net[keys]
+    else:
+        keys, at = np.unique(key, return_inverse=True)
+        net = np.bincount(at, sign)
+        keys, net = keys[net != 0], net[net != 0]
+    net, at = net.astype(np.int64), keys // width
+    cuts = (np.flatnonzero(at[1:] != at[:-1]) + 1).tolist()
+    inner = keys - at * width
+    for begin, end in zip([0, *cuts] if len(keys) else (), [*cuts, len(keys)], strict=False):
+        yield int(at[begin]), inner[begin:end], net[begin:end]
+
+
+def _each(into: Sequence[Into], place: Int64) -> Iterator[tuple[Into, Int64]]:
+    """Each that rows go into, with their numbers."""
+    return ((each, rows) for each, rows in zip(into, parts(place, len(into)), strict=True) if len(rows))
+
+
+def _sums_at(place: Int64, values: Int64, n: int) -> list[int]:
+    """The sum of the whole numbers at each of so many places; none reaches 2^53."""
+    return np.bincount(place, values, n).astype(np.int64).tolist()  # type: ignore[no-any-return]
+
+
+def _add_at(into: dict[str, Int64], name: str, bins: Int64, counts: Int64, shape: tuple[int, ...]) -> None:
+    """Add to some elements of an array, numbered through. Arrays of zeros are left out."""
+    total = into.get(name)
+    if total is None:
+        total = into[name] = _zeros(*shape)
+    total.reshape(-1)[bins] += counts
+    if not total.any():
+        del into[name]
 
 
 class AnswersWire(msgspec.Struct, array_like=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -119,6 +120,33 @@ def fingerprints(data: bytes | memoryview, start: Rows, end: Rows) -> UInt64:
     word += (place + 1).astype(np.uint64) * _ONE_WORD
     total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(stirred(word), dtype=np.uint64)])
     return _mix(lengths.astype(np.uint64) + total[first + words] - total[first])
+
+
+def distinct(codes: Rows) -> tuple[Rows, Rows]:
+    """The numbers that are there, ascending, and the place of each row's among them.
+
+    >>> distinct(np.array([7, 3, 7]))
+    (array([3, 7]), array([1, 0, 1]))
+    """
+    low = int(codes.min(initial=2**62))
+    if not len(codes) or int(codes.max()) - low > 4 * len(codes) + 1_000:
+        return np.unique(codes, return_inverse=True)
+    near = codes - low
+    there = np.bincount(near) > 0
+    place = np.cumsum(there) - 1
+    return np.flatnonzero(there) + low, place[near]
+
+
+def parts(place: Rows, n: int) -> list[Rows]:
+    """The numbers of the rows at each of `n` places, ascending.
+
+    >>> parts(np.array([1, 0, 1]), 3)
+    [array([1]), array([0, 2]), array([], dtype=int64)]
+    """
+    ascending = bool((place[1:] >= place[:-1]).all())
+    rows = np.arange(len(place)) if ascending else np.argsort(place, kind="stable")
+    ends = np.cumsum(np.bincount(place, minlength=n)).tolist()
+    return [rows[begin:end] for begin, end in pairwise([0, *ends])]
 
 
 class Columns:

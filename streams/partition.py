@@ -10,10 +10,10 @@ knows rebuild the join and leave the pane as it is.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,9 +21,10 @@ from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected, refuse_newer
 from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
 from driftline.schemas.results import Orphan
-from driftline.streams.answers import AnswerRows, LabelRows, RivalRows, losses_of
+from driftline.streams.answers import AnswerRows, LabelRows, RivalRows, fold_labels, fold_losses, fold_predictions, losses_of
 from driftline.streams.batch import Batch, DeadLetter, Outcomes, Predictions, Topic
 from driftline.streams.breaker import Breaker
+from driftline.streams.columns import parts
 from driftline.streams.intake import Intake
 from driftline.streams.join import NEVER, Floor, Int64, LabelEffects, PredictionRows
 from driftline.streams.joint import plan_of
@@ -44,6 +45,8 @@ from driftline.streams.tiers import HOT_ROWS, Tiers
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.values import Values
 
+PaneRows = TypeVar("PaneRows", AnswerRows, LabelRows, RivalRows)
+
 UNKNOWN_NAMES = 100  # of fields that are not known, kept until somebody says them
 OPEN_PANES = 4_000  # decoded panes kept in memory between flushes; the rest are snapshots
 
@@ -60,12 +63,24 @@ class Flush:
 
 @dataclass(slots=True)
 class _Pending:
-    """What the next flush folds into one pane, each in one go."""
+    """What the next flush folds into the panes of one model, in one go. Rows come with the number of a pane, -1 for none.
 
-    predictions: list[AnswerRows] = field(default_factory=list)
-    labels: list[LabelRows] = field(default_factory=list)
-    losses: list[LabelRows] = field(default_factory=list)
-    rivals: list[RivalRows] = field(default_factory=list)
+    A pane that loses its place meanwhile is forgotten, and its number stays.
+    """
+
+    numbers: dict[PaneKey, int] = field(default_factory=dict)
+    given: int = 0
+    predictions: list[tuple[Int64, AnswerRows]] = field(default_factory=list)
+    labels: list[tuple[Int64, Int64, LabelRows]] = field(default_factory=list)  # numbers by prediction time and by label time
+    rivals: list[tuple[Int64, RivalRows]] = field(default_factory=list)
+
+    def number(self, key: PaneKey) -> int:
+        """The number of a pane."""
+        number = self.numbers.get(key)
+        if number is None:
+            number = self.numbers[key] = self.given
+            self.given += 1
+        return number
 
 
 class Partition:
@@ -119,7 +134,7 @@ class Partition:
         self.tiers = Tiers(self._shards, hot_rows, life, marker.lives if marker else ())
         self._panes: OrderedDict[PaneKey, Pane] = OrderedDict()
         self._dirty: set[PaneKey] = set()
-        self._pending: dict[PaneKey, _Pending] = {}
+        self._pending: defaultdict[str, _Pending] = defaultdict(_Pending)  # by model
         self._places = Places()
         for key in [*self._listed]:
             self._has_place(key, registry.model(key.model))
@@ -284,27 +299,37 @@ class Partition:
         return []
 
     def _fold_features(self, shard: Shard, batch: Predictions, rows: PredictionRows, answers: AnswerRows, accepted: Int64) -> None:
-        starts = shard.pane_starts(rows.ts)
-        for version in np.unique(rows.version[accepted]).tolist():
-            own = accepted[rows.version[accepted] == version]
-            name = shard.versions.names[version]
-            layouts = {s: self._registry.layout(shard.model.model, name, s) for s in np.unique(starts[own]).tolist()}
-            for layout in set(layouts.values()):
-                under = own[np.array([layouts[s] is layout for s in starts[own].tolist()])] if len(set(layouts.values())) > 1 else own
-                self._fold_under(shard, layout, batch.values.take(under), rows, answers, under)
+        place, panes = shard.panes(rows.version[accepted], rows.ts[accepted], rows.segments[accepted])
+        under: dict[tuple[str, Layout | None], list[tuple[list[PaneKey], Int64]]] = {}
+        for keys, part in zip(panes, parts(place, len(panes)), strict=True):
+            whole = keys[0]
+            under.setdefault((whole.version, self._registry.layout(*whole[:2], whole.start)), []).append((keys, part))
+        taken: list[tuple[int, Int64]] = []
+        for (_, layout), groups in under.items():
+            if len(under) == 1:
+                taken += self._fold_under(shard, layout, batch.values.take(accepted), rows.offset[accepted], groups)
+                continue
+            own = np.sort(np.concatenate([part for _, part in groups]))
+            within = [(keys, np.searchsorted(own, part)) for keys, part in groups]
+            folded = self._fold_under(shard, layout, batch.values.take(accepted[own]), rows.offset[accepted[own]], within)
+            taken += [(number, own[part]) for number, part in folded]
+        if taken:
+            numbers = np.repeat([number for number, _ in taken], [len(part) for _, part in taken])
+            told = answers.take(accepted[np.concatenate([part for _, part in taken])])
+            self._pending[shard.model.model].predictions.append((numbers, told))
 
     def _fold_under(
-        self, shard: Shard, layout: Layout | None, values: Values, batch: PredictionRows, answers: AnswerRows, rows: Int64
-    ) -> None:
-        """Fold rows of one version and one reference (or none) into their panes."""
-        offsets = batch.offset[rows]
-        for keys, part in shard.slices(batch.version[rows], shard.pane_starts(batch.ts[rows]), batch.segments[rows]):
+        self, shard: Shard, layout: Layout | None, values: Values, offset: Int64, groups: list[tuple[list[PaneKey], Int64]]
+    ) -> Iterator[tuple[int, Int64]]:
+        """Fold rows of one version and one reference (or none) into their panes; what was folded, by the number of the pane."""
+        pending = self._pending[shard.model.model]
+        for keys, part in groups:
             for key in self._with_place(keys, shard):
-                fresh = part if offsets[part[0]] >= self._highest.predictions else part[offsets[part] >= self._fence(key).predictions]
+                fresh = part if offset[part[0]] >= self._highest.predictions else part[offset[part] >= self._fence(key).predictions]
                 if not len(fresh):
                     continue
                 pane = self._open(key, layout)
-                self._pend(key).predictions.append(answers.take(rows[fresh]))
+                yield pending.number(key), fresh
                 # Another than `layout` where a reference was put in force for a time that had already begun.
                 under = self._registry.by_hash(pane.reference)
                 values.fold(pane, under, fresh, shard.model)
@@ -314,58 +339,69 @@ class Partition:
     def _fold_labels(self, shard: Shard, effects: LabelEffects) -> None:
         """Bring label effects to the panes of the predictions, and losses to the panes of the label times."""
         arrivals = np.flatnonzero(effects.on_arrival)
-        behind = self._offsets(shard, effects)[arrivals] < self._highest.predictions
-        in_steps = np.zeros(len(effects.on_arrival), bool)
-        in_steps[arrivals] = behind | shard.join.has_several(effects.prediction[arrivals])
-        if in_steps.any():
-            effects = self._settle_arrivals(shard, effects, in_steps)
+        if len(arrivals):
+            behind = shard.join.rows.take("offset", effects.prediction[arrivals]) < self._highest.predictions
+            in_steps = np.zeros(len(effects.on_arrival), bool)
+            in_steps[arrivals] = behind | shard.join.has_several(effects.prediction[arrivals])
+            if in_steps.any():
+                effects = self._settle_arrivals(shard, effects, in_steps)
         told = ~np.isnan(effects.label)
-        self._fold_told(shard, LabelEffects(*(getattr(effects, name)[told] for name in LabelEffects.__slots__)))
-
-    @staticmethod
-    def _offsets(shard: Shard, effects: LabelEffects) -> Int64:
-        offsets: Int64 = shard.join.rows.take("offset", effects.prediction)
-        return offsets
+        if not told.all():
+            effects = LabelEffects(*(getattr(effects, name)[told] for name in LabelEffects.__slots__))
+        if len(effects.label):
+            self._fold_told(shard, effects)
 
     def _fold_told(self, shard: Shard, effects: LabelEffects) -> None:
         at = effects.prediction
-        if not len(at):
-            return
         names = ("offset", "ts", "value", "version", "segments", "bin")
-        offsets, ts, predicted, versions, segments, bins = (shard.join.rows.take(name, at) for name in names)
-        label_rows = LabelRows(effects.sign, predicted, effects.label, bins, effects.label_ts - ts)
-        for keys, part in shard.slices(versions, shard.pane_starts(ts), segments):
-            for key in self._with_place(keys, shard):
-                fresh = self._unknown_to(key, offsets, effects.outcome_offset, part)
-                if len(fresh):
-                    self._open(key, None)
-                    self._pend(key).labels.append(label_rows.take(fresh))
-        for keys, part in shard.slices(versions, shard.pane_starts(effects.label_ts), segments):
-            for key in self._with_place(keys, shard):
-                fresh = self._unknown_to(key, offsets, effects.outcome_offset, part)
-                if len(fresh):
-                    self._open(key, None)
-                    self._pend(key).losses.append(label_rows.take(fresh))
+        offset, ts, predicted, version, segments, bins = (shard.join.rows.take(name, at) for name in names)
+        rows = LabelRows(effects.sign, predicted, effects.label, bins, effects.label_ts - ts)
+        mine = self._numbers(shard, shard.panes(version, ts, segments), offset, effects.outcome_offset)
+        losses = self._numbers(shard, shard.panes(version, effects.label_ts, segments), offset, effects.outcome_offset)
+        self._pending[shard.model.model].labels += [(one, other, rows) for one, other in zip(mine, losses, strict=True)]
         if len(shard.versions.names) > 1:
-            self._fold_rivals(shard, effects, label_rows)
+            self._fold_rivals(shard, effects, rows)
+
+    def _numbers(self, shard: Shard, panes: tuple[Int64, list[list[PaneKey]]], prediction: Int64, outcome: Int64) -> list[Int64]:
+        """For each pair the numbers of the panes it changes, -1 for none: of the whole, and of each of its cells.
+
+        A pane whose snapshot knows the pair is none of them: then both sides lie below its fence.
+        """
+        place, each = panes
+        pending, out = self._pending[shard.model.model], []
+        for depth in range(max(map(len, each))):
+            keys = [keys[depth] if depth < len(keys) else None for keys in each]
+            known, changed = None, np.ones(len(keys), bool)
+            if not self.recovered:
+                fences = np.array([self._fence(key) if key else Fence() for key in keys])[place]
+                known = (prediction < fences[:, 0]) & (outcome < fences[:, 1])
+                changed = np.bincount(place[~known], minlength=len(keys)) > 0
+            numbers = np.full(len(keys), -1)
+            for i, key in enumerate(keys):
+                if key and self._has_place(key, shard.model) and changed[i]:
+                    self._open(key, None)
+                    numbers[i] = pending.number(key)
+            told = numbers[place]
+            if known is not None:
+                told[known] = -1
+            out.append(told)
+        return out
 
     def _fold_rivals(self, shard: Shard, effects: LabelEffects, labels: LabelRows) -> None:
         """Where another version has answered the same id before: which of the two the label proves right, at the label's time."""
         at, others = shard.join.rivals(effects.prediction)
         if not len(at):
             return
-        later, offsets = labels.take(at), self._offsets(shard, effects)[at]
+        later = labels.take(at)
         rivals = RivalRows(
             later.sign, shard.join.rows.take("version", others), losses_of(later.predicted, later.label, shard.classes.names, shard.model),
             losses_of(shard.join.rows.take("value", others), later.label, shard.classes.names, shard.model),
         )  # fmt: skip
-        versions, starts = shard.join.rows.take("version", effects.prediction[at]), shard.pane_starts(effects.label_ts[at])
-        for keys, part in shard.slices(versions, starts, np.zeros_like(versions)):
-            key = keys[0]  # the whole
-            fresh = self._unknown_to(key, offsets, effects.outcome_offset[at], part)
-            if len(fresh):
-                self._open(key, None)
-                self._pend(key).rivals.append(rivals.take(fresh))
+        offset, version = (shard.join.rows.take(name, effects.prediction[at]) for name in ("offset", "version"))
+        place, panes = shard.panes(version, effects.label_ts[at], np.zeros_like(version))
+        wholes = [keys[:1] for keys in panes]
+        (numbers,) = self._numbers(shard, (place, wholes), offset, effects.outcome_offset[at])
+        self._pending[shard.model.model].rivals.append((numbers, rivals))
 
     def _with_place(self, keys: list[PaneKey], shard: Shard) -> Iterator[PaneKey]:
         """The whole, and those of its cells that have a place in the pane."""
@@ -379,24 +415,13 @@ class Partition:
 
     def _drop(self, key: PaneKey) -> None:
         """Forget a cell that has lost its place, as if it had never been there."""
-        for kept in (self._panes, self._pending, self._stored, self._fences):
+        for kept in (self._panes, self._stored, self._fences):
             kept.pop(key, None)
+        if pending := self._pending.get(key.model):
+            pending.numbers.pop(key, None)
         self._dirty.discard(key)
         if self._listed.pop(key, None):
             self._orphans.append(key)
-
-    def _pend(self, key: PaneKey) -> _Pending:
-        pending = self._pending.get(key)
-        if pending is None:
-            pending = self._pending[key] = _Pending()
-        return pending
-
-    def _unknown_to(self, key: PaneKey, prediction: Int64, outcome: Int64, rows: Int64) -> Int64:
-        """The rows of pairs that a pane's snapshot does not know yet: not both sides lie below its fence."""
-        if self.recovered:
-            return rows
-        fence = self._fence(key)
-        return rows[(prediction[rows] >= fence.predictions) | (outcome[rows] >= fence.outcomes)]
 
     def _settle_arrivals(self, shard: Shard, effects: LabelEffects, behind: np.ndarray[Any, np.dtype[np.bool_]]) -> LabelEffects:
         """Tell the pairs of a prediction that arrived after several outcomes one outcome at a time, in offset order.
@@ -452,17 +477,25 @@ class Partition:
         return Flush(snapshots, removed, self.tiers.take_orphans(self.number), encode_marker(self.marker()))
 
     def _apply_pending(self) -> None:
-        for key, pending in self._pending.items():
-            shard, answers = self._shards[key.model], self._panes[key].answers
-            names, model = shard.classes.names, shard.model
+        for name, pending in self._pending.items():
+            shard = self._shards[name]
+            classes, model = shard.classes.names, shard.model
+            place = np.full(pending.given + 1, -1)  # the last one: of no pane
+            place[np.fromiter(pending.numbers.values(), np.int64)] = np.arange(len(pending.numbers))
+            into = [self._panes[key].answers for key in pending.numbers]
             if pending.predictions:
-                answers.add_predictions(AnswerRows(*map(np.concatenate, zip(*pending.predictions, strict=True))), names, model)
+                numbers, told = zip(*pending.predictions, strict=True)
+                fold_predictions(into, *_placed(place, numbers, AnswerRows(*map(np.concatenate, zip(*told, strict=True)))), classes, model)
             if pending.labels:
-                answers.add_labels(LabelRows(*map(np.concatenate, zip(*pending.labels, strict=True))), names, model)
-            if pending.losses:
-                answers.losses.add_labels(LabelRows(*map(np.concatenate, zip(*pending.losses, strict=True))), names, model)
-            if pending.rivals:
-                answers.add_rivals(RivalRows(*map(np.concatenate, zip(*pending.rivals, strict=True))), shard.versions.names)
+                mine, losses, effects = zip(*pending.labels, strict=True)
+                rows = LabelRows(*map(np.concatenate, zip(*effects, strict=True)))
+                fold_labels(into, *_placed(place, mine, rows), classes, model)
+                fold_losses([answers.losses for answers in into], *_placed(place, losses, rows), classes, model)
+            for number, others in pending.rivals:
+                at, rivals = _placed(place, [number], others)
+                for answers, part in zip(into, parts(at, len(into)), strict=True):
+                    if len(part):
+                        answers.add_rivals(rivals.take(part), shard.versions.names)
         self._pending.clear()
         for shard in self._shards.values():
             shard.forget_names()
@@ -519,3 +552,10 @@ def _refuse_other_panes(model: Model, pane_ms: int) -> None:
             f"model {model.model!r} has open panes of {pane_ms / 1000:g} s, and its file says {model.pane_ms / 1000:g} s now",
             f'set pane = "{pane_ms}ms" again, or publish under another model name from now on',
         )
+
+
+def _placed(place: Int64, numbers: Sequence[Int64], rows: PaneRows) -> tuple[Int64, PaneRows]:
+    """The places of the panes of these numbers, and rows, but for those of no pane."""
+    at = place[np.concatenate(numbers)]
+    there = at >= 0
+    return (at, rows) if there.all() else (at[there], rows.take(np.flatnonzero(there)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +12,7 @@ from driftline.schemas.config import Model
 from driftline.streams import chances
 from driftline.streams.batch import Codes, Outcomes, Predictions
 from driftline.streams.cold import OUTCOME, ColdRows, NamedRows
+from driftline.streams.columns import distinct
 from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, OutcomeRows, PredictionRows
 from driftline.streams.panes import Fence, PaneKey
 
@@ -66,21 +67,22 @@ class Shard:
         if len(self.segments) > most:
             self.segments.keep(np.unique(self.join.rows.all("segments")).tolist())
 
-    def pane_starts(self, ts: Int64) -> Int64:
-        return ts // self.model.pane_ms * self.model.pane_ms
+    def panes(self, versions: Int64, ts: Int64, segments: Int64) -> tuple[Int64, list[list[PaneKey]]]:
+        """For each row a place in a list, and in this the panes it belongs to: the whole first, then one for each cell it is in."""
+        minute = ts // self.model.pane_ms
+        place = np.zeros(len(ts), np.int64)
+        for column in (minute, versions, segments):
+            if len(column) and (column != column[0]).any():
+                values, at = distinct(column)
+                place = distinct(place * len(values) + at)[1]
+        some = np.zeros(int(place.max(initial=-1)) + 1, np.int64)
+        some[place] = np.arange(len(place))
+        table = zip(*(column[some].tolist() for column in (minute, versions, segments)), strict=True)
+        return place, [self._panes(*row) for row in table]
 
-    def slices(self, versions: Int64, starts: Int64, segments: Int64) -> Iterator[tuple[list[PaneKey], Int64]]:
-        """Rows by the panes they belong to: the whole, and one for each declared segment they name."""
-        if not len(starts):
-            return
-        varying = [column for column in (segments, starts, versions) if (column != column[0]).any()]
-        order = np.lexsort(varying) if varying else np.arange(len(starts))
-        table = np.stack([versions[order], starts[order], segments[order]])
-        cuts = np.flatnonzero((table[:, 1:] != table[:, :-1]).any(0)) + 1
-        for rows in np.split(order, cuts):
-            version, start = self.versions.names[int(versions[rows[0]])], int(starts[rows[0]])
-            names = ("", *self.segments.names[int(segments[rows[0]])])
-            yield [PaneKey(self.model.model, version, name, start) for name in names], rows
+    def _panes(self, minute: int, version: int, segments: int) -> list[PaneKey]:
+        model, name, start = self.model.model, self.versions.names[version], minute * self.model.pane_ms
+        return [PaneKey(model, name, cell, start) for cell in ("", *self.segments.names[segments])]
 
     def named(self, rows: ColdRows) -> NamedRows:
         """Rows of the join with the names behind their codes."""

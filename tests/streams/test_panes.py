@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
-from driftline.streams.answers import AnswerRows, Answers, LabelRows, Losses, to_wire
+from driftline.streams.answers import AnswerRows, Answers, LabelRows, Losses, fold_labels, fold_losses, fold_predictions, to_wire
+from driftline.streams.exact import exact_sums
 from driftline.streams.layout import Layout
 from driftline.streams.panes import (
     CODEC,
@@ -142,6 +143,42 @@ def test_labels_that_are_taken_out_leave_no_trace(pane: Pane, some: list[tuple[i
     pane.answers.add_labels(label_rows(some), CLASSES, MODEL)
     pane.answers.add_labels(label_rows(some, -1), CLASSES, MODEL)
     assert content(pane) == before
+
+
+MULTICLASS = Model("m", task="multiclass", classes=("0", "1"))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 150), labels, st.sampled_from([-1, 1])), max_size=12),
+    st.sampled_from([MODEL, MULTICLASS, REGRESSION]),
+)
+def test_rows_that_go_to_several_panes_at_once_are_in_each_those_that_go_there_one_by_one(
+    some: list[tuple[int, tuple[int, int, int, int], int]], model: Model
+) -> None:
+    at_once, one_by_one = ([Answers() for _ in range(151)] for _ in range(2))
+    place, told = np.array([at for at, _, _ in some], np.int64), label_rows([row for _, row, _ in some])
+    told = told._replace(sign=np.array([sign for _, _, sign in some], np.int64))
+    answers = AnswerRows(told.predicted, told.bin, told.bin, (told.label == 1).astype(np.int64))
+    fold_predictions(at_once, place, answers, CLASSES, model)
+    fold_labels(at_once, place, told, CLASSES, model)
+    fold_losses([each.losses for each in at_once], place, told, CLASSES, model)
+    for i, at in enumerate(place.tolist()):
+        one_by_one[at].add_predictions(answers.take(np.array([i])), CLASSES, model)
+        one_by_one[at].add_labels(told.take(np.array([i])), CLASSES, model)
+        one_by_one[at].losses.add_labels(told.take(np.array([i])), CLASSES, model)
+    assert [content_of_answers(each) for each in at_once] == [content_of_answers(each) for each in one_by_one]
+
+
+@given(st.lists(labels, max_size=8), st.sampled_from([-1, 1]))
+def test_losses_and_residuals_of_classes_are_summed_without_rounding(some: list[tuple[int, int, int, int]], sign: int) -> None:
+    losses = Losses()
+    losses.add_labels(label_rows(some, sign), CLASSES, MODEL)
+    wrong = [float(predicted != actual) for predicted, actual, _, _ in some]
+    residuals = [float(CLASSES[actual] == MODEL.positive) - (bin + 0.5) / 256 for _, actual, bin, _ in some if bin >= 0]
+    total, first, second = ([each] for each in (wrong, residuals, [each * each for each in residuals]))
+    wanted = [sign * exact_sums(each)[0] for each in (total, first, second)]
+    assert [losses.total, losses.residual, losses.residual_squares] == wanted
+    assert (losses.n, losses.scored, losses.squares) == (sign * len(some), sign * len(residuals), losses.total)
 
 
 numbers = st.floats(-1e150, 1e150)
