@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -122,6 +123,19 @@ def fingerprints(data: bytes | memoryview, start: Rows, end: Rows) -> UInt64:
     return _mix(lengths.astype(np.uint64) + total[first + words] - total[first])
 
 
+def all_differ(keys: UInt64) -> bool:
+    """Whether no key comes twice.
+
+    >>> all_differ(np.array([7, 9], np.uint64)), all_differ(np.array([7, 9, 7], np.uint64))
+    (True, False)
+    """
+    reader = kernels.current()
+    if reader:
+        return reader.all_differ(keys)
+    ascending = np.sort(keys)
+    return bool((ascending[1:] != ascending[:-1]).all())
+
+
 def distinct(codes: Rows) -> tuple[Rows, Rows]:
     """The numbers that are there, ascending, and the place of each row's among them.
 
@@ -164,12 +178,23 @@ class Columns:
     """
 
     def __init__(self, **kinds: Any) -> None:
-        self._columns: dict[str, _Column] = {name: _column(kind) for name, kind in kinds.items()}
+        self._told = np.zeros((len(kinds), 7), np.int64)  # for compiled code, see `kernels.table`
+        made = (_column(kind)(told) for kind, told in zip(kinds.values(), self._told, strict=True))
+        self._columns: dict[str, _Column] = dict(zip(kinds, made, strict=True))
+        self._numbers = {name: i for i, name in enumerate(kinds)}
         self.size = 0
 
     def take(self, name: str, rows: Rows | slice) -> NDArray[Any]:
         """The values of a column in these rows."""
-        return self._columns[name].take(rows)
+        return self._columns[name].take(rows) if isinstance(rows, slice) else self.take_all((name,), rows)[0]
+
+    def take_all(self, names: Sequence[str], rows: Rows) -> list[NDArray[Any]]:
+        """The values of several columns in these rows."""
+        reader, columns = kernels.current(), [self._columns[name] for name in names]
+        if reader is None:
+            return [column.take(rows) for column in columns]
+        found = reader.take_rows(self._told, [self._numbers[name] for name in names], rows, self.size)
+        return [column.of(bits) for column, bits in zip(columns, found, strict=True)]
 
     def all(self, name: str) -> NDArray[Any]:
         """The values of a column in all rows, which costs as many bytes for as long as they are kept."""
@@ -183,12 +208,22 @@ class Columns:
     def append(self, n: int, **values: Any) -> Rows:
         """Add `n` rows and return their numbers; every column must be given, an array or one value for all."""
         rows = np.arange(self.size, self.size + n)
-        for name, column in self._columns.items():
-            column.reserve(self.size + n, self.size)
-            if n:
+        for column in self._columns.values():
+            if self.size + n > column.capacity:
+                column.reserve(self.size + n, self.size)
+        if n and not self._append_at_once(n, values):
+            for name, column in self._columns.items():
                 column.put(slice(self.size, self.size + n), np.asarray(values[name]), self.size)
         self.size += n
         return rows
+
+    def _append_at_once(self, n: int, values: Mapping[str, Any]) -> bool:
+        """By compiled code, where every column can hold its values as it is."""
+        reader = kernels.current()
+        if reader is None:
+            return False
+        own = [np.ascontiguousarray(values[name], column.KIND) for name, column in self._columns.items()]
+        return reader.append_rows(self._told, own, self.size, n)
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Drop the rows outside `mask`; the rest move up in order."""
@@ -207,12 +242,28 @@ class Columns:
         return sum(column.width for column in self._columns.values())
 
 
-class _Column:
-    """Values of one NumPy type, as they are."""
+#: By the type of their values, how compiled code calls columns that are not `_Ints` (see `kernels.table`).
+_FORMS: Final = {np.dtype(kind): form for kind, form in (("u8", 8), ("u4", 24), ("u1", 11), ("f4", 14), ("f8", 18))}
 
-    def __init__(self, kind: Any) -> None:
+
+class _Column:
+    """Values of one NumPy type of unsigned numbers, as they are. What compiled code must know of it stands in `told`."""
+
+    KIND: Any = np.uint64  # that values come in
+
+    def __init__(self, told: Rows, kind: Any = np.uint64) -> None:
         self.data: NDArray[Any] = np.empty(0, kind)
         self.capacity = 0  # rows there is room for
+        self._told = told
+        self._tell(_FORMS[self.data.dtype])
+
+    def _tell(self, form: int, base: int = 0, least: int = -(2**63), most: int = 2**63 - 1) -> None:
+        """To be called when the data has moved, or holds other values than before."""
+        self._told[:5] = self.data.ctypes.data, form, base, least, most
+
+    def of(self, bits: Rows) -> NDArray[Any]:
+        """Values as compiled code gives them."""
+        return bits.astype(self.data.dtype)
 
     @property
     def width(self) -> int:
@@ -234,12 +285,18 @@ class _Column:
     def _move(self, size: int) -> None:
         data = np.empty(self.capacity, self.data.dtype)
         data[:size] = self.data[:size]
+        self._become(data)
+
+    def _become(self, data: NDArray[Any]) -> None:
+        """Have the same values in another place."""
         self.data = data
+        self._told[0] = data.ctypes.data
 
     def keep(self, mask: NDArray[np.bool_], size: int) -> None:
         kept = self.data[:size][mask]
         if 4 * len(kept) < 3 * self.capacity:
-            self.data, self.capacity = kept, len(kept)
+            self._become(kept)
+            self.capacity = len(kept)
         else:  # it will soon be as full as before
             self.data[: len(kept)] = kept
 
@@ -249,9 +306,13 @@ class _Floats(_Column):
 
     _WIDTHS: Final = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
     _NAN: Final = 255  # among codes
+    KIND = np.float64
 
-    def __init__(self) -> None:
-        super().__init__(np.uint8)
+    def __init__(self, told: Rows) -> None:
+        super().__init__(told, np.uint8)
+
+    def of(self, bits: Rows) -> NDArray[Any]:
+        return bits.view(np.float64)
 
     def take(self, rows: Rows | slice) -> NDArray[Any]:
         values = self.data[rows].astype(np.float64)
@@ -287,8 +348,10 @@ class _Floats(_Column):
             part = slice(begin, min(begin + _STEP, size))
             data[part] = self.take(part)
         self.data = data
+        self._tell(_FORMS[data.dtype])
 
 
+_NOTHING: Final = (2**63 - 1, -(2**63))  # the least and the greatest of no numbers
 #: The data of a column whose values are all the same: as many zeros as anybody may ask for, in one byte.
 _SAME: Final = np.broadcast_to(np.zeros((), np.uint8), 2**62)
 
@@ -298,11 +361,39 @@ class _Ints(_Column):
 
     _WIDTHS: Final = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32))
 
-    def __init__(self) -> None:
-        super().__init__(np.uint8)
+    KIND = np.int64
+
+    def __init__(self, told: Rows) -> None:
+        super().__init__(told, np.uint8)
         self.data, self._base = _SAME, 0
-        self._least, self._most = 1, 0  # what it can hold; at first nothing
-        self._low, self._high = 2**63 - 1, -(2**63)  # of what it held since rows were last dropped
+        self._hold(0, 1, 0)  # at first nothing
+        self._low, self._high = _NOTHING
+
+    def _hold(self, width: int, least: int, most: int) -> None:
+        """Say what it can hold."""
+        self._least, self._most = least, most
+        self._tell(width, self._base, least, most)
+
+    @property
+    def _low(self) -> int:
+        """The least of what it held since rows were last dropped."""
+        return int(self._told[5])
+
+    @_low.setter
+    def _low(self, value: int) -> None:
+        self._told[5] = value
+
+    @property
+    def _high(self) -> int:
+        """The greatest of it."""
+        return int(self._told[6])
+
+    @_high.setter
+    def _high(self, value: int) -> None:
+        self._told[6] = value
+
+    def of(self, bits: Rows) -> NDArray[Any]:
+        return bits
 
     @property
     def width(self) -> int:
@@ -333,7 +424,7 @@ class _Ints(_Column):
             return
         super().keep(mask, size)
         base, left = self._base, int(np.count_nonzero(mask))
-        self._low, self._high = 2**63 - 1, -(2**63)
+        self._low, self._high = _NOTHING
         if left:
             self._low, self._high = int(self.data[:left].min()) + base, int(self.data[:left].max()) + base
         if self._narrowest() < self.width:
@@ -348,18 +439,19 @@ class _Ints(_Column):
         """Change width and base. Times and offsets mostly rise, so most of the room is left above."""
         width, old, values = self._narrowest(), self._base, self.data
         if not width:
-            self.data, self._base, self._least, self._most = _SAME, self._low, self._low, self._low
+            self.data, self._base = _SAME, self._low
+            self._hold(0, self._low, self._low)
             return
         kind = np.dtype(np.int64) if width == 8 else np.dtype(f"u{width}")
         bounds = np.iinfo(kind)
         room = int(bounds.max) - (self._high - self._low)
         self._base = 0 if width == 8 else self._low - (room // 4 if width == 4 else 0)
-        self._least, self._most = self._base + int(bounds.min), self._base + int(bounds.max)
         data = np.empty(self.capacity, kind)
         for begin in range(0, size, _STEP):  # in steps, or all of it would be there in eight bytes for a moment
             part = slice(begin, min(begin + _STEP, size))
             data[part] = values[part].astype(np.int64) + (old - self._base)
         self.data = data
+        self._hold(width, self._base + int(bounds.min), self._base + int(bounds.max))
 
 
 class _Bools(_Ints):
@@ -368,9 +460,12 @@ class _Bools(_Ints):
     def take(self, rows: Rows | slice) -> NDArray[Any]:
         return super().take(rows).astype(np.bool_)
 
+    def of(self, bits: Rows) -> NDArray[Any]:
+        return bits.astype(np.bool_)
 
-def _column(kind: Any) -> _Column:
-    return _Ints() if kind is int else _Bools() if kind is bool else _Floats() if kind is float else _Column(kind)
+
+def _column(kind: Any) -> Callable[[Rows], _Column]:
+    return {int: _Ints, bool: _Bools, float: _Floats}.get(kind) or partial(_Column, kind=kind)
 
 
 class HashIndex:

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams.cold import OUTCOME, ColdIds, ColdRows
-from driftline.streams.columns import Columns, HashIndex, Rows, UInt64
+from driftline.streams.columns import Columns, HashIndex, Rows, UInt64, all_differ
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -97,8 +97,9 @@ def _no_effects() -> LabelEffects:
 
 
 def _concat(parts: list[LabelEffects]) -> LabelEffects:
-    if not parts:
-        return _no_effects()
+    parts = [part for part in parts if len(part.sign)]
+    if len(parts) < 2:
+        return parts[0] if parts else _no_effects()
     names = LabelEffects.__slots__
     return LabelEffects(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -218,22 +219,23 @@ class Join:
         late = batch.ts < before - self.lateness_ms
         duplicate, conflict = np.zeros(n, bool), np.zeros(n, bool)
         rows_of = np.full(n, -1, np.int64)
+        every = ColdRows(
+            batch.id_hash, batch.offset, batch.ts, batch.ts, batch.predicted, batch.version, batch.segments, batch.bin, batch.fingerprint
+        )
         effects = []
-        for at in _rounds(batch.id_hash, ~late):
-            heads = self._heads_of(batch.id_hash[at])
-            twin = self._remembered_twin(heads, batch.version[at], before[at])
-            again = twin >= 0
-            if again.any():
-                duplicate[at] = again
-                conflict[at[again]] = self.rows.take("fingerprint", twin[again]) != _short(batch.fingerprint[at[again]])
-                self._remember(twin[again], batch.ts[at[again]])
-            new = ColdRows(
-                batch.id_hash, batch.offset, batch.ts, batch.ts, batch.predicted, batch.version, batch.segments, batch.bin,
-                batch.fingerprint,
-            ).take(at[~again])  # fmt: skip
-            rows = self._add_rows_of_predictions(new, heads[~again], stored=False)
-            rows_of[at[~again]] = rows
-            effects.append(self._label_arrivals(rows))
+        for chosen in _rounds(batch.id_hash, ~late):
+            at, heads = chosen, self._heads_of(batch.id_hash[chosen])
+            if (heads >= 0).any():
+                twin = self._remembered_twin(heads, batch.version[at], before[at])
+                again = twin >= 0
+                if again.any():
+                    duplicate[at] = again
+                    conflict[at[again]] = self.rows.take("fingerprint", twin[again]) != _short(batch.fingerprint[at[again]])
+                    self._remember(twin[again], batch.ts[at[again]])
+                    at, heads = at[~again], heads[~again]
+            rows, following = self._add_rows_of_predictions(every.take(at) if len(at) < n else every, heads, stored=False)
+            rows_of[at] = rows
+            effects.append(self._label_arrivals(rows, following))
         accepted = rows_of >= 0
         return Arrivals(accepted, duplicate & ~conflict, conflict, late, rows_of[accepted], _concat(effects))
 
@@ -472,22 +474,24 @@ class Join:
         """The remembered prediction of the same id and version, or -1."""
         twin = np.full(len(heads), -1, np.int64)
         for at, rows in self._predictions(heads):
-            remembered = self.rows.take("ts", rows) + self.rows.take("again", rows)
-            same = (self.rows.take("version", rows) == version[at]) & (remembered >= newest[at] - self.horizon_ms)
+            ts, again, own = self.rows.take_all(("ts", "again", "version"), rows)
+            same = (own == version[at]) & (ts + again >= newest[at] - self.horizon_ms)
             twin[at[same]] = rows[same]  # at most one twin is remembered at a time, so the order of the chain is no matter
         return twin
 
     def _predictions(self, heads: Rows) -> Iterator[tuple[Rows, Rows]]:
         """The predictions of ids, one of each at a time: places in `heads`, and rows."""
-        at, rows = np.arange(len(heads)), heads
-        while True:
-            live = rows >= 0
-            live[live] = self.rows.take("version", rows[live]) != OUTCOME
-            if not live.any():
-                return
-            at, rows = at[live], rows[live]
-            yield at, rows
-            rows = self.rows.take("next", rows)
+        at = np.flatnonzero(heads >= 0)
+        rows = heads[at]
+        while len(rows):
+            version, following = self.rows.take_all(("version", "next"), rows)
+            own = version != OUTCOME
+            if not own.all():
+                at, rows, following = at[own], rows[own], following[own]
+            if len(rows):
+                yield at, rows
+            more = following >= 0
+            at, rows = at[more], following[more]
 
     def _remember(self, rows: Rows, ts: Int64) -> None:
         """A duplicate of each of these came at `ts`."""
@@ -496,13 +500,14 @@ class Join:
         self.rows.put("again", rows[longer], again[longer])
         self.rows.put("stored", rows[longer], np.zeros(int(longer.sum()), bool))
 
-    def _add_rows_of_predictions(self, new: ColdRows, heads: Rows, *, stored: bool) -> Rows:
-        """Predictions of ids that differ from each other; `heads` as they are now."""
-        leads = heads >= 0
-        leads[leads] = self.rows.take("version", heads[leads]) == OUTCOME
-        follows = (heads >= 0) & ~leads
-        following = heads.copy()
-        following[follows] = self.rows.take("next", heads[follows])
+    def _add_rows_of_predictions(self, new: ColdRows, heads: Rows, *, stored: bool) -> tuple[Rows, Rows]:
+        """Predictions of ids that differ from each other; `heads` as they are now. Their rows, and what follows each in its chain."""
+        known, following = np.flatnonzero(heads >= 0), heads
+        leads = follows = known
+        if len(known):
+            after_outcome = self.rows.take("version", heads[known]) == OUTCOME
+            leads, follows, following = known[after_outcome], known[~after_outcome], heads.copy()
+            following[follows] = self.rows.take("next", heads[follows])
         rows = self.rows.append(
             len(new), key=new.id_hash, next=following, ts=new.ts, offset=new.offset, value=new.value, version=new.version,
             segments=new.segments, bin=new.bin, fingerprint=_short(new.fingerprint), again=new.remembered - new.ts, label=-1,
@@ -510,8 +515,9 @@ class Join:
         )  # fmt: skip
         self.rows.put("next", heads[follows], rows[follows])
         self._lead(new.id_hash[leads], rows[leads])
-        self._begin(new.id_hash[heads < 0], rows[heads < 0])
-        return rows
+        fresh = heads < 0
+        self._begin(new.id_hash[fresh], rows[fresh])
+        return rows, following
 
     def _add_rows_of_outcomes(self, keys: UInt64, offset: Int64, ts: Int64, label: Float64, *, stored: bool) -> list[LabelEffects]:
         """Outcomes of ids that differ from each other, and what they change."""
@@ -522,7 +528,8 @@ class Join:
             after[at] = current
         there = after >= 0
         following = after.copy()
-        following[there] = self.rows.take("next", after[there])
+        if there.any():
+            following[there] = self.rows.take("next", after[there])
         rows = self.rows.append(
             len(keys), key=keys, next=following, ts=ts, offset=offset, value=label, version=OUTCOME, segments=0, bin=0, fingerprint=0,
             again=0, label=-1, stored=stored,
@@ -539,24 +546,28 @@ class Join:
         if len(keys):
             self._index.replace(keys, rows, self.rows.all("key"))
 
-    def _label_arrivals(self, rows: Rows) -> LabelEffects:
+    def _label_arrivals(self, rows: Rows, following: Rows) -> LabelEffects:
         """Fold the outcomes that wait for new predictions, and tell the state that results."""
-        for at, following in self._chains(self.rows.take("next", rows)):
-            told = self.rows.take("version", following) == OUTCOME
-            ts, offset, label = (self.rows.take(name, following[told]) for name in ("ts", "offset", "value"))
-            self._fold(rows[at[told]], ts, offset, label, arrival=True)
+        waited_for = following >= 0
+        rows = rows[waited_for]
+        for at, others in self._chains(following[waited_for]):
+            ts, offset, label, version = self.rows.take_all(("ts", "offset", "value", "version"), others)
+            told = version == OUTCOME
+            self._fold(rows[at[told]], ts[told], offset[told], label[told], arrival=True)
         touched = rows[self.rows.take("label", rows) >= 0]
         return self._effects(touched, np.ones(len(touched), np.int64), on_arrival=True)
 
     def _fold(self, rows: Rows, ts: Int64, offset: Int64, label: Float64, *, arrival: bool) -> LabelEffects:
         """Let one outcome per prediction act on it, where they pair; the effects are old state out, new state in."""
-        pair = np.abs(self.rows.take("ts", rows) - ts) <= self.horizon_ms
-        rows, ts, offset, label = rows[pair], ts[pair], offset[pair], label[pair]
-        had = self.rows.take("label", rows) >= 0
-        known = rows[had]
-        removed = _no_effects() if arrival else self._effects(known, np.full(len(known), -1, np.int64), known=offset[had])
-        self._update_labels(self.rows.take("label", known), ts[had], offset[had], label[had])
-        new = ~had
+        own_ts, had = self.rows.take_all(("ts", "label"), rows)
+        pair = np.abs(own_ts - ts) <= self.horizon_ms
+        if not pair.all():
+            rows, ts, offset, label, had = rows[pair], ts[pair], offset[pair], label[pair], had[pair]
+        new, old, removed = had < 0, had >= 0, _no_effects()
+        if old.any():
+            known = rows[old]
+            removed = _no_effects() if arrival else self._effects(known, np.full(len(known), -1, np.int64), known=offset[old])
+            self._update_labels(had[old], ts[old], offset[old], label[old])
         if new.any():
             places = self._labels.append(
                 int(new.sum()), value=label[new], ts=ts[new], offset=offset[new], first_ts=ts[new], known=offset[new]
@@ -580,12 +591,11 @@ class Join:
 
     def _effects(self, rows: Rows, sign: Int64, *, known: Int64 | None = None, on_arrival: bool = False) -> LabelEffects:
         places = self.rows.take("label", rows)
-        label = self._labels.take("value", places)
+        label, first_ts, last = self._labels.take_all(("value", "first_ts", "known"), places)
+        effects = LabelEffects(rows, sign, label, first_ts, last if known is None else known, np.full(len(rows), on_arrival))
         # On arrival a taken-back label is told too: a snapshot may still hold the label that it took back.
         told = np.ones(len(rows), bool) if on_arrival else ~np.isnan(label)
-        rows, places = rows[told], places[told]
-        offsets = self._labels.take("known", places) if known is None else known[told]
-        return LabelEffects(rows, sign[told], label[told], self._labels.take("first_ts", places), offsets, np.full(len(rows), on_arrival))
+        return effects if told.all() else LabelEffects(*(getattr(effects, name)[told] for name in LabelEffects.__slots__))
 
 
 _NO_ORPHANS: Final = Orphans(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))
@@ -612,8 +622,7 @@ def _rounds(keys: UInt64, mask: Bool) -> list[Rows]:
     rows = np.flatnonzero(mask)
     if not len(rows):
         return []
-    ascending = np.sort(keys[rows])
-    if (ascending[1:] != ascending[:-1]).all():
+    if all_differ(keys[rows] if len(rows) < len(keys) else keys):
         return [rows]
     order = np.argsort(keys[rows], kind="stable")
     sorted_keys = keys[rows[order]]

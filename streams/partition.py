@@ -354,7 +354,7 @@ class Partition:
     def _fold_told(self, shard: Shard, effects: LabelEffects) -> None:
         at = effects.prediction
         names = ("offset", "ts", "value", "version", "segments", "bin")
-        offset, ts, predicted, version, segments, bins = (shard.join.rows.take(name, at) for name in names)
+        offset, ts, predicted, version, segments, bins = shard.join.rows.take_all(names, at)
         rows = LabelRows(effects.sign, predicted, effects.label, bins, effects.label_ts - ts)
         mine = self._numbers(shard, shard.panes(version, ts, segments), offset, effects.outcome_offset)
         losses = self._numbers(shard, shard.panes(version, effects.label_ts, segments), offset, effects.outcome_offset)
@@ -397,7 +397,7 @@ class Partition:
             later.sign, shard.join.rows.take("version", others), losses_of(later.predicted, later.label, shard.classes.names, shard.model),
             losses_of(shard.join.rows.take("value", others), later.label, shard.classes.names, shard.model),
         )  # fmt: skip
-        offset, version = (shard.join.rows.take(name, effects.prediction[at]) for name in ("offset", "version"))
+        offset, version = shard.join.rows.take_all(("offset", "version"), effects.prediction[at])
         place, panes = shard.panes(version, effects.label_ts[at], np.zeros_like(version))
         wholes = [keys[:1] for keys in panes]
         (numbers,) = self._numbers(shard, (place, wholes), offset, effects.outcome_offset[at])

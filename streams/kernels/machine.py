@@ -48,8 +48,13 @@ def entry(signature: Any) -> Callable[[Function], Function]:
 
 
 _WORD = ir.IntType(64)
-_LLVM = {"u1": ir.IntType(8), "i4": ir.IntType(32), "i8": _WORD, "u8": _WORD, "f8": ir.DoubleType()}
-_NUMBA = {"u1": types.int64, "i4": types.int64, "i8": types.int64, "u8": types.uint64, "f8": types.float64}
+_LLVM = {
+    "u1": ir.IntType(8), "u2": ir.IntType(16), "i4": ir.IntType(32), "i8": _WORD, "u8": _WORD, "f4": ir.FloatType(), "f8": ir.DoubleType(),
+}  # fmt: skip
+_NUMBA = {
+    "u1": types.int64, "u2": types.int64, "i4": types.int64, "i8": types.int64, "u8": types.uint64, "f4": types.float32,
+    "f8": types.float64,
+}  # fmt: skip
 
 
 _DATA = object.__basicsize__  # NumPy's object begins with this pointer: ten times as fast as to ask for `__array_interface__`
@@ -77,7 +82,7 @@ def _load(kind: str, size: int) -> Any:
     def load(_: Any, base: Any, place: Any) -> Any:
         def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
             value = builder.load(_pointer(builder, kind, args[0], args[1], size), align=1)
-            return builder.zext(value, _WORD) if kind == "u1" else builder.sext(value, _WORD) if kind == "i4" else value
+            return builder.zext(value, _WORD) if kind in {"u1", "u2"} else builder.sext(value, _WORD) if kind == "i4" else value
 
         return _NUMBA[kind](types.int64, types.int64), generate
 
@@ -90,7 +95,7 @@ def _store(kind: str, size: int) -> Any:
     @intrinsic
     def store(_: Any, base: Any, place: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
-            narrow = builder.trunc(args[2], _LLVM[kind]) if kind in {"u1", "i4"} else args[2]
+            narrow = builder.trunc(args[2], _LLVM[kind]) if kind in {"u1", "u2", "i4"} else args[2]
             builder.store(narrow, _pointer(builder, kind, args[0], args[1], size), align=1)
             return context.get_dummy_value()
 
@@ -102,15 +107,19 @@ def _store(kind: str, size: int) -> Any:
 Load: TypeAlias = Callable[[int, int], int]
 Store: TypeAlias = Callable[[int, int, Any], None]
 byte: Load = _load("u1", 1)
+uint16: Load = _load("u2", 2)
 int32: Load = _load("i4", 4)
 int64: Load = _load("i8", 8)
 uint64: Callable[[int, int], Any] = _load("u8", 8)
+float32: Callable[[int, int], float] = _load("f4", 4)
 float64: Callable[[int, int], float] = _load("f8", 8)
 word: Callable[[int, int], Any] = _load("u8", 1)  # eight bytes from byte `i` on, the first the lowest
 set_byte: Store = _store("u1", 1)
+set_uint16: Store = _store("u2", 2)
 set_int32: Store = _store("i4", 4)
 set_int64: Store = _store("i8", 8)
 set_uint64: Store = _store("u8", 8)
+set_float32: Store = _store("f4", 4)
 set_float64: Store = _store("f8", 8)
 
 

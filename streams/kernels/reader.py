@@ -17,6 +17,7 @@ from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import index_batch
 from driftline.streams.kernels.rooms import Rooms
+from driftline.streams.kernels.table import all_differ, append_rows, take_rows
 from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
 from driftline.streams.kernels.words import words_of
 from driftline.streams.layout import PREDICTION, SCORE, Layout
@@ -98,6 +99,9 @@ class Reader:
         texts.stamp += n
         return Columns(chunk, parsed, texts, self._terms)
 
+    take_rows = staticmethod(take_rows)
+    append_rows = staticmethod(append_rows)
+    all_differ = staticmethod(all_differ)
     find_slots = staticmethod(find_slots)
     place = staticmethod(place)
     hash_stretches = staticmethod(hash_stretches)

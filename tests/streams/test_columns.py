@@ -6,10 +6,13 @@ import math
 from random import Random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.streams.columns import Columns, HashIndex, hash_ids
+from driftline.streams.columns import Columns, HashIndex, all_differ, distinct, hash_ids, parts
+
+pytestmark = pytest.mark.usefixtures("either_reader")
 
 keys = st.integers(0, 2**64 - 1)
 #: Keys that meet in one slot of a table of up to 2¹⁶, and wrap around its end.
@@ -66,12 +69,29 @@ def test_columns_append_put_and_keep_as_lists_do(steps: list[list[tuple[int, flo
             mask = [step.random() < 0.5 for _ in model]
             columns.keep(np.array(mask, bool))
             model = [row for row, stays in zip(model, mask, strict=True) if stays]
+    backwards = np.arange(len(model))[::-1]
+    several = columns.take_all(("c", "b", "a"), backwards)
+    assert (several[0].tolist(), several[2].tolist()) == ([True] * len(model), [a for a, _ in model[::-1]])
+    np.testing.assert_array_equal(several[1], [b for _, b in model[::-1]])
     assert columns.all("a").tolist() == [a for a, _ in model]
     np.testing.assert_array_equal(columns.all("b"), [b for _, b in model])
     signs = [math.copysign(1, b) for _, b in model if not math.isnan(b)]
     assert np.copysign(1, columns.all("b"))[~np.isnan(columns.all("b"))].tolist() == signs
     assert columns.all("c").tolist() == [True] * len(model)
     assert columns.size == len(model)
+
+
+@given(st.lists(st.one_of(st.sampled_from([0, 1, 2**63, 2**64 - 1]), keys, crowded), max_size=30))
+def test_keys_that_come_twice_are_seen(some: list[int]) -> None:
+    assert all_differ(np.array(some, np.uint64)) == (len(set(some)) == len(some))
+
+
+@given(st.lists(st.one_of(st.integers(-5, 5), st.integers(-(2**40), 2**40)), max_size=30))
+def test_rows_come_apart_by_their_numbers(codes: list[int]) -> None:
+    values, place = distinct(np.array(codes, np.int64))
+    assert (values.tolist(), values[place].tolist()) == (sorted(set(codes)), codes)
+    wanted = [[i for i, code in enumerate(codes) if code == value] for value in values.tolist()]
+    assert [rows.tolist() for rows in parts(place, len(values))] == wanted
 
 
 def test_numbers_take_no_more_bytes_than_they_need() -> None:

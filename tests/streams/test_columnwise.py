@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
 from driftline.streams import exact, kernels
-from driftline.streams.columns import joined, partitions_of
+from driftline.streams.columns import Columns, joined, partitions_of
 from driftline.streams.layout import LIST, Coded, Layout
 from driftline.streams.panes import empty_pane
 
@@ -67,3 +68,12 @@ def test_the_partition_of_a_key_is_the_same(keys: list[str]) -> None:
         prepare()
         found.append(partitions_of(*joined(keys)).tolist())
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("row", [2, 10**9])
+def test_compiled_code_reads_no_row_that_is_not_there(row: int) -> None:
+    kernels.load()
+    columns = Columns(a=int, b=np.uint64)
+    columns.append(2, a=np.array([1, 2]), b=np.array([3, 4], np.uint64))
+    with pytest.raises(IndexError):
+        columns.take_all(("a", "b"), np.array([0, row]))

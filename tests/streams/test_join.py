@@ -16,6 +16,7 @@ from driftline.streams.columns import hash_ids
 from driftline.streams.join import NEVER, Arrivals, Floor, Join, LabelEffects, OutcomeRows, PredictionRows
 
 HORIZON, LATENESS = 100, 50
+pytestmark = pytest.mark.usefixtures("either_reader")
 BACK = math.nan  # a label that is taken back
 
 

@@ -1,0 +1,166 @@
+"""Rows of several columns read and written at once, in compiled code. Its twin is in `columns.Columns`.
+
+A column is told by seven numbers: where its data lies, in which form, the base that is added to whole numbers, the least and the greatest
+whole number it can hold, and the least and the greatest it has held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from driftline.streams.kernels.machine import (
+    address,
+    as_bits,
+    as_double,
+    byte,
+    compiled,
+    entry,
+    float32,
+    int32,
+    int64,
+    set_byte,
+    set_float32,
+    set_int32,
+    set_int64,
+    set_uint16,
+    uint16,
+)
+
+SAME, BYTES, SHORTS, INTS, WORDS = 0, 1, 2, 4, 8  # forms of whole numbers: bytes of each
+CODES, SINGLES, DOUBLES = 11, 14, 18  # of floats: in one byte, four and eight
+PRINTS = 24  # of whole numbers of four bytes, of which the rest is of no matter
+NO_CODE: Final = 255  # stands for NaN among codes
+_TOLD = 7
+
+
+@compiled
+def value_at(data: int, form: int, base: int, row: int) -> Any:
+    """A value; of a float its bits."""
+    if form == SAME:
+        return base
+    if form == BYTES:
+        return byte(data, row) + base
+    if form == SHORTS:
+        return uint16(data, row) + base
+    if form in (INTS, PRINTS):
+        return (int32(data, row) & 0xFFFFFFFF) + base
+    if form == CODES:
+        code = byte(data, row)
+        return np.int64(as_bits(np.nan if code == NO_CODE else np.float64(code)))
+    if form == SINGLES:
+        return np.int64(as_bits(np.float64(float32(data, row))))
+    return int64(data, row) + base
+
+
+@compiled
+def set_value(data: int, form: int, base: int, row: int, value: int) -> None:
+    """The opposite of `value_at`; the value must fit."""
+    if form == BYTES:
+        set_byte(data, row, value - base)
+    elif form == SHORTS:
+        set_uint16(data, row, value - base)
+    elif form in (INTS, PRINTS):
+        set_int32(data, row, value - base)
+    elif form == CODES:
+        x = as_double(np.uint64(value))
+        set_byte(data, row, NO_CODE if np.isnan(x) else np.int64(x))
+    elif form == SINGLES:
+        set_float32(data, row, np.float32(as_double(np.uint64(value))))
+    elif form != SAME:
+        set_int64(data, row, value - base)
+
+
+@compiled
+def holds(form: int, value: int) -> Any:
+    """Whether a form of floats holds this one, given by its bits, without loss."""
+    x = as_double(np.uint64(value))
+    if form == DOUBLES or np.isnan(x):
+        return True
+    if form == SINGLES:
+        return np.float64(np.float32(x)) == x
+    return value >= 0 and x < NO_CODE and np.floor(x) == x  # minus zero is no code
+
+
+@entry(types.int64(*[types.int64] * 7))
+def take_values(columns: int, which: int, n_columns: int, rows: int, n: int, size: int, found: int) -> int:
+    """The values of some columns in these `n` rows, column after column; how many rows are none below `size`."""
+    strange = 0
+    for i in range(n):
+        strange += not 0 <= int64(rows, i) < size
+    if strange:
+        return strange
+    for j in range(n_columns):
+        column, to = columns + 8 * _TOLD * int64(which, j), found + 8 * n * j
+        data, form, base = int64(column, 0), int64(column, 1), int64(column, 2)
+        for i in range(n):
+            set_int64(to, i, value_at(data, form, base, int64(rows, i)))
+    return 0
+
+
+@entry(types.int64(*[types.int64] * 5))
+def append_values(columns: int, n_columns: int, values: int, first: int, n: int) -> int:
+    """Write `n` rows from row `first` on, where there is room for them; 0, and nothing is written, if a column cannot hold its values.
+
+    `values` has for each column where they lie, and how far apart: 0 where all are the same.
+    """
+    for c in range(n_columns):
+        column, source, step = columns + 8 * _TOLD * c, int64(values, 2 * c), int64(values, 2 * c + 1)
+        form = int64(column, 1)
+        if form in (CODES, SINGLES, DOUBLES):
+            for i in range(n if step else 1):
+                if not holds(form, int64(source, i)):
+                    return 0
+        elif form <= WORDS:
+            low = high = int64(source, 0)
+            for i in range(n if step else 1):
+                low, high = min(low, int64(source, i)), max(high, int64(source, i))
+            if low < int64(column, 3) or high > int64(column, 4):
+                return 0
+            set_int64(column, 5, min(low, int64(column, 5)))
+            set_int64(column, 6, max(high, int64(column, 6)))
+    for c in range(n_columns):
+        column, source, step = columns + 8 * _TOLD * c, int64(values, 2 * c), int64(values, 2 * c + 1)
+        data, form, base = int64(column, 0), int64(column, 1), int64(column, 2)
+        for i in range(n):
+            set_value(data, form, base, first + i, int64(source, i * step))
+    return 1
+
+
+def take_rows(columns: NDArray[np.int64], which: Sequence[int], rows: NDArray[Any], size: int) -> NDArray[np.int64]:
+    """The values of the columns of these numbers in some rows, of floats their bits; shape (columns, rows)."""
+    rows, numbers, found = np.ascontiguousarray(rows, np.int64), np.array(which, np.int64), np.empty((len(which), len(rows)), np.int64)
+    if take_values(address(columns), address(numbers), len(which), address(rows), len(rows), size, address(found)):
+        raise IndexError(f"rows beyond the {size} that are there")
+    return found
+
+
+def append_rows(columns: NDArray[np.int64], values: Sequence[NDArray[Any]], first: int, n: int) -> bool:
+    """Write rows, of eight bytes a value, or one value for all; False, and nothing is written, if a column cannot hold its own."""
+    sources = np.array([(address(each), len(each) > 1) for each in values], np.int64)
+    return bool(append_values(address(columns), len(values), address(sources), first, n))
+
+
+@entry(types.int64(*[types.int64] * 4))
+def all_new(keys: int, n: int, slots: int, size: int) -> int:
+    """Whether `n` keys differ from each other; `slots` are `size` zeros of four bytes, a power of two above `n`."""
+    for k in range(n):
+        key = int64(keys, k)
+        at: Any = key & (size - 1)
+        while int32(slots, at):
+            if int64(keys, int32(slots, at) - 1) == key:
+                return 0
+            at = (at + 1) & (size - 1)
+        set_int32(slots, at, k + 1)
+    return 1
+
+
+def all_differ(keys: NDArray[np.uint64]) -> bool:
+    """Whether no key comes twice."""
+    keys, size = np.ascontiguousarray(keys), 1 << (2 * len(keys)).bit_length()
+    slots = np.zeros(size, np.int32)
+    return bool(all_new(address(keys), len(keys), address(slots), size))
