@@ -28,7 +28,7 @@ from driftline.schemas.events import MAX_FEATURES, MAX_SEGMENTS, YEAR_2000_MS, Y
 from driftline.streams import chances, kernels
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic, misfit
-from driftline.streams.columns import UInt64, fingerprints, hash_stretches, joined, partitions_of, stirred
+from driftline.streams.columns import UInt64, all_differ, distinct, fingerprints, hash_stretches, joined, partitions_of, stirred
 from driftline.streams.ipc import inflated_bytes
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
 from driftline.streams.layout import Coded
@@ -41,6 +41,7 @@ MAX_ROWS = 100_000
 INFLATION = 64  # times what it weighs on the wire a batch may take in memory; small ones may take 64 KiB
 WIDTH = 4_096  # bytes of a row's text, on average, where many rows may show the same bytes
 LARGEST = 1e150  # see `schemas.events.Number`
+REMEMBERED = 1_000  # characters of a dictionary whose fingerprints are remembered
 SHOWN = 20  # numbers of rows in a message
 _FIELDS = {
     "predictions": ("id", "ts", "prediction", "score", "role", "latency_ms", "failed", "trace"),
@@ -169,12 +170,12 @@ def _opened(value: bytes) -> pa.Table:
     with pa.ipc.open_stream(value) as stream:
         batches, n = [], 0
         for batch in stream:
-            batches.append(batch)
             n += batch.num_rows
             if n > MAX_ROWS:
                 raise _Refused("out_of_bounds", f"a batch has at most {MAX_ROWS} rows")
+            batch.validate(full=True)
+            batches.append(batch)
         table = pa.Table.from_batches(batches, stream.schema)
-    table.validate(full=True)
     names = table.column_names
     if len(set(names)) < len(names):
         raise _Refused("malformed", "two columns have the same name")
@@ -268,8 +269,11 @@ def _column(rows: Rows, name: str, array: Any) -> Column:
         index = pc.fill_null(array.cast(pa.int8()), -1).to_numpy(zero_copy_only=False).astype(np.int64)
         return Coded(["false", "true"], index, bools=True)
     if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not wants_text and name != "failed":
-        numbers = np.array(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
-        rows.refuse(np.isinf(numbers), "non_finite", f"a number in `{name}` is infinite")
+        doubles = array if pa.types.is_float64(kind) else array.cast(pa.float64(), safe=False)
+        numbers: Float64 = doubles.to_numpy(zero_copy_only=False)  # where they lie, if none is null
+        infinite = np.isinf(numbers)
+        if infinite.any():
+            rows.refuse(infinite, "non_finite", f"a number in `{name}` is infinite")
         return numbers
     if name.startswith("feature.") and _is_vector(kind):
         return array.to_pylist()
@@ -302,10 +306,12 @@ def _times(rows: Rows, array: Any) -> Int64:
         array = array.cast(pa.timestamp("ms", array.type.tz), safe=False).cast(pa.int64())
     elif not pa.types.is_integer(array.type):
         raise _Refused("wrong_type", f"column `ts` has the type {array.type}; give integer milliseconds, or time stamps")
-    rows.refuse(pc.is_null(array).to_numpy(zero_copy_only=False), "missing_field", "there is no `ts`")
-    ts: Int64 = pc.fill_null(array.cast(pa.int64()), YEAR_2000_MS).to_numpy(zero_copy_only=False)
-    outside = (ts < YEAR_2000_MS) | (ts >= YEAR_2100_MS)
-    if outside.any():
+    if array.null_count:
+        rows.refuse(pc.is_null(array).to_numpy(zero_copy_only=False), "missing_field", "there is no `ts`")
+        array = pc.fill_null(array, YEAR_2000_MS)
+    ts: Int64 = array.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    if ts.min(initial=YEAR_2000_MS) < YEAR_2000_MS or ts.max(initial=0) >= YEAR_2100_MS:
+        outside = (ts < YEAR_2000_MS) | (ts >= YEAR_2100_MS)
         why = parse_time(int(ts[outside][0]))
         rows.refuse(outside, "bad_timestamp", why.message if isinstance(why, Rejected) else "")
     return ts
@@ -317,11 +323,12 @@ def _ids(rows: Rows, array: Any) -> Ids:
     edges = np.frombuffer(places, np.int64, len(array) + 1, 8 * array.offset) if len(array) else np.zeros(1, np.int64)
     data = data if data is not None and data.size else b"\0"
     start, end, told = edges[:-1], edges[1:], np.frombuffer(data, np.uint8)
-    null: Bool = pc.is_null(array).to_numpy(zero_copy_only=False)
+    null: Bool = pc.is_null(array).to_numpy(zero_copy_only=False) if array.null_count else np.zeros(len(array), bool)
     rows.refuse(null, "missing_field", "there is no `id`")
-    if (end == start).any():
-        rows.refuse(end == start, "out_of_bounds", "an id is empty")
-    if (end - start > 256).any():
+    lengths = end - start
+    if not lengths.all():
+        rows.refuse(lengths == 0, "out_of_bounds", "an id is empty")
+    if lengths.max(initial=0) > 256:
         rows.refuse((pc.fill_null(pc.utf8_length(array), 0).to_numpy(zero_copy_only=False) > 256), "out_of_bounds", "an id is too long")
     if ((told < 32) | (told == 127)).any():
         broken = [text is not None and _has_control(text) for text in array.to_pylist()]
@@ -398,7 +405,7 @@ def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) 
     told = ~np.isnan(score) & ~rows.bad
     bins = np.full(rows.n, -1)
     bins[told] = np.minimum((score[told] * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
-    latency = rows.columns.get("latency_ms", np.full(rows.n, np.nan))
+    latency = rows.columns.get("latency_ms")
     failed = rows.columns.get("failed")
     failures = (failed.code == 1).astype(np.int64) if isinstance(failed, Coded) else np.zeros(rows.n, np.int64)
     columns = PredictionRows(
@@ -409,8 +416,8 @@ def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) 
     features = {name.partition(".")[2]: column for name, column in rows.columns.items() if name.startswith("feature.")}
     values = ColumnValues(features, rows.columns["prediction"], rows.columns.get("score"), use)
     return Predictions(
-        rows.model, rows.index[use], columns, [rows.version], classes.names, names, latency_bins(latency)[use], failures[use],
-        values,
+        rows.model, rows.index[use], columns, [rows.version], classes.names, names,
+        np.full(len(use), -1) if latency is None else latency_bins(latency)[use], failures[use], values,
     )  # fmt: skip
 
 
@@ -432,8 +439,7 @@ def outcomes(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) -> 
 def _again(hashes: UInt64, index: Int64) -> Bool:
     """Which rows have an id that an earlier row of their batch has."""
     again = np.zeros(len(hashes), bool)
-    ascending = np.sort(hashes)
-    if (ascending[1:] == ascending[:-1]).any():
+    if not all_differ(hashes):
         order = np.lexsort((np.arange(len(hashes)), hashes, index))
         again[order[1:]] = (np.diff(hashes[order]) == 0) & (np.diff(index[order]) == 0)
     return again
@@ -452,8 +458,7 @@ def _fitting(rows: Rows, name: str, model: Model, chunk: Chunk, partitions: int 
         return np.full(rows.n, np.nan) if column is None else column.copy()
     if isinstance(column, np.ndarray):
         texts: list[Any]
-        numbers = np.unique(column[~np.isnan(column)])
-        texts, place = numbers.tolist(), np.where(np.isnan(column), -1, np.searchsorted(numbers, column))
+        texts, place = _numbers(column)
     else:
         texts, place = column.texts, column.code
     faults = [misfit(text, model) for text in texts]
@@ -468,6 +473,21 @@ def _fitting(rows: Rows, name: str, model: Model, chunk: Chunk, partitions: int 
         codes[used] = classes.of(text_of(texts[i]) for i in used.tolist())
         answers[use] = codes[place[use]]
     return answers
+
+
+def _numbers(column: Float64) -> tuple[list[float], Int64]:
+    """The numbers of a column, ascending, and the place of each row's among them, -1 for NaN.
+
+    >>> [each for each in _numbers(np.array([2.0, np.nan, 1.0]))]
+    [[1.0, 2.0], array([ 1, -1,  0])]
+    """
+    if np.abs(column).max(initial=0) <= len(column):  # no NaN among them
+        whole = column.astype(np.int64)
+        if (whole == column).all():
+            codes, place = distinct(whole)
+            return codes.astype(np.float64).tolist(), place
+    numbers = np.unique(column[~np.isnan(column)])
+    return numbers.tolist(), np.where(np.isnan(column), -1, np.searchsorted(numbers, column))
 
 
 def _scores(rows: Rows, model: Model) -> Float64:
@@ -532,7 +552,8 @@ def _fingerprints(rows: Rows) -> UInt64:
 
 
 def _prints_of_texts(column: Coded) -> UInt64:
-    return np.append(_text_prints(column.texts), np.uint64(0))
+    few = sum(map(len, column.texts)) <= REMEMBERED
+    return np.append(_prints_of(tuple(column.texts)) if few else _text_prints(column.texts), np.uint64(0))
 
 
 def _words(column: Column) -> UInt64:

@@ -14,6 +14,7 @@ from driftline.schemas.config import Model
 from driftline.streams import chances, derived
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic
+from driftline.streams.columns import parts
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
 from driftline.streams.registry import Incomplete, Registry
 from driftline.streams.segments import Cells
@@ -57,8 +58,8 @@ class Columnar:
         p, texts = self._columns.parsed, self._columns.texts
         rows = np.flatnonzero(self.good)
         places, codes = texts.distinct(p.model[rows])
-        for place, code in enumerate(codes):
-            own = rows[places == place] if len(codes) > 1 else rows
+        for code, part in zip(codes, parts(places, len(codes)), strict=True):
+            own = rows[part]
             name = texts.text(code)
             model = self._registry.model(name)
             fits = self._in_time(model, own)

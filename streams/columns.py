@@ -16,7 +16,8 @@ UInt64 = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 
 _STEP: Final = 65_536  # rows that are worked on at a time where a copy of all would double the memory
-MANY: Final = 1_000_000  # rows
+FEW: Final = 4_096  # rows
+MANY: Final = 1_000_000
 _PRIME = np.uint64(1099511628211)
 _BASIS = np.uint64(14695981039346656037)
 
@@ -277,9 +278,10 @@ class _Column:
         self.data[rows] = values
 
     def reserve(self, end: int, size: int) -> None:
-        """Room for `end` rows. It grows by an eighth, or a sixteenth of many, so little is ever empty."""
+        """Room for `end` rows. It grows by a half while there are few, by an eighth, or a sixteenth of many, so little is ever empty."""
         if end > self.capacity:
-            self.capacity = max(end, self.capacity + self.capacity // (16 if self.capacity > MANY else 8) + 16)
+            part = 16 if self.capacity > MANY else 8 if self.capacity > FEW else 2
+            self.capacity = max(end, self.capacity + self.capacity // part + 16)
             self._move(size)
 
     def _move(self, size: int) -> None:

@@ -78,7 +78,7 @@ def to_bytes(total: int) -> bytes:
     >>> from_bytes(to_bytes(-(5 << 1_200))) == -(5 << 1_200)
     True
     """
-    return total.to_bytes((total.bit_length() + 8) // 8, "little", signed=True)
+    return total.to_bytes((total.bit_length() + 8) // 8, "little", signed=True) if total else b"\0"
 
 
 def from_bytes(data: bytes) -> int:
