@@ -16,6 +16,7 @@ UInt64 = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 
 _STEP: Final = 65_536  # rows that are worked on at a time where a copy of all would double the memory
+SEVERAL: Final = 500  # rows of one column, from which on compiled code gathers them faster
 FEW: Final = 4_096  # rows
 MANY: Final = 1_000_000
 _PRIME = np.uint64(1099511628211)
@@ -147,9 +148,10 @@ def distinct(codes: Rows) -> tuple[Rows, Rows]:
     if not len(codes) or int(codes.max()) - low > 4 * len(codes) + 1_000:
         return np.unique(codes, return_inverse=True)
     near = codes - low
-    there = np.bincount(near) > 0
-    place = np.cumsum(there) - 1
-    return np.flatnonzero(there) + low, place[near]
+    values = np.flatnonzero(np.bincount(near))
+    place = np.zeros(int(values[-1]) + 1, np.int64)
+    place[values] = np.arange(len(values))
+    return values + low, place[near]
 
 
 def parts(place: Rows, n: int) -> list[Rows]:
@@ -182,19 +184,23 @@ class Columns:
         self._told = np.zeros((len(kinds), 7), np.int64)  # for compiled code, see `kernels.table`
         made = (_column(kind)(told) for kind, told in zip(kinds.values(), self._told, strict=True))
         self._columns: dict[str, _Column] = dict(zip(kinds, made, strict=True))
-        self._numbers = {name: i for i, name in enumerate(kinds)}
+        self._numbers: dict[tuple[str, ...], Rows] = {}  # of columns that are taken together
         self.size = 0
 
     def take(self, name: str, rows: Rows | slice) -> NDArray[Any]:
         """The values of a column in these rows."""
-        return self._columns[name].take(rows) if isinstance(rows, slice) else self.take_all((name,), rows)[0]
+        if isinstance(rows, slice) or len(rows) < SEVERAL:
+            return self._columns[name].take(rows)
+        return self.take_all((name,), rows)[0]
 
-    def take_all(self, names: Sequence[str], rows: Rows) -> list[NDArray[Any]]:
+    def take_all(self, names: tuple[str, ...], rows: Rows) -> list[NDArray[Any]]:
         """The values of several columns in these rows."""
         reader, columns = kernels.current(), [self._columns[name] for name in names]
         if reader is None:
             return [column.take(rows) for column in columns]
-        found = reader.take_rows(self._told, [self._numbers[name] for name in names], rows, self.size)
+        if (numbers := self._numbers.get(names)) is None:
+            numbers = self._numbers[names] = np.array([[*self._columns].index(name) for name in names])
+        found = reader.take_rows(self._told, numbers, rows, self.size)
         return [column.of(bits) for column, bits in zip(columns, found, strict=True)]
 
     def all(self, name: str) -> NDArray[Any]:

@@ -513,6 +513,9 @@ class Join:
             segments=new.segments, bin=new.bin, fingerprint=_short(new.fingerprint), again=new.remembered - new.ts, label=-1,
             stored=stored,
         )  # fmt: skip
+        if not len(known):
+            self._begin(new.id_hash, rows)
+            return rows, following
         self.rows.put("next", heads[follows], rows[follows])
         self._lead(new.id_hash[leads], rows[leads])
         fresh = heads < 0
@@ -549,6 +552,8 @@ class Join:
     def _label_arrivals(self, rows: Rows, following: Rows) -> LabelEffects:
         """Fold the outcomes that wait for new predictions, and tell the state that results."""
         waited_for = following >= 0
+        if not waited_for.any():
+            return _no_effects()
         rows = rows[waited_for]
         for at, others in self._chains(following[waited_for]):
             ts, offset, label, version = self.rows.take_all(("ts", "offset", "value", "version"), others)

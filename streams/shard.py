@@ -69,16 +69,17 @@ class Shard:
 
     def panes(self, versions: Int64, ts: Int64, segments: Int64) -> tuple[Int64, list[list[PaneKey]]]:
         """For each row a place in a list, and in this the panes it belongs to: the whole first, then one for each cell it is in."""
-        minute = ts // self.model.pane_ms
-        place = np.zeros(len(ts), np.int64)
-        for column in (minute, versions, segments):
-            if len(column) and (column != column[0]).any():
-                values, at = distinct(column)
-                place = distinct(place * len(values) + at)[1]
+        minutes, place = distinct(ts // self.model.pane_ms)
+        if len(self.versions) < 2 and len(self.segments) < 2:
+            same = [int(column[0]) if len(ts) else 0 for column in (versions, segments)]
+            return place, [self._panes(minute, *same) for minute in minutes.tolist()]
+        for column in (versions, segments):
+            values, at = distinct(column)
+            place = distinct(place * len(values) + at)[1]
         some = np.zeros(int(place.max(initial=-1)) + 1, np.int64)
         some[place] = np.arange(len(place))
-        table = zip(*(column[some].tolist() for column in (minute, versions, segments)), strict=True)
-        return place, [self._panes(*row) for row in table]
+        table = ((ts // self.model.pane_ms)[some], versions[some], segments[some])
+        return place, [self._panes(*row) for row in zip(*(column.tolist() for column in table), strict=True)]
 
     def _panes(self, minute: int, version: int, segments: int) -> list[PaneKey]:
         model, name, start = self.model.model, self.versions.names[version], minute * self.model.pane_ms

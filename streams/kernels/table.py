@@ -131,10 +131,10 @@ def append_values(columns: int, n_columns: int, values: int, first: int, n: int)
     return 1
 
 
-def take_rows(columns: NDArray[np.int64], which: Sequence[int], rows: NDArray[Any], size: int) -> NDArray[np.int64]:
+def take_rows(columns: NDArray[np.int64], which: NDArray[np.int64], rows: NDArray[Any], size: int) -> NDArray[np.int64]:
     """The values of the columns of these numbers in some rows, of floats their bits; shape (columns, rows)."""
-    rows, numbers, found = np.ascontiguousarray(rows, np.int64), np.array(which, np.int64), np.empty((len(which), len(rows)), np.int64)
-    if take_values(address(columns), address(numbers), len(which), address(rows), len(rows), size, address(found)):
+    rows, found = np.ascontiguousarray(rows, np.int64), np.empty((len(which), len(rows)), np.int64)
+    if take_values(address(columns), address(which), len(which), address(rows), len(rows), size, address(found)):
         raise IndexError(f"rows beyond the {size} that are there")
     return found
 
