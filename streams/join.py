@@ -402,12 +402,13 @@ class Join:
         n = len(heads)
         ids = _Ids(heads.copy(), np.full(n, NEVER), np.full(n, NEVER), np.zeros(n, bool))
         for at, rows in self._chains(heads):
-            outcome = self.rows.take("version", rows) == OUTCOME
-            last = self.rows.take("ts", rows) + self.rows.take("again", rows)
+            version, ts, again, stored = self.rows.take_all(("version", "ts", "again", "stored"), rows)
+            outcome, last = version == OUTCOME, ts + again
             for times, kind in ((ids.last_prediction, ~outcome), (ids.last_outcome, outcome)):
-                times[at[kind]] = np.maximum(times[at[kind]], last[kind])
+                own, of_kind = (at, last) if kind.all() else (at[kind], last[kind])
+                times[own] = np.maximum(times[own], of_kind)
             ids.first[at] = np.minimum(ids.first[at], rows)
-            ids.unstored[at] |= ~outcome & ~self.rows.take("stored", rows)
+            ids.unstored[at] |= ~outcome & ~stored
         return ids
 
     def _chains(self, heads: Rows) -> Iterator[tuple[Rows, Rows]]:
