@@ -88,6 +88,10 @@ class _Clock:
     def time() -> float:
         return CURRENT.get().clock_s
 
+    @staticmethod
+    def thread_time() -> float:
+        return CURRENT.get().clock_s
+
 
 @contextlib.contextmanager
 def simulated_time() -> Iterator[None]:
