@@ -4,8 +4,7 @@
                                                                ├──► every figure as an array (features,) ──► `Measured`, one a feature
     the reference's, or a baseline's ──► matrix ───────────────┘
 
-PSI, Kolmogorov–Smirnov, chi-square, the smooth test and what they are with no drift go so, and the distances that a model's file adds;
-what these are worth is asked of one feature after another.
+PSI, Kolmogorov–Smirnov, chi-square, the smooth test and what they are with no drift; what a model's file adds is in `distances`.
 """
 
 from __future__ import annotations
@@ -20,8 +19,9 @@ import numpy as np
 from scipy.special import kolmogorov
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile
+from driftline.streams.distances import Distances, Figures, Sample
 from driftline.streams.layout import Float64, Int64
-from driftline.streams.stats import TESTS, SmoothTest, bin_positions, null_draws, psi, without_straggler
+from driftline.streams.stats import TESTS, SmoothTest, null_draws, psi, without_straggler
 from driftline.streams.stats.chi_square import chi_square_null_quantiles, chi_squares
 from driftline.streams.stats.ks import ks, ks_quantile
 from driftline.streams.stats.smooth_tests import SmoothTests
@@ -70,6 +70,7 @@ class Battery:
         self.names, self.profiles, self.smooth = [*names], [*profiles], SmoothTests(tests)
         self.bins = [test.reference.size for test in tests]
         self.numeric = np.array([isinstance(profile, NumericProfile) for profile in profiles], bool)
+        self.distances = Distances(profiles, self.bins, self.smooth.reference.shape[1])
         self._nulls: dict[bytes, Float64] = {}
 
     def repeated(self, times: int) -> Battery:
@@ -77,6 +78,7 @@ class Battery:
         out = copy(self)
         out.names, out.profiles, out.bins = self.names * times, self.profiles * times, self.bins * times
         out.smooth, out.numeric, out._nulls = self.smooth.repeated(times), np.repeat(self.numeric, times), {}
+        out.distances = self.distances.repeated(times)
         return out
 
     def matrix(self, counts: Int64 | Float64, starts: Int64) -> Float64:
@@ -152,71 +154,22 @@ class Battery:
         shape = np.where(alike[:, None] == 1, reference, np.maximum(np.rint(reference / alike[:, None]), 1.0 * (reference > 0)))
         size = np.maximum(np.rint(counts.sum(1) / alike), 1)
         statistic, p_value, _ = chi_squares(reference, counts)
-        found = {"psi": (effect, p_value, null)}
+        found = {"psi": Figures(effect, p_value, null)}
         if "chi_square" in wanted:
-            found["chi_square"] = statistic, p_value, chi_square_null_quantiles(shape, size)
+            found["chi_square"] = Figures(statistic, p_value, chi_square_null_quantiles(shape, size))
         if "ks" in wanted:
             n, m = reference.sum(1), counts.sum(1)
             with np.errstate(invalid="ignore", divide="ignore"):
                 distance = ks.each(reference, counts)
-                found["ks"] = distance, kolmogorov(distance * np.sqrt(n * m / (n + m))), ks_quantile(0.95, shape.sum(1), size)
-        columns = [zip(*(column.tolist() for column in each), strict=True) for each in found.values()]
-        distances = self._distances([test for test in wanted if test not in found], reference, counts, bounds)
-        fits = [[test for test in wanted if TESTS[test].needs == "bins"], wanted]
-        figures = []
-        for f, (numeric, *each) in enumerate(zip(self.numeric.tolist(), *columns, strict=True)):
-            told = dict(zip(found, each, strict=True))
-            figures.append(
-                [
-                    Figure(test, *told[test])
-                    if test in told
-                    else self._asked(test, f, reference, counts, shape, size, bounds, distances.get(test))
-                    for test in fits[numeric]
-                ]
-            )
-        return figures
-
-    def _distances(self, tests: Sequence[str], reference: Float64, counts: Float64, bounds: Float64) -> dict[str, Float64]:
-        """The values of tests that are a `Measure`, shape (features,)."""
-        at: list[Float64] = []
-        if any(TESTS[test].needs == "positions" for test in tests):
-            at = [np.zeros(reference.shape)]
-            for f in np.flatnonzero(self.numeric).tolist():
-                own = self._positions(f, bounds[f].tolist())
-                at[0][f, : own.size], at[0][f, own.size :] = own, own[-1]
-        found = {}
-        for test in tests:
-            distance = TESTS[test].distance
-            if distance is not None:
-                found[test] = distance.each(reference, counts, *(at if TESTS[test].needs == "positions" else []))
-        return found
-
-    def _asked(
-        self, name: str, f: int, reference: Float64, counts: Float64, shape: Float64, size: Float64, bounds: Float64, value: Float64 | None
-    ) -> Figure:
-        """One test of one feature, of which the value may be known.
-
-        The outer bins of a window reach to its own extremes. What it would be with no drift is asked for those of the reference: else
-        each window would be a question of its own, with the same answer, since next to no rows lie out there then.
-        """
-        test, bins = TESTS[name], self.bins[f]
-        before, now = reference[f, :bins], counts[f, :bins]
-        if not before.any() or not now.any():
-            return Figure(name, math.nan, math.nan, math.nan)
-        usual = self._positions(f) if test.needs == "positions" else np.arange(bins, dtype=np.float64)
-        null = _null_quantile(name, shape[f, :bins].tobytes(), int(size[f]), usual.tobytes())
-        if value is None or test.p_value is None:
-            at = self._positions(f, bounds[f].tolist()) if test.needs == "positions" else usual
-            return Figure(name, *test.measure(before, now, at), null)
-        told = float(value[f])
-        return Figure(name, told, test.p_value(told, before, now, usual), null)
-
-    def _positions(self, f: int, bounds: Sequence[float] = ()) -> Float64:
-        """The value each bin stands for; the outer bins reach to what the reference has seen, or a window of these bounds."""
-        profile = self.profiles[f]
-        assert isinstance(profile, NumericProfile)
-        seen = [bound for bound in (profile.minimum, profile.maximum, *bounds) if bound is not None and math.isfinite(bound)]
-        return bin_positions(profile.edges, min(seen, default=profile.edges[0]), max(seen, default=profile.edges[-1]))
+                found["ks"] = Figures(distance, kolmogorov(distance * np.sqrt(n * m / (n + m))), ks_quantile(0.95, shape.sum(1), size))
+        others, sizes = [test for test in wanted if test not in found], counts.sum(1)
+        found |= self.distances.told(others, counts, bounds, Sample(reference, sizes), Sample(shape, size))
+        columns = [zip(*(column.tolist() for column in found[test]), strict=True) for test in wanted]
+        fits = [[TESTS[test].needs == "bins" for test in wanted], [True] * len(wanted)]
+        return [
+            [Figure(test, *told) for test, told, fit in zip(wanted, each, fits[numeric], strict=True) if fit]
+            for numeric, *each in zip(self.numeric.tolist(), *columns, strict=True)
+        ]
 
     def _directions(self, apart: Float64, shift: Float64) -> list[str]:
         """Which way each feature moved, by its scores or, where there are none, by its shares."""
@@ -254,9 +207,3 @@ def _shares_moved(moved: Float64) -> str:
 @lru_cache(maxsize=32_768)
 def _drawn_null(shape: bytes, n: int) -> float:
     return float(np.quantile(null_draws(psi.each, np.frombuffer(shape, np.int64), n, draws=NULL_DRAWS), 0.95))
-
-
-@lru_cache(maxsize=16_384)
-def _null_quantile(test: str, reference: bytes, n: int, at: bytes) -> float:
-    """What a test stays below in 95 % of windows of `n` rows; the same for window after window."""
-    return TESTS[test].null_quantile(np.frombuffer(reference), n, 0.95, np.frombuffer(at))

@@ -43,9 +43,26 @@ def null_draws(each: Callable[..., Floats], reference: ArrayLike, n_current: int
     >>> round(float(np.quantile(draws, 0.95)), 2)
     0.11
     """
-    counts = np.asarray(reference, dtype=np.int64)
     frozen = tuple(np.asarray(each_extra, dtype=np.float64).tobytes() for each_extra in extra)
-    return _draws(each, counts.tobytes(), _two_digits(n_current), frozen, draws)
+    return kept_draws(each, np.asarray(reference, dtype=np.int64).tobytes(), n_current, frozen, draws)
+
+
+def kept_draws(each: Callable[..., Floats], reference: bytes, n_current: int, extra: tuple[bytes, ...] = (), draws: int = DRAWS) -> Floats:
+    """`null_draws` for who asks again and again: counts as the bytes of int64, everything else as those of float64."""
+    return _draws(each, reference, _two_digits(n_current), extra, draws)
+
+
+def quantile_of_draws(draws: Floats, quantile: float) -> float:
+    """`np.quantile` of ascending draws.
+
+    >>> quantile_of_draws(np.array([1.0, 2.0, 4.0]), 0.75)
+    3.0
+    """
+    at = quantile * (draws.size - 1)
+    low = int(at)
+    below, above = draws[low : low + 2].tolist() if low + 1 < draws.size else (float(draws[-1]),) * 2
+    part = at - low
+    return float(below + (above - below) * part if part < 0.5 else above - (above - below) * (1 - part))
 
 
 def tail_probability(draws: Floats, value: float) -> float:
@@ -70,13 +87,18 @@ def tail_probability(draws: Floats, value: float) -> float:
 
 @lru_cache(maxsize=4096)
 def _draws(each: Callable[..., Floats], reference: bytes, n_current: int, extra: tuple[bytes, ...], many: int) -> Floats:
+    draws = np.sort(each(*_samples(reference, n_current, many), *(np.frombuffer(part, dtype=np.float64) for part in extra)))
+    draws.flags.writeable = False
+    return draws
+
+
+@lru_cache(maxsize=1)
+def _samples(reference: bytes, n_current: int, many: int) -> tuple[Floats, Floats]:
+    """Pairs of samples, each shape (many, bins). The last ones are kept: a feature's tests ask for them one after another."""
     counts = np.frombuffer(reference, dtype=np.int64)
     n, rng = int(counts.sum()), np.random.default_rng(SEED)
     shape = counts / n
-    before, after = rng.multinomial(n, shape, many), rng.multinomial(n_current, shape, many)
-    draws = np.sort(each(before, after, *(np.frombuffer(part, dtype=np.float64) for part in extra)))
-    draws.flags.writeable = False
-    return draws
+    return rng.multinomial(n, shape, many).astype(np.float64), rng.multinomial(n_current, shape, many).astype(np.float64)
 
 
 def _two_digits(n: int) -> int:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, chdtri
 
-from driftline.streams.stats.counts import live_bins, rows
+from driftline.streams.stats.counts import Floats, live_bins, rows
 from driftline.streams.stats.smoothing import own_weight
 
 #: Rows a bin must expect on either side for the limit to be used.
@@ -21,6 +21,7 @@ class ChiSquareLike:
     """`factor(n, m) * value**power` is `(1 / n + 1 / m)` times chi-square with `bins in use - 1` degrees of freedom.
 
     Every f-divergence of two histograms is half its second derivative times `sum((p - q)**2 / mean)` when they are near to each other.
+    Counts may be stacked, one row a feature: shapes (..., bins), and (...) for everything else.
     It holds where every bin in use expects 10 rows on either side, p-values then being right to about a third of themselves; with fewer
     rows a bin, divergences are larger than this says.
 
@@ -41,37 +42,49 @@ class ChiSquareLike:
     Examples
     --------
     >>> null = ChiSquareLike(lambda n, m: 1.0)
-    >>> round(null.quantile([100] * 10, 500, 0.95), 4), round(null.p_value(0.0508, [100] * 10, [50] * 10), 3)
+    >>> round(float(null.quantile([100] * 10, 500, 0.95)), 4), round(float(null.p_value(0.0508, [100] * 10, [50] * 10)), 3)
     (0.0508, 0.05)
     """
 
-    factor: Callable[[float, float], float]
+    factor: Callable[[Floats, Floats], Floats | float]
     power: int = 1
     smoothed: bool = False
 
     @staticmethod
-    def holds(reference: ArrayLike, current: ArrayLike) -> bool:
+    def holds(reference: ArrayLike, current: ArrayLike) -> NDArray[np.bool_]:
         """Whether every bin in use expects enough rows on both sides for the limit to be near."""
         pooled = np.asarray(reference, dtype=np.float64) + np.asarray(current, dtype=np.float64)
-        smaller = min(float(rows(reference)), float(rows(current))) / pooled.sum()
-        return bool((pooled[pooled > 0] * smaller >= LEAST_EXPECTED).all())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            smaller = np.minimum(rows(reference), rows(current)) / rows(pooled)
+            return np.asarray(((pooled <= 0) | (pooled * smaller[..., None] >= LEAST_EXPECTED)).all(-1))
 
-    def p_value(self, value: float, reference: ArrayLike, current: ArrayLike) -> float:
+    def p_value(self, value: ArrayLike, reference: ArrayLike, current: ArrayLike) -> Floats:
         """Probability of a value this large or larger when nothing drifted; 1 where all rows share a bin."""
-        dof = float(live_bins(reference, current)) - 1
-        return float(chdtrc(dof, value**self.power / self._unit(reference, current))) if dof > 0 else 1.0
+        dof = live_bins(reference, current) - 1
+        with np.errstate(invalid="ignore", divide="ignore"):
+            squares = np.asarray(value, np.float64) ** self.power / self._unit(reference, current)
+        return np.where(dof > 0, chdtrc(np.maximum(dof, 1), squares), 1.0)
 
-    def quantile(self, reference: ArrayLike, n_current: int, quantile: float) -> float:
+    def quantile(self, reference: ArrayLike, n_current: ArrayLike, quantile: float) -> Floats:
         """The value that stays above with probability `quantile` when nothing drifted."""
-        counts = np.asarray(reference, dtype=np.float64)
-        dof = int((counts > 0).sum()) - 1
-        if dof == 0:
-            return 0.0
-        unit = self._unit(counts, counts * (n_current / counts.sum()))
-        return float((chdtri(dof, 1 - quantile) * unit) ** (1 / self.power))
+        dof = live_bins(reference, reference) - 1
+        with np.errstate(invalid="ignore", divide="ignore"):
+            unit = self._unit(reference, expected_rows(reference, n_current))
+        return np.where(dof > 0, (chdtri(np.maximum(dof, 1), 1 - quantile) * unit) ** (1 / self.power), 0.0)
 
-    def _unit(self, reference: ArrayLike, current: ArrayLike) -> float:
+    def _unit(self, reference: ArrayLike, current: ArrayLike) -> Floats:
         """What one unit of chi-square is in `value**power`."""
-        n, m = float(rows(reference)), float(rows(current))
-        pull = sum(float(weight) for weight in own_weight(reference, current)) / 2 if self.smoothed else 1.0
-        return (1 / n + 1 / m) * pull**2 / self.factor(n, m)
+        n, m = rows(reference), rows(current)
+        pull = sum(own_weight(reference, current)) / 2 if self.smoothed else 1.0
+        return np.asarray((1 / n + 1 / m) * pull**2 / self.factor(n, m))
+
+
+def expected_rows(reference: ArrayLike, n_current: ArrayLike) -> Floats:
+    """What each bin of a window of so many rows expects, in the reference's shape.
+
+    >>> expected_rows([30, 10], 8).tolist()
+    [6.0, 2.0]
+    """
+    counts = np.asarray(reference, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(counts * (np.asarray(n_current, np.float64) / rows(counts))[..., None])

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from driftline.streams.stats.anderson_darling import anderson_darling, anderson_darling_pvalue
-from driftline.streams.stats.bootstrap import null_draws, tail_probability
+from driftline.streams.stats.bootstrap import null_draws, quantile_of_draws, tail_probability
 from driftline.streams.stats.chi_square import ChiSquare, chi_square, chi_square_null_quantile
-from driftline.streams.stats.chi_square_like import ChiSquareLike
+from driftline.streams.stats.chi_square_like import ChiSquareLike, expected_rows
 from driftline.streams.stats.counts import Floats, Measure
 from driftline.streams.stats.cramer_von_mises import cramer_von_mises, cramer_von_mises_pvalue
 from driftline.streams.stats.cramers_v import cramers_v
@@ -48,8 +48,8 @@ class DriftTest:
     """A drift test: its figure, how probable that is with no drift, and what it would be with none.
 
     `measure` takes (reference, current, positions) and returns the value and its p-value. `null_quantile` takes (reference, n_current,
-    quantile, positions). `distance` is the value alone, where it is a `Measure`, and `p_value` what it is worth: it takes (value,
-    reference, current, positions).
+    quantile, positions). `distance` is the value alone, where it is a `Measure`: then what it is with no drift is drawn, except where the
+    `limit` of many rows holds. `p_value` is what it is worth, where that is known better: it takes (value, reference, current).
     """
 
     name: str
@@ -58,7 +58,8 @@ class DriftTest:
     null_quantile: Callable[[Floats, int, float, Floats], float]
     symmetric: bool = True
     distance: Measure[...] | None = None
-    p_value: Callable[[float, Floats, Floats, Floats], float] | None = None
+    limit: ChiSquareLike | None = None
+    p_value: Callable[[float, Floats, Floats], float] | None = None
 
     def run(self, reference: ArrayLike, current: ArrayLike, positions: ArrayLike | None = None, quantile: float = 0.95) -> Measured:
         """The test on two histograms over the same bins.
@@ -111,23 +112,6 @@ def null_quantile(test: str, reference: ArrayLike, n_current: int, quantile: flo
     return TESTS[test].null_quantile(counts, n_current, quantile, at)
 
 
-def _of(
-    name: str,
-    needs: Needs,
-    distance: Measure[...],
-    p_value: Callable[[float, Floats, Floats, Floats], float],
-    null_quantile: Callable[[Floats, int, float, Floats], float],
-    symmetric: bool,
-) -> DriftTest:
-    """A distance and what it is worth."""
-
-    def measure(f: Floats, g: Floats, at: Floats) -> tuple[float, float]:
-        value = distance(f, g, *_arguments(needs, at))
-        return value, p_value(value, f, g, at)
-
-    return DriftTest(name, needs, measure, null_quantile, symmetric, distance, p_value)
-
-
 def _arguments(needs: Needs, at: Floats) -> tuple[Floats, ...]:
     return (at,) if needs == "positions" else ()
 
@@ -137,7 +121,7 @@ def _drawn_p_value(distance: Measure[...], value: float, f: Floats, g: Floats, *
 
 
 def _drawn_quantile(distance: Measure[...], f: Floats, m: int, quantile: float, *at: Floats) -> float:
-    return float(np.quantile(null_draws(distance.each, f, m, *at), quantile))
+    return quantile_of_draws(null_draws(distance.each, f, m, *at), quantile)
 
 
 def _drawn(
@@ -145,25 +129,28 @@ def _drawn(
 ) -> DriftTest:
     """A distance whose null distribution is drawn; `p_value` where that is known better."""
 
-    def p_value_of(value: float, f: Floats, g: Floats, at: Floats) -> float:
-        return p_value(value, f, g) if p_value else _drawn_p_value(distance, value, f, g, *_arguments(needs, at))
+    def measure(f: Floats, g: Floats, at: Floats) -> tuple[float, float]:
+        value = distance(f, g, *_arguments(needs, at))
+        return value, p_value(value, f, g) if p_value else _drawn_p_value(distance, value, f, g, *_arguments(needs, at))
 
     def quantile_of(f: Floats, m: int, quantile: float, at: Floats) -> float:
         return _drawn_quantile(distance, f, m, quantile, *_arguments(needs, at))
 
-    return _of(name, needs, distance, p_value_of, quantile_of, symmetric)
+    return DriftTest(name, needs, measure, quantile_of, symmetric, distance, None, p_value)
 
 
 def _like_chi_square(name: str, distance: Measure[[ArrayLike, ArrayLike]], null: ChiSquareLike, symmetric: bool = True) -> DriftTest:
     """A divergence that is a known multiple of chi-square near 0; drawn where some bin expects too few rows for that."""
 
-    def p_value_of(value: float, f: Floats, g: Floats, at: Floats) -> float:
-        return null.p_value(value, f, g) if null.holds(f, g) else _drawn_p_value(distance, value, f, g)
+    def measure(f: Floats, g: Floats, at: Floats) -> tuple[float, float]:
+        value = distance(f, g)
+        return value, float(null.p_value(value, f, g)) if null.holds(f, g) else _drawn_p_value(distance, value, f, g)
 
     def quantile_of(f: Floats, m: int, quantile: float, at: Floats) -> float:
-        return null.quantile(f, m, quantile) if null.holds(f, f * (m / f.sum())) else _drawn_quantile(distance, f, m, quantile)
+        known = null.holds(f, expected_rows(f, m))
+        return float(null.quantile(f, m, quantile)) if known else _drawn_quantile(distance, f, m, quantile)
 
-    return _of(name, "bins", distance, p_value_of, quantile_of, symmetric)
+    return DriftTest(name, "bins", measure, quantile_of, symmetric, distance, null)
 
 
 def _from_table(name: str, test: Callable[[ArrayLike, ArrayLike], ChiSquare]) -> DriftTest:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile
 from driftline.streams.battery import Battery
 from driftline.streams.calibration import basis_of, counts_of
-from driftline.streams.stats import SmoothTest, chi_square, ks, l_infinity, null_quantile, psi, without_straggler
-from driftline.streams.stats.bootstrap import _draws
+from driftline.streams.stats import TESTS, SmoothTest, bin_positions, chi_square, ks, l_infinity, null_quantile, psi, without_straggler
+from driftline.streams.stats.bootstrap import _draws, quantile_of_draws
 from driftline.streams.stats.smooth_test import location
 
 Counts = NDArray[np.float64]
@@ -76,6 +76,12 @@ def test_each_figure_is_that_of_the_feature_alone(several: list[Any], against: b
         if test.dispersion == 1:
             assert alike(told["chi_square"].null, null_quantile("chi_square", before, int(one.n)))
             assert not numeric or alike(told["ks"].null, null_quantile("ks", before, int(one.n)))
+            alone = TESTS["hellinger"].run(before, now)
+            assert all(alike(*pair) for pair in zip(told["hellinger"][1:], alone, strict=True))
+        if isinstance(profile, NumericProfile) and test.dispersion == 1:
+            places = bin_positions(profile.edges, -1.0, float(len(before)))
+            alone = TESTS["wasserstein"].run(before, now, places)
+            assert all(alike(*pair) for pair in zip(told["wasserstein"][1:], alone, strict=True))
         assert not numeric or alike(told["ks"].value, ks(before, now))
 
 
@@ -107,3 +113,9 @@ def test_a_window_with_extremes_of_its_own_is_measured_with_them_and_held_agains
         assert all(other[name].p_value <= first[name].p_value for name in drawn)
     battery.measured(now, np.array([[-123.0, 456.0]]), drawn)
     assert _draws.cache_info().misses == asked
+
+
+@given(draws=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=30), quantile=st.floats(0.0, 1.0))
+def test_a_quantile_of_ascending_draws_is_numpys_to_the_bit(draws: list[float], quantile: float) -> None:
+    ordered = np.sort(np.array(draws))
+    assert quantile_of_draws(ordered, quantile) == float(np.quantile(ordered, quantile))

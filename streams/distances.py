@@ -1,0 +1,134 @@
+"""The distances that a model's file asks for, of all features of a window at once, and what each is worth. Pure.
+
+histograms ──► values, shape (features,) ──► their p-values, and what 95 % of windows without drift stay below:
+                                             by the limit of many rows where that holds, else from draws, which are kept
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.schemas.reference import NumericProfile, Profile
+from driftline.streams.layout import Float64
+from driftline.streams.stats import TESTS, bin_positions
+from driftline.streams.stats.bootstrap import kept_draws, quantile_of_draws, tail_probability
+from driftline.streams.stats.chi_square_like import expected_rows
+from driftline.streams.stats.counts import Floats
+
+QUANTILE = 0.95
+
+
+class Figures(NamedTuple):
+    """What one test says of every feature, each shape (features,); NaN: it does not fit, or a side has no rows."""
+
+    values: Float64
+    p_values: Float64
+    nulls: Float64
+
+
+class Sample(NamedTuple):
+    """Rows that a window is compared with, shape (features, bins), and how many rows the window has, shape (features,)."""
+
+    counts: Float64
+    size: Float64
+
+
+class Distances:
+    """Those of several features, made once for a reference.
+
+    The outer bins of a window reach to its own extremes. What a distance would be with no drift is asked for those of the reference: else
+    each window would be a question of its own, with the same answer, since next to no rows lie out there then.
+    """
+
+    def __init__(self, profiles: Sequence[Profile], bins: Sequence[int], width: int) -> None:
+        self._bins, self._numeric = [*bins], np.array([isinstance(profile, NumericProfile) for profile in profiles], bool)
+        self._usual = np.zeros((len(profiles), width))  # the value that each bin stands for
+        self._outer, self._reach = np.zeros((len(profiles), 2)), np.zeros((len(profiles), 2))  # outermost edges; furthest values seen
+        for f, profile in enumerate(profiles):
+            if isinstance(profile, NumericProfile):
+                seen = [bound for bound in (profile.minimum, profile.maximum) if bound is not None and math.isfinite(bound)]
+                self._outer[f] = profile.edges[0], profile.edges[-1]
+                self._reach[f] = min(profile.edges[0], *seen), max(profile.edges[-1], *seen)
+                own = bin_positions(profile.edges, *self._reach[f].tolist())
+                self._usual[f, : own.size], self._usual[f, own.size :] = own, own[-1]
+        self._keys = [row[:own].tobytes() for row, own in zip(self._usual, self._bins, strict=True)]
+
+    def repeated(self, times: int) -> Distances:
+        """For so many windows of the one feature that these are for."""
+        out = copy(self)
+        out._bins, out._keys, out._numeric = self._bins * times, self._keys * times, np.repeat(self._numeric, times)
+        out._usual, out._outer, out._reach = (np.repeat(each, times, 0) for each in (self._usual, self._outer, self._reach))
+        return out
+
+    def told(self, names: Sequence[str], counts: Float64, bounds: Float64, reference: Sample, alike: Sample) -> dict[str, Figures]:
+        """The figures of these tests.
+
+        Parameters
+        ----------
+        counts, bounds
+            Of the window: shape (features, bins), and its smallest and largest values, shape (features, 2), NaN where not known.
+        reference, alike
+            What it is compared with; and the same where rows that say no more than one are counted as one.
+        """
+        if not names:
+            return {}
+        there, at = reference.counts.any(1) & counts.any(1), self._positions(bounds)
+        fits = {name: there & (self._numeric | (TESTS[name].needs == "bins")) for name in names}
+        found = {name: self._known(name, fits[name], counts, at, reference, alike) for name in names}
+        drawn = [name for name in names if TESTS[name].distance]
+        for name, f, draws in self._draws({name: fits[name] & np.isnan(found[name].p_values) for name in drawn}, reference):
+            found[name].p_values[f] = tail_probability(draws, float(found[name].values[f]))
+        for name, f, draws in self._draws({name: fits[name] & np.isnan(found[name].nulls) for name in drawn}, alike):
+            found[name].nulls[f] = quantile_of_draws(draws, QUANTILE)
+        return found
+
+    def _known(self, name: str, fits: NDArray[np.bool_], counts: Float64, at: Float64, reference: Sample, alike: Sample) -> Figures:
+        """What need not be drawn of one test."""
+        test, out = TESTS[name], Figures(*np.full((3, len(fits)), np.nan))
+        if test.distance:
+            out.values[fits] = test.distance.each(reference.counts, counts, *([at] if test.needs == "positions" else []))[fits]
+        if test.limit:
+            near = fits & test.limit.holds(reference.counts, counts)
+            out.p_values[near] = test.limit.p_value(out.values, reference.counts, counts)[near]
+            near = fits & test.limit.holds(alike.counts, expected_rows(*alike))
+            out.nulls[near] = test.limit.quantile(*alike, QUANTILE)[near]
+        for f in np.flatnonzero(fits).tolist() if test.p_value or not test.distance else ():
+            bins = self._bins[f]
+            before, now = reference.counts[f, :bins], counts[f, :bins]
+            if test.p_value:
+                out.p_values[f] = test.p_value(float(out.values[f]), before, now)
+            else:
+                out.values[f], out.p_values[f] = test.measure(before, now, at[f, :bins])
+                out.nulls[f] = _null_quantile(name, alike.counts[f, :bins].tobytes(), int(alike.size[f]), self._keys[f])
+        return out
+
+    def _positions(self, bounds: Float64) -> Float64:
+        """The value that each bin stands for in a window of these bounds, shape (features, bins); bins that are none are as the last."""
+        seen = np.where(np.isfinite(bounds) & self._numeric[:, None], bounds, np.nan)
+        low, high = np.fmin(self._reach[:, 0], np.fmin.reduce(seen, 1)), np.fmax(self._reach[:, 1], np.fmax.reduce(seen, 1))
+        last = np.arange(self._usual.shape[1]) >= np.array(self._bins)[:, None] - 1
+        at = np.where(last, (self._outer[:, 1] / 2 + high / 2)[:, None], self._usual)
+        at[:, 0] = low / 2 + self._outer[:, 0] / 2
+        return at
+
+    def _draws(self, wanted: Mapping[str, NDArray[np.bool_]], sample: Sample) -> Iterator[tuple[str, int, Floats]]:
+        """What the tests are of samples with no drift: those of one feature after another, for they share their samples."""
+        for f in np.flatnonzero(np.logical_or.reduce([*wanted.values()])).tolist() if wanted else ():
+            shape, size = sample.counts[f, : self._bins[f]].astype(np.int64).tobytes(), int(sample.size[f])
+            for name, features in wanted.items():
+                test = TESTS[name]
+                if features[f] and test.distance:
+                    yield name, f, kept_draws(test.distance.each, shape, size, (self._keys[f],) if test.needs == "positions" else ())
+
+
+@lru_cache(maxsize=16_384)
+def _null_quantile(test: str, reference: bytes, n: int, at: bytes) -> float:
+    """What a test stays below in 95 % of windows of `n` rows; the same for window after window."""
+    return TESTS[test].null_quantile(np.frombuffer(reference), n, QUANTILE, np.frombuffer(at))
