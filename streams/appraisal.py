@@ -18,7 +18,7 @@ from scipy.stats import chi2_contingency
 
 from driftline.schemas.config import Model
 from driftline.schemas.reference import PerformanceProfile
-from driftline.schemas.results import PerformanceResult
+from driftline.schemas.results import PerformanceResult, Verdict
 from driftline.streams.answers import BETWEEN, SCORE_BINS, Answers, timed_out
 from driftline.streams.causes import Change, typed, typed_by_gap
 from driftline.streams.estimates import combination, estimates, expectation_of, gap, weighted
@@ -49,13 +49,14 @@ class _Told(NamedTuple):
         self, metric: str, basis: Basis, estimate: Estimate, before: float | None, verdict: tuple[float | None, bool | None, str]
     ) -> PerformanceResult:
         """One row. `verdict`: the threshold, whether the metric is worse (None: not judged), and why there is no verdict."""
-        threshold, worse, reason = verdict
+        window, (threshold, worse, reason) = self.window, verdict
         value, lower, upper = map(_number, estimate)
+        said: Verdict = "insufficient" if reason else "undefined" if worse is None else "worse" if worse else "ok"
+        rows = (window.pane.n, self.labelled, self.coverage, window.maturity)
+        why = reason or (NOT_JUDGED if worse is None else "")
         return PerformanceResult(
-            metric=metric, basis=basis, value=value, lower=lower, upper=upper, reference_value=before, n=self.window.pane.n,
-            n_labelled=self.labelled, coverage=self.coverage, maturity=self.window.maturity, threshold=threshold,
-            verdict="insufficient" if reason else "undefined" if worse is None else "worse" if worse else "ok",
-            reason=reason or (NOT_JUDGED if worse is None else ""), n_assumed=self.assumed, change=self.change, **self.window.common,
+            *window.key, metric, basis, value, lower, upper, before, *rows, threshold, said, why, *window.by, window.revision,
+            self.assumed, None, self.change,
         )  # fmt: skip
 
 

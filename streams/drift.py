@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -92,11 +92,10 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
     believed = benjamini_hochberg(worth, allowed)
     smallest = allowed / max(int(usable.sum()), 1)  # what a feature that drifts alone must reach
     rows: list[DriftResult] = []
-    common = {**window.common, "coverage": window.coverage}
     reasons = [reason or few for reason, few in zip(reasons, too_few(features, tests, window.model, known, smallest), strict=True)]
     for feature, reason, significance, found in zip(features, reasons, worth.tolist(), believed.tolist(), strict=True):
         verdict, why = verdict_of(feature, reason, found, window, wrong.get(feature.name, ""))
-        rows += rows_of(window, feature, against.name, significance, verdict, why, common)
+        rows += rows_of(window, feature, against.name, significance, verdict, why, window.coverage)
     return rows
 
 
@@ -175,21 +174,18 @@ def verdict_of(feature: Measured, reason: str, found: bool, window: Judged, faul
 
 
 def rows_of(
-    window: Judged, feature: Measured, baseline: str, significance: float, verdict: Verdict, reason: str, common: Mapping[str, Any]
+    window: Judged, feature: Measured, baseline: str, significance: float, verdict: Verdict, reason: str, coverage: float
 ) -> list[DriftResult]:
     """A row a test."""
     policy = window.model.policy
-    effect, significant = _number(feature.effect), _number(significance)
+    effect, about = _number(feature.effect), (*window.key, feature.name)
     severity: Severity = "" if verdict != "drift" else "critical" if feature.effect >= 2 * policy.psi else "warning"
     figures = feature.figures or [Figure(name, math.nan, math.nan, math.nan) for name in _unknown(feature, window.model)]
-    return [
-        DriftResult(
-            feature=feature.name, test=name, value=_number(value), p_value=_number(p_value), null_quantile=_number(null), effect=effect,
-            threshold=policy.psi, n_reference=feature.n_reference, n=feature.n, verdict=verdict, reason=reason, significance=significant,
-            direction=feature.direction, baseline=baseline, severity=severity, **common,
-        )
-        for name, value, p_value, null in figures
-    ]  # fmt: skip
+    shared = (
+        effect, policy.psi, feature.n_reference, feature.n, verdict, reason, *window.by, coverage, window.revision, _number(significance),
+        feature.direction, severity, baseline,
+    )  # fmt: skip
+    return [DriftResult(*about, name, _number(value), _number(p_value), _number(null), *shared) for name, value, p_value, null in figures]
 
 
 def _unknown(feature: Measured, model: Model) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -94,12 +93,12 @@ def label_drift(windows: Sequence[Judged]) -> list[DriftResult]:
 def _unknown(window: Judged, answers: Answers) -> DriftResult:
     return DriftResult(
         feature=LABEL, test="psi", value=None, p_value=None, null_quantile=None, effect=None, threshold=window.model.policy.psi,
-        n_reference=0, n=answers.n_labelled, verdict="insufficient", reason=NO_LABELS, **_common(window, answers),
+        n_reference=0, n=answers.n_labelled, verdict="insufficient", reason=NO_LABELS, coverage=_coverage(window, answers), **window.common,
     )  # fmt: skip
 
 
-def _common(window: Judged, answers: Answers) -> dict[str, Any]:
-    return {**window.common, "coverage": min(answers.n_labelled / window.pane.n, 1.0) if window.pane.n else 0.0}
+def _coverage(window: Judged, answers: Answers) -> float:
+    return min(answers.n_labelled / window.pane.n, 1.0) if window.pane.n else 0.0
 
 
 def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> list[DriftResult]:
@@ -115,5 +114,5 @@ def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> list[D
     for (window, answers), label, chance, too in zip(windows, found, worth, few, strict=True):
         reason = why_labels_wait(window, answers) or why_unjudged(label, window)
         verdict, why = verdict_of(label, reason or too, not reason and chance <= level, window)
-        rows += rows_of(window, label, TRAINING, chance, verdict, why, _common(window, answers))
+        rows += rows_of(window, label, TRAINING, chance, verdict, why, _coverage(window, answers))
     return rows

@@ -6,8 +6,8 @@ Faults come before drift: a feature whose data are wrong cannot tell whether the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -53,25 +53,23 @@ def quality(window: Judged) -> list[QualityResult]:
     layout = window.layout
     if layout is None:
         return []
-    rows, common = [], {**window.common, "coverage": window.coverage}
+    rows = list[QualityResult]()
     for f in range(len(layout.names)):
         bins, missing, errors = layout.stretch(window.pane.counts, f)
         n = int(bins.sum()) + missing + errors
         if n:
-            rows += [_row(window, layout.names[f], check, n, common) for check in _checks(window, layout, f, bins, missing, errors)]
+            rows += [_row(window, layout.names[f], check, n) for check in _checks(window, layout, f, bins, missing, errors)]
     added = window.pane.novel.get(ADDED, {})
-    rows += [
-        _row(window, name, _Check("added", n / window.pane.n, 0.0, math.nan), window.pane.n, common) for name, n in sorted(added.items())
-    ]
-    return rows + [_row(window, ROWS, check, window.pane.n, common) for check in _traffic(window) if window.pane.n]
+    rows += [_row(window, name, _Check("added", n / window.pane.n, 0.0, math.nan), window.pane.n) for name, n in sorted(added.items())]
+    return rows + [_row(window, ROWS, check, window.pane.n) for check in _traffic(window) if window.pane.n]
 
 
 def without_cell(window: Judged, name: str, rows: int) -> QualityResult:
     """The share of a window's `rows` that are in none of its cells of a watched name, `window.groups`: told, not judged."""
     inside = sum(pane.n for pane in window.groups.values())
-    told = _row(window, ROWS, _Check("without_cell", 1 - inside / max(rows, 1), None, math.nan), rows, {**window.common, "coverage": 0.0})
+    told = _row(window, ROWS, _Check("without_cell", 1 - inside / max(rows, 1), None, math.nan), rows)
     said = f"{len(window.groups)} values of {name} have cells, as many as may: name those that matter under known_values"
-    return msgspec.structs.replace(told, reason=said)
+    return msgspec.structs.replace(told, reason=said, coverage=0.0)
 
 
 def _traffic(window: Judged) -> Iterator[_Check]:
@@ -108,15 +106,14 @@ def faults_of(checks: Iterable[QualityResult]) -> dict[str, str]:
     return found
 
 
-def _row(window: Judged, feature: str, check: _Check, n: int, common: Mapping[str, Any]) -> QualityResult:
+def _row(window: Judged, feature: str, check: _Check, n: int) -> QualityResult:
     least = window.model.policy.min_samples
     without = f"{n} rows; {least} are needed" if n < least else window.unjudged
     verdict: Verdict = "insufficient" if without else "fault" if check.value > check.threshold else "ok"
     threshold = check.threshold if math.isfinite(check.threshold) else None
-    return QualityResult(
-        feature=feature, check=check.name, value=check.value, reference_value=check.before, threshold=threshold, n=n, verdict=verdict,
-        reason=without or (check.reason if verdict == "fault" else ""), **common,
-    )  # fmt: skip
+    why = without or (check.reason if verdict == "fault" else "")
+    figures = (check.name, check.value, check.before, threshold, n, verdict, why)
+    return QualityResult(*window.key, feature, *figures, *window.by, window.coverage, window.revision)
 
 
 def _checks(window: Judged, layout: Layout, f: int, bins: Int64, missing: int, errors: int) -> Iterator[_Check]:
