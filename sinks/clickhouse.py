@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import clickhouse_connect
 import msgspec
+import numpy as np
 import pyarrow as pa
 from clickhouse_connect.driver.binding import quote_identifier
 from clickhouse_connect.driver.client import Client
@@ -31,6 +32,7 @@ RETRIABLE: Final = frozenset({3, 107, 159, 164, 202, 203, 209, 210, 236, 241, 24
 #: Codes that speak of a value in the block and not of the table or the server.
 REFUSED: Final = frozenset({6, 27, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 407, 469})
 
+_REPEATED: Final = (str, int, bool, dict)  # types whose equal values are the same; not floats: 0 equals -0
 _MIGRATE: Final = "run `driftline migrate` (in a query of your own: correct the name)"
 _GRANT: Final = "give the user of DRIFTLINE_CLICKHOUSE the right to SELECT, INSERT and, to migrate, CREATE"
 _LOGIN: Final = "correct the user and the password in DRIFTLINE_CLICKHOUSE"
@@ -304,6 +306,14 @@ def _block(schema: pa.Schema, rows: Sequence[msgspec.Struct]) -> pa.Table:
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
+    first = values[0]
+    # Most columns of one window's rows.
+    alike = type(first) in _REPEATED and values[-1] == first and values.count(first) == len(values)
+    if alike and not isinstance(first, dict):
+        return pa.repeat(pa.scalar(first, type=kind), len(values))
+    if alike and not first and pa.types.is_map(kind):
+        none = np.zeros(len(values) + 1, np.int32)
+        return pa.MapArray.from_arrays(none, pa.array([], kind.key_type), pa.array([], kind.item_type))
     if pa.types.is_map(kind):
         values = [list(value.items()) if isinstance(value, dict) else value for value in values]
     return pa.array(values, type=kind)

@@ -55,7 +55,7 @@ class Distances:
             if isinstance(profile, NumericProfile):
                 seen = [bound for bound in (profile.minimum, profile.maximum) if bound is not None and math.isfinite(bound)]
                 self._outer[f] = profile.edges[0], profile.edges[-1]
-                self._reach[f] = min(profile.edges[0], *seen), max(profile.edges[-1], *seen)
+                self._reach[f] = min([profile.edges[0], *seen]), max([profile.edges[-1], *seen])
                 own = bin_positions(profile.edges, *self._reach[f].tolist())
                 self._usual[f, : own.size], self._usual[f, own.size :] = own, own[-1]
         self._keys = [row[:own].tobytes() for row, own in zip(self._usual, self._bins, strict=True)]

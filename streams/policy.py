@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -45,7 +46,8 @@ WORSE_IS: Mapping[str, Cause] = {
     "concept drift": "concept drift", "prior shift": "prior shift", "covariate drift": "data drift", "data fault": "data drift",
 }  # fmt: skip
 BAD = frozenset({"drift", "fault", "worse"})
-JUDGED = BAD | {"ok"}
+_OWN: Mapping[str, Kind] = {"(error)": "error", "(label)": "label"}
+_about = attrgetter("model", "version", "segment", "window_start", "window_end", "revision")
 
 
 # ── evidence: what the results say about one window ─────────────────────────────────────────────────────────────────────────
@@ -95,24 +97,28 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True):
 def evidence_of(results: Verdicts | Results) -> dict[Version, list[Evidence]]:
     """The evidence in one record of results, by (model, version)."""
     tables: tuple[Sequence[Row], ...] = (results.drift_results, results.performance_results, results.quality_results)
-    groups: defaultdict[tuple[Version, Kind, str, int, int, int], list[Row]] = defaultdict(list)
+    groups: defaultdict[tuple[tuple[str, str, str, int, int, int], Kind], list[Row]] = defaultdict(list)
     for rows in tables:
-        for row in rows:
-            about = ((row.model, row.version), _kind(row), row.segment, row.window_start, row.window_end, row.revision)
-            groups[about].append(row)
+        for about, together in groupby(rows, key=_about):
+            of_kind: defaultdict[Kind, list[Row]] = defaultdict(list)
+            for row in together:
+                of_kind[_kind(row)].append(row)
+            for kind, same in of_kind.items():
+                groups[about, kind] += same
     evidence: defaultdict[Version, list[Evidence]] = defaultdict(list)
-    for (version, kind, segment, start, end, revision), rows in groups.items():
+    for ((model, version, segment, start, end, revision), kind), rows in groups.items():
+        bad = [row for row in rows if _is_bad(row)]
         item = Evidence(
             *(kind, segment, start, end, revision),
-            judged=any(row.verdict in JUDGED and not (isinstance(row, DriftResult) and row.verdict == "fault") for row in rows),
-            is_final=any(row.is_final for row in rows),
-            n=max(row.n for row in rows),
-            n_labelled=max(row.n_labelled if isinstance(row, PerformanceResult) else 0 for row in rows),
+            judged=bool(bad) or "ok" in {row.verdict for row in rows},
+            is_final=any([row.is_final for row in rows]),
+            n=max([row.n for row in rows]),
+            n_labelled=max([row.n_labelled if isinstance(row, PerformanceResult) else 0 for row in rows]),
             reference=rows[0].reference,
             policy=rows[0].policy,
-            findings=strongest(_finding(row) for row in rows if _is_bad(row)),
+            findings=strongest([_finding(row) for row in bad]),
         )
-        evidence[version].append(item)
+        evidence[model, version].append(item)
     return dict(evidence)
 
 
@@ -181,8 +187,7 @@ def _is_bad(row: Row) -> bool:
 
 def _kind(row: Row) -> Kind:
     if isinstance(row, DriftResult):
-        own: dict[str, Kind] = {"(error)": "error", "(label)": "label"}
-        return own.get(row.feature) or ("lasting" if row.test == "lasting" else "data")
+        return _OWN.get(row.feature) or ("lasting" if row.test == "lasting" else "data")
     if isinstance(row, PerformanceResult):
         return "performance"
     return "service" if row.feature == "(service)" else "quality"

@@ -90,6 +90,7 @@ async def store(chunk: Chunk, sink: Sink, topics: Topics) -> dict[int, Rejected]
     """
     refused: dict[int, Rejected] = {}
     for block, tables in [(block, rows_of(block, topics)) for block in blocks(chunk)]:
+        digest = digest_of(block)
         for table, found in tables.items():
 
             def take(number: int, error: DriftlineError, block: Chunk = block, found: Rowed = found) -> None:
@@ -98,7 +99,7 @@ async def store(chunk: Chunk, sink: Sink, topics: Topics) -> dict[int, Rejected]
                 record = int(np.searchsorted(chunk.offset, block.offset[found.records[number]]))
                 refused[record] = Rejected(error.code, error.message)
 
-            await asyncio.to_thread(sink.insert, table, found.rows, token(block, table), take)
+            await asyncio.to_thread(sink.insert, table, found.rows, token(block, table, digest), take)
     return refused
 
 
@@ -132,16 +133,18 @@ def rows_of(chunk: Chunk, topics: Topics) -> dict[str, Rowed]:
     return found
 
 
-def token(chunk: Chunk, table: str) -> str:
-    """Names the block of a chunk's rows in one table: the same after a crash, another for other offsets or other bytes.
-
-    The digest is for topics that begin anew at offset 0, whose blocks would else pass for those of the topic before.
-    """
+def digest_of(chunk: Chunk) -> str:
+    """Of offsets and bytes: topics may begin anew at offset 0, and their blocks would else pass for those of the topic before."""
     digest = hashlib.blake2b(digest_size=8)
     for i, value in enumerate(chunk.values()):
         digest.update(b"%d:%d:" % (chunk.offset[i], -1 if value is None else len(value)))
         digest.update(value or b"")
-    return f"{table}:{chunk.topic}:{chunk.partition}:{chunk.first}:{chunk.end - 1}:{digest.hexdigest()}"
+    return digest.hexdigest()
+
+
+def token(chunk: Chunk, table: str, digest: str) -> str:
+    """Names the block of a chunk's rows in one table: the same after a crash, another for other offsets or other bytes."""
+    return f"{table}:{chunk.topic}:{chunk.partition}:{chunk.first}:{chunk.end - 1}:{digest}"
 
 
 def _rows_of_record(chunk: Chunk, i: int, topics: Topics) -> Rows:

@@ -23,7 +23,7 @@ from driftline.schemas.results import DriftResult, PerformanceResult, QualityRes
 from driftline.schemas.topics import Topics
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.rows import KEPT_BYTES, dead_letter_rows, event_rows
-from driftline.streams.agents.store import blocks, rows_of, store, token
+from driftline.streams.agents.store import blocks, digest_of, rows_of, store, token
 from driftline.streams.transport.chunk import Chunk, Headers, chunk_of
 
 TOPICS = Topics()
@@ -160,9 +160,10 @@ def test_blocks_end_at_the_same_offsets_however_the_chunks_were_cut(embedded: Cl
 
 def test_the_token_names_table_topic_partition_and_offsets() -> None:
     chunk = chunk_of(TOPICS.results, 2, 40, 45, [(41, 0, None, b"x", ())])
-    assert token(chunk, "alerts").startswith("alerts:driftline.results:2:40:44:")
-    assert token(chunk, "alerts") == token(chunk, "alerts")
-    assert token(chunk, "alerts") != token(chunk_of(TOPICS.results, 2, 40, 45, [(41, 0, None, b"y", ())]), "alerts")
+    other = chunk_of(TOPICS.results, 2, 40, 45, [(41, 0, None, b"y", ())])
+    assert token(chunk, "alerts", digest_of(chunk)).startswith("alerts:driftline.results:2:40:44:")
+    assert token(chunk, "alerts", digest_of(chunk)) == token(chunk, "alerts", digest_of(chunk))
+    assert token(chunk, "alerts", digest_of(chunk)) != token(other, "alerts", digest_of(other))
 
 
 def test_chunks_without_records_and_tombstones_are_nothing() -> None:
