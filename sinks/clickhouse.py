@@ -310,10 +310,13 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     # Most columns of one window's rows.
     alike = type(first) in _REPEATED and values[-1] == first and values.count(first) == len(values)
     if alike and not isinstance(first, dict):
-        return pa.repeat(pa.scalar(first, type=kind), len(values))
+        one: Any = pa.scalar(first, type=kind)
+        repeated: pa.Array[Any] = pa.repeat(one, len(values))
+        return repeated
     if alike and not first and pa.types.is_map(kind):
-        none = np.zeros(len(values) + 1, np.int32)
-        return pa.MapArray.from_arrays(none, pa.array([], kind.key_type), pa.array([], kind.item_type))
+        starts: Any = np.zeros(len(values) + 1, np.int32)
+        empty: pa.Array[Any] = pa.MapArray.from_arrays(starts, pa.array([], kind.key_type), pa.array([], kind.item_type))
+        return empty
     if pa.types.is_map(kind):
         values = [list(value.items()) if isinstance(value, dict) else value for value in values]
     return pa.array(values, type=kind)

@@ -178,14 +178,16 @@ def rows_of(
 ) -> list[DriftResult]:
     """A row a test."""
     policy = window.model.policy
-    effect, about = _number(feature.effect), (*window.key, feature.name)
+    effect, significant = _number(feature.effect), _number(significance)
     severity: Severity = "" if verdict != "drift" else "critical" if feature.effect >= 2 * policy.psi else "warning"
     figures = feature.figures or [Figure(name, math.nan, math.nan, math.nan) for name in _unknown(feature, window.model)]
-    shared = (
-        effect, policy.psi, feature.n_reference, feature.n, verdict, reason, *window.by, coverage, window.revision, _number(significance),
-        feature.direction, severity, baseline,
-    )  # fmt: skip
-    return [DriftResult(*about, name, _number(value), _number(p_value), _number(null), *shared) for name, value, p_value, null in figures]
+    return [
+        DriftResult(
+            *window.key, feature.name, name, _number(value), _number(p_value), _number(null), effect, policy.psi, feature.n_reference,
+            feature.n, verdict, reason, *window.by, coverage, window.revision, significant, feature.direction, severity, baseline,
+        )
+        for name, value, p_value, null in figures
+    ]  # fmt: skip
 
 
 def _unknown(feature: Measured, model: Model) -> list[str]:

@@ -112,8 +112,10 @@ def _row(window: Judged, feature: str, check: _Check, n: int) -> QualityResult:
     verdict: Verdict = "insufficient" if without else "fault" if check.value > check.threshold else "ok"
     threshold = check.threshold if math.isfinite(check.threshold) else None
     why = without or (check.reason if verdict == "fault" else "")
-    figures = (check.name, check.value, check.before, threshold, n, verdict, why)
-    return QualityResult(*window.key, feature, *figures, *window.by, window.coverage, window.revision)
+    return QualityResult(
+        *window.key, feature, check.name, check.value, check.before, threshold, n, verdict, why, *window.by, window.coverage,
+        window.revision,
+    )  # fmt: skip
 
 
 def _checks(window: Judged, layout: Layout, f: int, bins: Int64, missing: int, errors: int) -> Iterator[_Check]:
