@@ -137,9 +137,9 @@ class Evaluation:
         for key in [k for k in self._stored if k.startswith(b"forgotten/")]:
             self._forgotten[_names(key)] = msgspec.msgpack.decode(self._stored[key], type=tuple[int, int])
         for key in [k for k in self._stored if k.startswith(b"[")]:
-            pane, _ = decode_key(key)
+            pane, partition = decode_key(key)
             if pane.start >= self._kept_since(pane.model, pane.version):
-                self._index(key)
+                self._index(key, pane, partition)
             else:  # it was not removed any more
                 self._left_over += [kept for kept in (key, RAISED + key) if self._stored.pop(kept, None) is not None]
         for key in [k for k in self._stored if k.startswith(b"detector/")]:
@@ -157,8 +157,7 @@ class Evaluation:
             name, version, start = msgspec.json.decode(key.partition(b"/")[2], type=tuple[str, str, str])
             self._earlier[name, version].put(int(start), self._stored[key])
 
-    def _index(self, key: bytes) -> None:
-        pane, partition = decode_key(key)
+    def _index(self, key: bytes, pane: PaneKey, partition: int) -> None:
         series = Series(*pane[:3])
         self._parts[series][pane.start][partition] = key
         self._of[pane.model][pane.version].add(series)
@@ -173,10 +172,9 @@ class Evaluation:
         self._merged.pop(pane, None)
         state, model = self._models[pane.model], self._registry.model(pane.model)
         state.panes.add(pane)
-        kept_since = self._kept_since(pane.model, pane.version)
+        kept_since, series = self._kept_since(pane.model, pane.version), Series(*pane[:3])
         for window in model.windows:
-            starts = [start for start in windows_of(window, pane.start) if start >= kept_since]
-            state.windows.update((Series(*pane[:3]), window, start) for start in starts)
+            state.windows.update([(series, window, start) for start in windows_of(window, pane.start) if start >= kept_since])
         if not pane.segment:
             state.changed_losses[pane.version] = min(pane.start, state.changed_losses.get(pane.version, pane.start))
 
@@ -191,15 +189,17 @@ class Evaluation:
                 self._moved.update(told.newest)
                 self._stored[key] = self._changed[key] = value
             return
-        pane, _ = decode_key(key)
+        pane, partition = decode_key(key)
         if pane.start < self._kept_since(pane.model, pane.version):
             return  # told and forgotten; its other partitions' snapshots are gone
-        known_snapshot = self._stored.get(key)
-        if known_snapshot is None or _rank(value) >= _rank(known_snapshot):
-            if known_snapshot is not None and _rank(value) > _rank(known_snapshot):
-                self._raise(key, sum(fence_of(value)))
-            self._stored[key] = self._changed[key] = value
-            self._index(key)
+        if (before := self._stored.get(key)) is not None:
+            now, known_rank = _rank(value), _rank(before)
+            if now < known_rank:
+                return
+            if now > known_rank:
+                self._raise(key, now[1])
+        self._stored[key] = self._changed[key] = value
+        self._index(key, pane, partition)
 
     def _raise(self, key: bytes, knows: int) -> None:
         """A later owner's snapshot may know fewer records than the one that it replaces, but its revision must be higher."""

@@ -5,6 +5,7 @@ Panes add up to windows, over time and over partitions; labels that change are t
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -237,6 +238,7 @@ class _Version(msgspec.Struct, array_like=True):
 
 _decoder, _decoder1 = msgspec.msgpack.Decoder(_Wire), msgspec.msgpack.Decoder(_Wire1)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
+_FENCE = struct.Struct(">QQ")
 _OWNED = 1 << 63  # set in the first eight bytes when they are an epoch; the first snapshots began with the fence
 
 
@@ -252,8 +254,7 @@ def encode_pane(pane: Pane, fence: Fence, epoch: int = 0) -> bytes:
 
 def fence_of(snapshot: bytes) -> Fence:
     """The fence of a snapshot, without decoding the rest."""
-    at = 8 if snapshot[0] & 0x80 else 0
-    return Fence(int.from_bytes(snapshot[at : at + 8]), int.from_bytes(snapshot[at + 8 : at + 16]))
+    return Fence(*_FENCE.unpack_from(snapshot, 8 if snapshot[0] & 0x80 else 0))
 
 
 def epoch_of(snapshot: bytes) -> int:
