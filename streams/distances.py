@@ -120,12 +120,13 @@ class Distances:
 
     def _draws(self, wanted: Mapping[str, NDArray[np.bool_]], sample: Sample) -> Iterator[tuple[str, int, Floats]]:
         """What the tests are of samples with no drift: those of one feature after another, for they share their samples."""
-        for f in np.flatnonzero(np.logical_or.reduce([*wanted.values()])).tolist() if wanted else ():
-            shape, size = sample.counts[f, : self._bins[f]].astype(np.int64).tobytes(), int(sample.size[f])
-            for name, features in wanted.items():
-                test = TESTS[name]
-                if features[f] and test.distance:
-                    yield name, f, kept_draws(test.distance.each, shape, size, (self._keys[f],) if test.needs == "positions" else ())
+        tests = [(name, TESTS[name].distance, TESTS[name].needs == "positions") for name in wanted]
+        counts, sizes, asked = sample.counts.astype(np.int64), sample.size.tolist(), np.array([*wanted.values()], bool)
+        for f in np.flatnonzero(asked.any(0)).tolist() if tests else ():
+            shape, size, places = counts[f, : self._bins[f]].tobytes(), int(sizes[f]), (self._keys[f],)
+            for (name, distance, placed), mine in zip(tests, asked[:, f].tolist(), strict=True):
+                if mine and distance:
+                    yield name, f, kept_draws(distance.each, shape, size, places if placed else ())
 
 
 @lru_cache(maxsize=16_384)

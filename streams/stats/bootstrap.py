@@ -79,10 +79,10 @@ def tail_probability(draws: Floats, value: float) -> float:
     """
     # A little slack, or ties would turn on the last bit.
     at = value * (1 - 1e-9)
-    top = draws[-(draws.size // 100 + 1) :]
-    if at > top[0] and top[-1] > top[0]:
-        return float(top.size / (1 + draws.size) * np.exp(-(at - top[0]) / (top[1:] - top[0]).mean()))
-    return float(1 + draws.size - np.searchsorted(draws, at, side="left")) / (1 + draws.size)
+    many = draws.size // 100 + 1
+    if at > (begin := draws.item(-many)) and draws.item(-1) > begin:
+        return float(many / (1 + draws.size) * np.exp(-(at - begin) / (draws[1 - many :] - begin).mean()))
+    return float(1 + draws.size - draws.searchsorted(at)) / (1 + draws.size)
 
 
 @lru_cache(maxsize=4096)
@@ -102,4 +102,5 @@ def _samples(reference: bytes, n_current: int, many: int) -> tuple[Floats, Float
 
 
 def _two_digits(n: int) -> int:
-    return int(str(n)[:2].ljust(len(str(n)), "0"))
+    unit: int = 10 ** max(len(str(n)) - 2, 0)
+    return n // unit * unit
