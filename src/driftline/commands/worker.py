@@ -51,6 +51,7 @@ def run(
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
     logging.getLogger().handlers[0].addFilter(_tells_something)
+    logging.getLogger("mode.timers").setLevel(logging.ERROR)  # it warns of every flush that takes longer than a look whether one is due
     log.setLevel(logging.INFO)
     settings = Settings.from_environment()
     models = load_models(settings.models_directory()) if settings.models else {}
