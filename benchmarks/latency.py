@@ -1,7 +1,7 @@
 """How long after a window closes its rows are in ClickHouse, and its alert on Kafka.
 
 Events come at a steady rate, far below what the worker can do. A window closes when every partition has been handed an event that is
-newer than the window's end by the allowed disorder: from the `produce` of the last of them the time is taken, to the moment a reader
+newer than the window's end by the allowed disorder: from when the broker has the last of them the time is taken, to the moment a reader
 who does nothing but ask sees the rows, or consumes the alert. Every second window drifts, so every window brings an alert:
 one opens and one resolves.
 """
@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -25,7 +26,8 @@ from workload import START_MS, STEP_MS, Record, Source
 from driftline.sinks.clickhouse import ClickHouse
 
 DISORDER_MS = 1_000
-LOOK_S = 0.01
+LOOK_S = 0.02
+BACK_MS = 600_000  # of event time before the newest window that was seen: none is told so late
 BEHIND_S = 5.0  # a worker that is further behind is measured in what waits, not in how fast it answers
 
 
@@ -77,13 +79,15 @@ def _watching(site: Site) -> Iterator[Seen]:
     seen, over = Seen(), threading.Event()
 
     def rows() -> None:
-        sql = "SELECT DISTINCT toUnixTimestamp64Milli(window_end) AS closed FROM drift_results"
+        ends = "SELECT DISTINCT toUnixTimestamp64Milli(window_end) AS closed FROM drift_results"
+        newest = 0
         with ClickHouse.connect(site.dsn) as store:
             while not over.wait(LOOK_S):
-                found = store.query(sql).to_pylist()
+                found = store.query(f"{ends} WHERE window_end > fromUnixTimestamp64Milli({newest - BACK_MS})").to_pylist()
                 now = time.monotonic()
                 for row in found:
                     seen.rows.setdefault(row["closed"], now)
+                    newest = max(newest, row["closed"])
 
     def alerts() -> None:
         consumer = Consumer({"bootstrap.servers": site.broker.bootstrap, "group.id": f"{site.prefix}-alerts", "fetch.wait.max.ms": 10})
@@ -112,24 +116,32 @@ def paced(site: Site, source: Source, events: int, rate: int) -> dict[int, float
     length, step = source.shape.window_ms, source.shape.block
     passed: dict[int, dict[int, float]] = defaultdict(dict)  # window's end → partition → moment
     newest = dict.fromkeys(range(source.shape.partitions), 0)
-    number, begin = 0, time.monotonic()
-    for _ in range(0, events, step):
-        first = source.made
-        for i, records in enumerate(_interleaved(list(source.records(step)))):
+    number = 0
+    # Made beforehand, or whoever publishes would fall behind whenever it makes the next block, and its events wait before they are sent.
+    blocks = [(source.made, [*_interleaved(list(source.records(step)))]) for _ in range(0, events, step)]
+    begin = time.monotonic()
+    for first, block in blocks:
+        for i, records in enumerate(block):
             while number > (time.monotonic() - begin) * rate:
                 kafka.poll(0.002)
-            for record in records:
-                workload.send(kafka, site.topics, record)
             number += 1
             ts, partition = START_MS + STEP_MS * (first + i), records[0].partition
             window = (ts - DISORDER_MS) // length * length
+            told = None
             if window > newest[partition]:
                 newest[partition] = window
-                passed[window][partition] = time.monotonic()
+                told = partial(_note, passed[window], partition, time.monotonic())
+            workload.send(kafka, site.topics, records[0], told=told)
+            for record in records[1:]:
+                workload.send(kafka, site.topics, record)
         for process in site.workers:
             process.require()
     kafka.flush(60)
     return {end: max(moments.values()) for end, moments in passed.items() if len(moments) == source.shape.partitions}
+
+
+def _note(passed: dict[int, float], partition: int, sent_s: float, latency_s: float) -> None:
+    passed[partition] = sent_s + latency_s
 
 
 def _interleaved(records: list[Record]) -> Iterator[list[Record]]:

@@ -7,7 +7,7 @@ of the share `late` behind the newest label by then. From the sixth tenth of the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -319,13 +319,14 @@ def producer(bootstrap: str, linger_ms: int = 50) -> Producer:
     )  # fmt: skip
 
 
-def send(kafka: Producer, topics: Topics, record: Record, form: Format = "json") -> None:
-    """Hand one record to the producer; waits while its queue is full."""
+def send(kafka: Producer, topics: Topics, record: Record, form: Format = "json", told: Callable[[float], object] | None = None) -> None:
+    """Hand one record to the producer; waits while its queue is full. `told` is called later with the seconds until the broker had it."""
     topic = topics.predictions if record.topic == "predictions" else topics.outcomes
     headers: Any = ARROW if form == "arrow" else None
     while True:
         try:
-            kafka.produce(topic, record.value, record.key, record.partition, headers=headers)
+            report: dict[str, Any] = {"on_delivery": lambda _, message: told(message.latency())} if told else {}
+            kafka.produce(topic, record.value, record.key, record.partition, headers=headers, **report)
             return
         except BufferError:
             kafka.poll(0.1)

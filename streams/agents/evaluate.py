@@ -78,20 +78,20 @@ class Evaluate:
         self._ends[chunk.partition] = chunk.end
 
     async def tick(self) -> None:
-        """Evaluate when it is time; until then windows that have just closed are told of, for somebody waits for them."""
+        """Tell of windows that have just closed, for somebody waits for them, and evaluate when it is time."""
         if self._evaluating.locked():
-            return  # or this would evaluate again as soon as that has ended, whatever it took
+            return  # whoever evaluates looks again afterwards
+        await self._tell_new()
         now_s = time.monotonic()
         rest_s = min(PAUSE * self._took_s, LONGEST_S) if now_s - self._came_s < ENDED_S else 0.0
-        if now_s - self._evaluated_s <= max(self._pace.interval_s, rest_s):
-            await self._tell_new()
+        if self._evaluating.locked() or now_s - self._evaluated_s <= max(self._pace.interval_s, rest_s):
             return
         async with self._evaluating:
-            begin_s = time.monotonic()
             due = [(number, each) for number, each in self._evaluations.items() if self._events[number] or each.outdated]
             await asyncio.gather(*(self._evaluate(number, each) for number, each in due))
             self._evaluated_s = time.monotonic()
-            self._took_s = self._evaluated_s - begin_s
+            self._took_s = self._evaluated_s - now_s
+        await self._tell_new()
 
     async def _tell_new(self) -> None:
         """Rows only: the records that they come from stay unacknowledged until the evaluation that writes the state."""
