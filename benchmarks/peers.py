@@ -16,7 +16,6 @@ from rig import WORKER_CORE, Broker, Failed, Site, say, throughput
 from workload import Shape, Source
 
 THREE = ("psi", "ks", "chi_square")  # what a model has whose file names no tests
-FIVE = (*THREE, "jensen_shannon", "wasserstein")
 NAMES = ("evidently", "nannyml", "river", "whylogs")
 TIMEOUT_S = 1_200
 

@@ -30,6 +30,7 @@ DELAY_MS = 600_000  # mean of the time from prediction to label
 LONGEST_DELAY_MS = 3_000_000
 LATE_MS = 2_400_000  # how far behind the newest label a late one may lie
 VERSION = "1"
+TESTS = ("psi", "ks", "chi_square", "jensen_shannon", "wasserstein")
 WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron")
 ARROW = [("content-type", b"application/vnd.apache.arrow.stream")]
 ARROW_ROWS = 1_000  # in a message
@@ -53,7 +54,7 @@ class Shape:
     hot: float = 0.0  # share of the events that lie in partition 0 beside its own part
     alternating: bool = False  # every second window drifts, instead of all from the sixth tenth on
     horizon: str = "1h"
-    tests: tuple[str, ...] = ()  # of every feature, instead of those that a model has where its file names none
+    tests: tuple[str, ...] = TESTS  # of every feature; none: those that a model has where its file names none
 
     @property
     def features(self) -> int:
