@@ -395,7 +395,7 @@ class Ingest:
         await owned.write(sum(positions), pairs)
 
     def _progress(self, number: int, partition: Partition) -> Progress:
-        caught_up = self._caught_up(number)
+        caught_up = self._caught_up(number, partition)
         all_applied = caught_up and not any(at == number for _, at in self._gathered.sources)
         now = time.monotonic()
         quiet = {
@@ -406,13 +406,15 @@ class Ingest:
         paused = [topic for topic in partition.tripped if self._w.breaker]
         return partition.progress(quiet, caught_up, paused)
 
-    def _caught_up(self, number: int) -> bool:
-        """Whether all that there is has been read, taken in or not."""
-        for topic in (self._w.topics.predictions, self._w.topics.outcomes):
-            end = self._w.consumer.highwater(TP(topic, number))
-            if end is None or self._contiguity.positions.get((topic, number), -1) < end:
-                return False
-        return True
+    def _caught_up(self, number: int, partition: Partition) -> bool:
+        """Whether all predictions that there are have been taken in, and all outcomes read, which may wait for their turn."""
+        outcomes = self._w.topics.outcomes
+        positions = {
+            self._w.topics.predictions: partition.positions.predictions,
+            outcomes: self._contiguity.positions.get((outcomes, number), -1),
+        }
+        ends = {topic: self._w.consumer.highwater(TP(topic, number)) for topic in positions}
+        return all(end is not None and positions[topic] >= end for topic, end in ends.items())
 
     def settled(self, ends: dict[TP, int], quiet: bool = True) -> bool:
         """Whether all up to `ends` is flushed and, with `quiet`, every model was so for long enough to judge its last windows."""
