@@ -158,7 +158,7 @@ class Model(msgspec.Struct, frozen=True):
     max_wait_ms: Length = 10_000  # processing time without any event after which what was seen is judged provisionally
     multivariate: bool = False  # whether what numeric features do together is judged: correlations, PCA, MMD, a classifier
     archive: Literal["off", "all"] | Share = "off"  # which events the store keeps as they are; a share is taken by id
-    learn_windows: Count = 3  # windows that become the reference where none was published
+    learn_windows: Count = 3  # windows in a row that become the reference where none was published
     policy: Policy = Policy()
 
 

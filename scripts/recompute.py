@@ -39,6 +39,7 @@ Raw = Sequence[tuple[int, int, bytes | None, bytes | None, tuple[tuple[str, byte
 CHUNK = 2_000
 #: What says how much was known, or when, and not what is true; `began` is looked for in the panes that are still kept then.
 PASSING = frozenset({"revision", "id", "time", "maturity", "began"})
+WITH_FINDINGS = frozenset({"findings", "evidence"})  # columns of alerts and of requests: JSON lists of findings
 RIPENING = "of the labels to come are expected by now"
 VIEWS = {"alerts": ("model", "version", "incident"), "retrain_cases": ("model", "version", "id")}  # one row each in its last state
 #: The columns that make a row, by table. What operators and workers did is no function of the events.
@@ -143,6 +144,9 @@ def _content(row: msgspec.Struct) -> dict[str, Any]:
     fields = msgspec.structs.asdict(row)
     if isinstance(row, DeadLetterRow):
         return {name: fields[name] for name in ("code", "key", "value")}
+    for name in fields.keys() & WITH_FINDINGS:
+        findings = [{what: said for what, said in finding.items() if what != "began"} for finding in json.loads(fields[name])]
+        fields[name] = json.dumps(findings)
     return {name: value for name, value in fields.items() if name not in PASSING}
 
 

@@ -100,7 +100,8 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
 
 
 def _learning(window: Judged) -> list[DriftResult]:
-    reason = f"the first {window.model.learn_windows} windows become the reference"
+    model = window.model
+    reason = f"the first {model.learn_windows} windows in a row with {model.policy.min_samples} rows together become the reference"
     return [
         DriftResult(
             feature=name, test="psi", value=None, p_value=None, null_quantile=None, effect=None, threshold=None, n_reference=0,

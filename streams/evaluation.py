@@ -275,25 +275,26 @@ class Evaluation:
         return end <= state.watermark.predictions or state.watermark.everything
 
     def _learn(self, model: Model, state: _ModelState, out: Evaluated) -> None:
-        """Make a reference of the first closed windows of a version that has none."""
-        window = model.windows[0]
+        """Make a reference of the first closed windows in a row that have rows enough together, of a version that has none.
+
+        Those before them have too few whenever one looks, so what is learned does not depend on when panes are forgotten.
+        """
+        window, number = model.windows[0], model.learn_windows
         for series in [Series(model.model, version, "") for version in self._of[model.model]]:
             if self._registry.layout(series.model, series.version, 2**62) is not None:
                 continue
             starts = sorted({start for pane in self._parts[series] for start in windows_of(window, pane)})
             excluded = {s for s in starts if any(each.touches(s, s + window.length_ms) for each in model.exclude)}
-            starts = [s for s in starts if s not in excluded and s + window.length_ms <= state.watermark.predictions][: model.learn_windows]
-            if len(starts) < model.learn_windows:
-                continue
-            end = starts[-1] + window.length_ms
-            learned = {pane for start in starts for pane in panes_of(window, start, model.pane_ms)}
-            panes = [PaneKey(*series, start) for start in sorted(self._parts[series]) if start in learned]
-            whole = self._sum(panes, None)
-            if whole.n >= model.policy.min_samples:
-                parts = [self._pane(key)[0] for key in panes]
-                reference = learn(model, series.version, whole, end, parts)
-                self._registry.add(reference, 0)
-                out.learned.append(reference)
+            starts = [s for s in starts if s not in excluded and s + window.length_ms <= state.watermark.predictions]
+            for run in (starts[i : i + number] for i in range(len(starts) - number + 1)):
+                learned = {pane for start in run for pane in panes_of(window, start, model.pane_ms)}
+                panes = [PaneKey(*series, start) for start in sorted(learned & self._parts[series].keys())]
+                if sum(self._pane(key)[0].n for key in panes) >= model.policy.min_samples:
+                    end = run[-1] + window.length_ms
+                    reference = learn(model, series.version, self._sum(panes, None), end, [self._pane(key)[0] for key in panes])
+                    self._registry.add(reference, 0)
+                    out.learned.append(reference)
+                    break
 
     def _revise(self, model: Model) -> None:
         """A reference may come to be in force for a time that was told without it: what is kept of that time is due once more."""

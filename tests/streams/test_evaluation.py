@@ -242,3 +242,20 @@ def test_a_window_that_was_told_at_once_is_told_anew_under_the_reference_that_is
     assert features(story.evaluation.first_rows()["m"], 20) == [("x", "")]
     [(_, reference)] = {row for row in features(story.passed(45), 20) if row[0] == "x"}
     assert reference
+
+
+def test_what_is_learned_does_not_depend_on_when_the_panes_of_a_slow_beginning_are_forgotten() -> None:
+    model = structs.replace(MODEL, learn_windows=2, policy=Policy(min_samples=10))
+    panes = [(0, 1), (20, 1), (40, 1), (60, 9), (80, 9), (100, 9), (400, 9), (420, 9)]
+    at_once, step_by_step = Story(model=model), Story(model=model)
+    for start, n in panes:
+        at_once.pane(start, 5, n)
+    at_once.passed(450)
+    for start, n in panes:
+        step_by_step.pane(start, 5, n)
+        step_by_step.passed(start + 10)
+    step_by_step.passed(450)
+    first, second = (story.registry.layout("m", "1", 2**62) for story in (at_once, step_by_step))
+    assert first is not None and second is not None
+    assert first.reference == second.reference
+    assert (first.reference.effective_from, first.reference.rows) == (80, 10)
