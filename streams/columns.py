@@ -375,7 +375,7 @@ class _Ints(_Column):
         super().__init__(told, np.uint8)
         self.data, self._base = _SAME, 0
         self._hold(0, 1, 0)  # at first nothing
-        self._low, self._high = _NOTHING
+        self._held = _NOTHING
 
     def _hold(self, width: int, least: int, most: int) -> None:
         """Say what it can hold."""
@@ -383,22 +383,13 @@ class _Ints(_Column):
         self._tell(width, self._base, least, most)
 
     @property
-    def _low(self) -> int:
-        """The least of what it held since rows were last dropped."""
-        return int(self._told[5])
+    def _held(self) -> tuple[int, int]:
+        """The least and the greatest that it has held since rows were last dropped."""
+        return int(self._told[5]), int(self._told[6])
 
-    @_low.setter
-    def _low(self, value: int) -> None:
-        self._told[5] = value
-
-    @property
-    def _high(self) -> int:
-        """The greatest of it."""
-        return int(self._told[6])
-
-    @_high.setter
-    def _high(self, value: int) -> None:
-        self._told[6] = value
+    @_held.setter
+    def _held(self, values: tuple[int, int]) -> None:
+        self._told[5:7] = values
 
     def of(self, bits: Rows) -> NDArray[Any]:
         return bits
@@ -416,7 +407,8 @@ class _Ints(_Column):
         alike = not values.ndim
         low = int(values if alike else np.minimum.reduce(values))
         high = low if alike else int(np.maximum.reduce(values))
-        self._low, self._high = min(self._low, low), max(self._high, high)
+        least, most = self._held
+        self._held = min(least, low), max(most, high)
         if low < self._least or high > self._most:
             self._fit(size)
         if self.data is not _SAME:
@@ -432,28 +424,30 @@ class _Ints(_Column):
             return
         super().keep(mask, size)
         base, left = self._base, int(np.count_nonzero(mask))
-        self._low, self._high = _NOTHING
+        self._held = _NOTHING
         if left:
-            self._low, self._high = int(self.data[:left].min()) + base, int(self.data[:left].max()) + base
+            self._held = int(self.data[:left].min()) + base, int(self.data[:left].max()) + base
         if self._narrowest() < self.width:
             self._fit(left)
 
     def _narrowest(self) -> int:
         """The fewest bytes for what it holds; eight where four are not enough."""
-        span = self._high - self._low
+        low, high = self._held
+        span = high - low
         return 0 if span <= 0 else next((kind.itemsize for kind in self._WIDTHS if span <= np.iinfo(kind).max), 8)
 
     def _fit(self, size: int) -> None:
         """Change width and base. Times and offsets mostly rise, so most of the room is left above."""
         width, old, values = self._narrowest(), self._base, self.data
+        low, high = self._held
         if not width:
-            self.data, self._base = _SAME, self._low
-            self._hold(0, self._low, self._low)
+            self.data, self._base = _SAME, low
+            self._hold(0, low, low)
             return
         kind = np.dtype(np.int64) if width == 8 else np.dtype(f"u{width}")
         bounds = np.iinfo(kind)
-        room = int(bounds.max) - (self._high - self._low)
-        self._base = 0 if width == 8 else self._low - (room // 4 if width == 4 else 0)
+        room = int(bounds.max) - (high - low)
+        self._base = 0 if width == 8 else low - (room // 4 if width == 4 else 0)
         data = np.empty(self.capacity, kind)
         for begin in range(0, size, _STEP):  # in steps, or all of it would be there in eight bytes for a moment
             part = slice(begin, min(begin + _STEP, size))
