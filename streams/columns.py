@@ -207,6 +207,13 @@ class Columns:
         """The values of a column in all rows, which costs as many bytes for as long as they are kept."""
         return self._columns[name].take(slice(self.size))
 
+    def least(self, name: str) -> int:
+        """A number that no value of a column of whole numbers is below: the least that it has held since rows were last dropped."""
+        column = self._columns[name]
+        if not isinstance(column, _Ints):
+            raise TypeError(f"{name!r} is no column of whole numbers")
+        return column.held[0]
+
     def put(self, name: str, rows: Rows, values: NDArray[Any]) -> None:
         """Replace the values of a column in these rows."""
         if len(rows):
@@ -375,7 +382,7 @@ class _Ints(_Column):
         super().__init__(told, np.uint8)
         self.data, self._base = _SAME, 0
         self._hold(0, 1, 0)  # at first nothing
-        self._held = _NOTHING
+        self.held = _NOTHING
 
     def _hold(self, width: int, least: int, most: int) -> None:
         """Say what it can hold."""
@@ -383,12 +390,12 @@ class _Ints(_Column):
         self._tell(width, self._base, least, most)
 
     @property
-    def _held(self) -> tuple[int, int]:
+    def held(self) -> tuple[int, int]:
         """The least and the greatest that it has held since rows were last dropped."""
         return int(self._told[5]), int(self._told[6])
 
-    @_held.setter
-    def _held(self, values: tuple[int, int]) -> None:
+    @held.setter
+    def held(self, values: tuple[int, int]) -> None:
         self._told[5:7] = values
 
     def of(self, bits: Rows) -> NDArray[Any]:
@@ -407,8 +414,8 @@ class _Ints(_Column):
         alike = not values.ndim
         low = int(values if alike else np.minimum.reduce(values))
         high = low if alike else int(np.maximum.reduce(values))
-        least, most = self._held
-        self._held = min(least, low), max(most, high)
+        least, most = self.held
+        self.held = min(least, low), max(most, high)
         if low < self._least or high > self._most:
             self._fit(size)
         if self.data is not _SAME:
@@ -424,22 +431,22 @@ class _Ints(_Column):
             return
         super().keep(mask, size)
         base, left = self._base, int(np.count_nonzero(mask))
-        self._held = _NOTHING
+        self.held = _NOTHING
         if left:
-            self._held = int(self.data[:left].min()) + base, int(self.data[:left].max()) + base
+            self.held = int(self.data[:left].min()) + base, int(self.data[:left].max()) + base
         if self._narrowest() < self.width:
             self._fit(left)
 
     def _narrowest(self) -> int:
         """The fewest bytes for what it holds; eight where four are not enough."""
-        low, high = self._held
+        low, high = self.held
         span = high - low
         return 0 if span <= 0 else next((kind.itemsize for kind in self._WIDTHS if span <= np.iinfo(kind).max), 8)
 
     def _fit(self, size: int) -> None:
         """Change width and base. Times and offsets mostly rise, so most of the room is left above."""
         width, old, values = self._narrowest(), self._base, self.data
-        low, high = self._held
+        low, high = self.held
         if not width:
             self.data, self._base = _SAME, low
             self._hold(0, low, low)

@@ -251,9 +251,11 @@ class Join:
 
     def has_several(self, predictions: Rows) -> Bool:
         """Which of these rows have more than one outcome under their id."""
-        outcomes = np.zeros(len(predictions), np.int64)
-        for at, rows in self._chains(predictions):
-            outcomes[at] += self.rows.take("version", rows) == OUTCOME
+        outcomes, following = np.zeros(len(predictions), np.int64), self.rows.take("next", predictions)
+        more = np.flatnonzero(following >= 0)
+        more = more[self.rows.take("next", following[more]) >= 0]  # mostly none
+        for at, rows in self._chains(predictions[more]):
+            outcomes[more[at]] += self.rows.take("version", rows) == OUTCOME
         return outcomes > 1
 
     def answers(self) -> Float64:
@@ -312,8 +314,17 @@ class Join:
         if not (force or len(self) >= self._evict_at or self.newest_prediction >= self._evict_at_ts):
             return
         self._name_orphans()
+        if self.rows.least("ts") < self._past_below:
+            self._drop_past()
+        self._evict_at = max(65_536, 2 * len(self))
+        self._evict_at_ts = self.newest_prediction + (self.horizon_ms + self.lateness_ms) // 4
+        self._floor = self._find_floor()
+
+    def _drop_past(self) -> None:
+        """Drop the ids that no event still to come can touch."""
         drop, heads = np.zeros(len(self), bool), self._is_head()
-        for block in self._blocks(heads):
+        for part in self._parts():
+            block = np.flatnonzero(heads[part] & (self.rows.take("ts", part) < self._past_below)) + part.start
             ids = self._about(block)
             gone = self._is_past(ids)
             # The store may have outcomes of it, which must not look like orphans there: then it leaves with its predictions.
@@ -322,9 +333,6 @@ class Join:
             self._mark(drop, block[gone])
         if drop.any():
             self._drop(drop, heads)
-        self._evict_at = max(65_536, 2 * len(self))
-        self._evict_at_ts = self.newest_prediction + (self.horizon_ms + self.lateness_ms) // 4
-        self._floor = self._find_floor()
 
     def leaving(self, rows: int) -> Leaving:
         """The ids that have one of the oldest `rows` rows, and those that only wait to leave. Nothing changes before `left`."""
@@ -360,6 +368,12 @@ class Join:
         """The orphans named since the last call."""
         parts, self._orphans = self._orphans, []
         return Orphans(*(np.concatenate([getattr(part, name) for part in [_NO_ORPHANS, *parts]]) for name in Orphans.__slots__))
+
+    @property
+    def _past_below(self) -> int:
+        """An id of which one row is not older than this event time is not past."""
+        prediction = min(self.newest_outcome - self.lateness_ms, self.newest_prediction)
+        return max(prediction, self.newest_prediction - self.lateness_ms) - self.horizon_ms
 
     def _is_past(self, ids: _Ids) -> Bool:
         """Which ids no event still to come can touch."""
@@ -430,7 +444,7 @@ class Join:
         """
         until = self.newest_prediction - self.lateness_ms - self.horizon_ms
         decided_ts, decided_offset = self.decided
-        for part in self._parts():
+        for part in self._parts() if self.rows.least("ts") < until else ():
             due = (self.rows.take("version", part) == OUTCOME) & ~self.rows.take("stored", part)
             rows = np.flatnonzero(due) + part.start
             ts, offset = self.rows.take("ts", rows), self.rows.take("offset", rows)

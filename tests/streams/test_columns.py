@@ -78,6 +78,7 @@ def test_columns_append_put_and_keep_as_lists_do(steps: list[list[tuple[int, flo
     signs = [math.copysign(1, b) for _, b in model if not math.isnan(b)]
     assert np.copysign(1, columns.all("b"))[~np.isnan(columns.all("b"))].tolist() == signs
     assert columns.all("c").tolist() == [True] * len(model)
+    assert all(columns.least("a") <= a for a, _ in model)
     assert columns.size == len(model)
 
 
