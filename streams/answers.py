@@ -516,6 +516,9 @@ class AnswersWire(msgspec.Struct, array_like=True):
     places: PlacesWire = PlacesWire()  # from codec 6 on
 
 
+_NO_CHANCES, _NO_PLACES = ChancesWire(), PlacesWire()
+
+
 def to_wire(answers: Answers) -> AnswersWire:
     """For the codec of panes."""
     loss = answers.losses
@@ -531,16 +534,61 @@ def to_wire(answers: Answers) -> AnswersWire:
 
 def from_wire(wire: AnswersWire) -> Answers:
     """The inverse of `to_wire`."""
-    n, total, squares, scored, residual, residual_squares = wire.losses
-    read = exact.from_bytes
-    losses = Losses(n, read(total), read(squares), scored, read(residual), read(residual_squares))
     return Answers(
         wire.n_labelled, wire.predicted, {name: _unpacked(data) for name, data in wire.said.items()}, _unpacked(wire.latencies),
         wire.failures, wire.confusion, {name: _unpacked(data).reshape(2, -1) for name, data in wire.scored.items()},
-        [exact.from_bytes(each) for each in wire.sums], _unpacked(wire.delays), losses, wire.rivals,
-        [exact.from_bytes(each) for each in wire.ranks] or Answers().ranks, chances.from_wire(wire.chances), wire.labels,
-        places.from_wire(wire.places),
+        exact.sums_of([wire.sums], len(SUMS)), _unpacked(wire.delays), _losses([wire.losses]), wire.rivals,
+        exact.sums_of([wire.ranks], 2 * len(RANKS) + 1), chances.from_wire(wire.chances), wire.labels, places.from_wire(wire.places),
     )  # fmt: skip
+
+
+def merged(wires: Sequence[AnswersWire]) -> Answers:
+    """What adding up `from_wire` of each gives, in an eighth of the time: arrays are added up before anything else is made of them."""
+    out = Answers(
+        sum(wire.n_labelled for wire in wires), latencies=_total([wire.latencies for wire in wires]),
+        failures=sum(wire.failures for wire in wires), sums=exact.sums_of([wire.sums for wire in wires], len(SUMS)),
+        delays=_total([wire.delays for wire in wires]), losses=_losses([wire.losses for wire in wires]),
+        ranks=exact.sums_of([wire.ranks for wire in wires], 2 * len(RANKS) + 1),
+    )  # fmt: skip
+    out.said = _totals([wire.said for wire in wires])
+    out.scored = {name: counts.reshape(2, -1) for name, counts in _totals([wire.scored for wire in wires]).items()}
+    for wire in wires:
+        for name, count in wire.predicted.items():
+            _add_count(out.predicted, name, count)
+        for name, count in wire.confusion.items():
+            _add_count(out.confusion, name, count)
+        for name, tally in wire.rivals.items():
+            _add_tally(out.rivals, name, tally)
+        for bucket, count in wire.labels.items():
+            _add_count(out.labels, bucket, count)
+        if wire.chances != _NO_CHANCES:
+            out.chances.add(chances.from_wire(wire.chances))
+        if wire.places != _NO_PLACES:
+            out.places.add(places.from_wire(wire.places))
+    return out
+
+
+def _losses(wires: Sequence[tuple[int, bytes, bytes, int, bytes, bytes]]) -> Losses:
+    """Of several panes, in the order of the fields."""
+    n, total, squares, scored, residual, residual_squares = zip(*wires, strict=True)
+    sums = exact.sums_of(list(zip(total, squares, residual, residual_squares, strict=True)), 4)
+    return Losses(sum(n), sums[0], sums[1], sum(scored), sums[2], sums[3])
+
+
+def _total(packed: Sequence[bytes]) -> Int64:
+    """The sum of arrays of one length."""
+    total: Int64 = np.frombuffer(b"".join(packed), np.int64).reshape(len(packed), -1).sum(0)
+    return total
+
+
+def _totals(packed: Sequence[Mapping[str, bytes]]) -> dict[str, Int64]:
+    """The sums of the arrays of each name; those of zeros are left out."""
+    by_name: dict[str, list[bytes]] = {}
+    for each in packed:
+        for name, data in each.items():
+            by_name.setdefault(name, []).append(data)
+    totals = {name: _total(arrays) for name, arrays in by_name.items()}
+    return {name: total for name, total in totals.items() if total.any()}
 
 
 def _packed(arrays: Mapping[str, Int64]) -> dict[str, bytes]:

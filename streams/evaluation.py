@@ -39,7 +39,7 @@ from driftline.streams.lasting import Lasting
 from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
 from driftline.streams.onset import onset_of_feature, onset_of_loss
-from driftline.streams.panes import Pane, PaneKey, decode_key, decode_pane, empty_pane, epoch_of, fence_of, rebin
+from driftline.streams.panes import Pane, PaneKey, decode_key, empty_pane, epoch_of, fence_of, labels_only, sum_of, sum_of_snapshots
 from driftline.streams.quality import faults_of, quality, without_cell
 from driftline.streams.registry import Registry
 from driftline.streams.segments import is_crowded, name_of, places, without_place
@@ -526,7 +526,7 @@ class Evaluation:
             keys = [PaneKey(*series, start) for start in starts if start in self._parts[series]]
             if keys:
                 total += sum(self._pane(key)[1] for key in keys)
-                groups[series.segment] = _sum((_labels_only(self._pane(key)[0], None) for key in keys), None)
+                groups[series.segment] = sum_of((labels_only(self._pane(key)[0], None) for key in keys), None)
         return groups, total
 
     def _judged(self, model: Model, series: Series, window: Window, start: int, is_final: bool, provisional: bool) -> Judged:
@@ -541,7 +541,7 @@ class Evaluation:
         newest = max((key.start + model.pane_ms for key, pane in zip(keys, panes, strict=True) if pane.n), default=None)
         usual = None if series.segment else self._earlier[series.model, series.version].usual(start)
         alone = len(panes) == 1 and layout is not None and panes[0].reference == layout.hash
-        pane = panes[0] if alone else _sum(panes, layout)
+        pane = panes[0] if alone else sum_of(panes, layout)
         if layout is None:
             self._name_features(pane, panes)
         return Judged(
@@ -722,14 +722,14 @@ class Evaluation:
             # In the order of partitions, not of arrival: sums of floats must come out alike after a crash.
             record_keys = [k for _, k in sorted(self._parts[Series(*key[:3])][key.start].items())]
             layout = self._registry.layout(key.model, key.version, key.start)
-            pane = _sum((decode_pane(self._stored[k])[0] for k in record_keys), layout)
+            pane = sum_of_snapshots([self._stored[k] for k in record_keys], layout)
             kept = self._merged[key] = (pane, sum(self._revision(k) for k in record_keys))
             if len(self._merged) > MERGED:
                 del self._merged[next(iter(self._merged))]
         return kept
 
     def _sum(self, keys: Iterable[PaneKey], layout: Layout | None) -> Pane:
-        return _sum((self._pane(key)[0] for key in keys), layout)
+        return sum_of((self._pane(key)[0] for key in keys), layout)
 
 
 def _end(window: tuple[Series, Window, int]) -> int:
@@ -758,25 +758,6 @@ def _few(groups: Collection[Pane], model: Model, layout: Layout | None) -> Pane:
 def _ripeness(window: Judged) -> tuple[bool, bool]:
     """Whether enough of the labels to come are expected by now, and whether none is waited for any longer."""
     return window.maturity is None or window.maturity >= window.model.policy.min_maturity, window.timed_out
-
-
-def _sum(panes: Iterable[Pane], layout: Layout | None) -> Pane:
-    """The sum of panes in the terms of `layout`. Of a pane of another reference the features do not count, its labels do."""
-    total = empty_pane(layout)
-    for pane in panes:
-        if pane.reference == total.reference:
-            total.add(pane)
-        elif layout and not pane.reference:
-            total.add(rebin(pane, layout))
-        else:
-            total.add(_labels_only(pane, layout))
-    return total
-
-
-def _labels_only(pane: Pane, layout: Layout | None) -> Pane:
-    out = empty_pane(layout)
-    out.n, out.answers = pane.n, pane.answers
-    return out
 
 
 def _rank(snapshot: bytes) -> tuple[int, int]:

@@ -11,6 +11,7 @@ corrected gives back every digit of the others. Plain floating point would keep 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,3 +85,20 @@ def to_bytes(total: int) -> bytes:
 def from_bytes(data: bytes) -> int:
     """The inverse of `to_bytes`."""
     return int.from_bytes(data, "little", signed=True)
+
+
+_ZERO = to_bytes(0)
+
+
+def sums_of(packed: Sequence[Sequence[bytes]], n: int) -> list[int]:
+    """The sums of several lists of `n` sums as they are stored; a list may be empty, for zeros.
+
+    >>> sums_of([[to_bytes(1), to_bytes(0)], [to_bytes(3), to_bytes(4)], []], 2)
+    [4, 4]
+    """
+    out = [0] * n
+    for each in packed:
+        for i, data in enumerate(each):
+            if data != _ZERO:
+                out[i] += int.from_bytes(data, "little", signed=True)
+    return out

@@ -17,7 +17,7 @@ import numpy as np
 from driftline.schemas.config import FeatureType
 from driftline.schemas.errors import refuse_newer
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
-from driftline.streams.answers import Answers, AnswersWire, copy_of, from_old, from_wire, to_wire
+from driftline.streams.answers import Answers, AnswersWire, copy_of, from_old, from_wire, merged, to_wire
 from driftline.streams.layout import SCORE, Encoded, Float64, Int64, Layout, category_text, numeric_column
 from driftline.streams.sketch import Sketch, add_texts, bucket_start, sketch_of
 
@@ -115,10 +115,14 @@ class Pane:
             self.sums += other.sums
         self.extremes[:, 0] = np.fmin(self.extremes[:, 0], other.extremes[:, 0])
         self.extremes[:, 1] = np.fmax(self.extremes[:, 1], other.extremes[:, 1])
-        for name, texts in other.novel.items():
-            add_texts(self.novel.setdefault(name, {}), texts.items(), NOVEL)
+        self.add_novel(other.novel)
         self.answers.add(other.answers)
         self.add_joint(other.joint)
+
+    def add_novel(self, novel: Mapping[str, Mapping[str, int]]) -> None:
+        """Add what the reference does not know."""
+        for name, texts in novel.items():
+            add_texts(self.novel.setdefault(name, {}), texts.items(), NOVEL)
 
     def add_joint(self, sums: Int64) -> None:
         """Add sums of features together, of the same plan."""
@@ -273,10 +277,56 @@ def _body(snapshot: bytes) -> bytes:
 
 def decode_pane(snapshot: bytes) -> tuple[Pane, Fence]:
     """The pane and the fence in a snapshot; refuses one that a newer version wrote."""
+    return _pane_of(_wire_of(snapshot)), fence_of(snapshot)
+
+
+def sum_of_snapshots(snapshots: Sequence[bytes], layout: Layout | None) -> Pane:
+    """The sum of the panes in snapshots, as `sum_of` has it; what most of them are is added up before panes are made of it."""
+    wires = [_wire_of(snapshot) for snapshot in snapshots]
+    alike = [wire for wire in wires if isinstance(wire, _Wire) and layout and wire.reference == layout.hash and not wire.sketches]
+    if layout is None or not wires or len(alike) < len(wires):
+        return sum_of((_pane_of(wire) for wire in wires), layout)
+    total = empty_pane(layout)
+    total.n, total.answers = sum(wire.n for wire in alike), merged([wire.answers for wire in alike])
+    total.counts += np.frombuffer(b"".join([wire.counts for wire in alike]), np.int64).reshape(len(alike), -1).sum(0)
+    extremes = np.frombuffer(b"".join([wire.extremes for wire in alike])).reshape(len(alike), -1, 2)
+    total.extremes[:, 0], total.extremes[:, 1] = np.fmin.reduce(extremes[:, :, 0], 0), np.fmax.reduce(extremes[:, :, 1], 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for wire in alike:  # one after another: sums of floats must come out alike whoever adds them
+            total.sums += np.frombuffer(wire.sums).reshape(-1, 2)
+            total.add_joint(np.frombuffer(wire.joint, np.int64))
+            total.add_novel(wire.novel)
+    return total
+
+
+def sum_of(panes: Iterable[Pane], layout: Layout | None) -> Pane:
+    """The sum of panes in the terms of `layout`. Of a pane of another reference the features do not count, its labels do."""
+    total = empty_pane(layout)
+    for pane in panes:
+        if pane.reference == total.reference:
+            total.add(pane)
+        elif layout and not pane.reference:
+            total.add(rebin(pane, layout))
+        else:
+            total.add(labels_only(pane, layout))
+    return total
+
+
+def labels_only(pane: Pane, layout: Layout | None) -> Pane:
+    """A pane without its features, in the terms of `layout`."""
+    out = empty_pane(layout)
+    out.n, out.answers = pane.n, pane.answers
+    return out
+
+
+def _wire_of(snapshot: bytes) -> _Wire | _Wire1:
     body = bytes(cramjam.lz4.decompress_block(_body(snapshot)))
     codec = _version_decoder.decode(body).codec
     refuse_newer("a pane snapshot", codec, CODEC)
-    wire = _decoder1.decode(body) if codec == 1 else _decoder.decode(body)
+    return _decoder1.decode(body) if codec == 1 else _decoder.decode(body)
+
+
+def _pane_of(wire: _Wire | _Wire1) -> Pane:
     counts = np.frombuffer(wire.counts, np.int64).copy()
     sums, extremes = (np.frombuffer(data).reshape(-1, 2).copy() for data in (wire.sums, wire.extremes))
     if isinstance(wire, _Wire1):
@@ -285,7 +335,7 @@ def decode_pane(snapshot: bytes) -> tuple[Pane, Fence]:
     else:
         answers = from_wire(wire.answers)
     joint = np.zeros(0, np.int64) if isinstance(wire, _Wire1) else np.frombuffer(wire.joint, np.int64).copy()
-    return Pane(wire.reference, counts, sums, extremes, wire.n, wire.novel, wire.sketches, answers, joint), fence_of(snapshot)
+    return Pane(wire.reference, counts, sums, extremes, wire.n, wire.novel, wire.sketches, answers, joint)
 
 
 def encode_key(key: PaneKey, partition: int) -> bytes:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
-from driftline.streams.answers import AnswerRows, Answers, LabelRows, Losses, fold_labels, fold_losses, fold_predictions, to_wire
+from driftline.streams.answers import AnswerRows, Answers, LabelRows, Losses, RivalRows, fold_labels, fold_losses, fold_predictions, to_wire
 from driftline.streams.exact import exact_sums
 from driftline.streams.layout import Layout
 from driftline.streams.panes import (
@@ -29,6 +29,8 @@ from driftline.streams.panes import (
     encode_pane,
     fence_of,
     rebin,
+    sum_of,
+    sum_of_snapshots,
 )
 
 LAYOUT = Layout(
@@ -125,6 +127,18 @@ def test_panes_add_up_in_any_grouping(three: tuple[Pane, Pane, Pane]) -> None:
     whole = copied(a)
     whole.add(right)
     assert content(left) == content(whole)
+
+
+@given(st.lists(panes(), max_size=4), st.lists(panes(referenced=True), max_size=9), st.floats(0.1, 0.9))
+def test_snapshots_that_are_added_up_at_once_give_the_pane_to_the_bit(some: list[Pane], alike: list[Pane], share: float) -> None:
+    for i, pane in enumerate([*some, *alike]):  # sums of floats, unlike those of whole rows, that come out another way in another order
+        pane.sums += share ** (i + 1)
+        pane.answers.add_rivals(RivalRows(*(np.array([each]) for each in (1, 0, float(i % 2), 0.5))), ["1"])
+        pane.add_joint(np.array([i, -i]))
+    for several in (alike, [*alike, *some]):
+        snapshots = [encode_pane(pane, Fence()) for pane in several]
+        at_once = sum_of_snapshots(snapshots, LAYOUT)
+        assert encode_pane(at_once, Fence()) == encode_pane(sum_of((decode_pane(each)[0] for each in snapshots), LAYOUT), Fence())
 
 
 @given(panes())
