@@ -32,11 +32,10 @@ from faust.types import TP, AppT, ConsumerMessage, Message
 
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.fetch import chunk_lanes, fetch_seldom
+from driftline.streams.transport.receive import FETCH_BYTES, receive_in_place
 
 #: Chunks of one partition that may wait for an agent before its next block is asked for. One is worked on while the next arrives.
 WAITING_CHUNKS = 2
-#: Of one fetch: what it brings is copied three times on its way, and memory of this size is used again.
-FETCH_BYTES = 16 << 20
 #: How often to look again while a partition is held back.
 HELD_BACK_S = 0.02
 
@@ -107,6 +106,7 @@ class LaneThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = self.transport.lane.fetch_wait_ms  # Faust's 1.5 s cannot be configured
         consumer._fetch_max_bytes = FETCH_BYTES
         consumer._isolation_level = "read_committed"  # Faust asks for it only with exactly_once
+        receive_in_place(consumer._client)
         return consumer
 
     async def _fetch_records(self, consumer: AIOKafkaConsumer, active_partitions: set[TP], *args: Any, **kwargs: Any) -> Fetched:

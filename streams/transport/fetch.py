@@ -1,7 +1,7 @@
 """From a fetched block of Kafka record batches to chunks. The one place that knows how aiokafka keeps what it fetched.
 
-A block is all that one fetch brought of one partition. aiokafka's own readers check its CRCs and know its transactions; its records are
-found by compiled code (`raw`), or by those readers where that is not ready or does not understand a batch.
+A block is all that one fetch brought of one partition. aiokafka knows its transactions; its records are found by compiled code (`raw`),
+or by aiokafka's readers where that is not ready or does not understand a batch.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.raw import CHUNK_BYTES, Room, Row, length_at
+from driftline.streams.transport.chunk import Chunk, Data
+from driftline.streams.transport.raw import CHUNK_BYTES, LEAST_BATCH, LENGTH_BYTES, Room, Row, head_at, length_at
 
 _STEP = 256  # records read between two looks at the size, at most
 _FIELDS = attrgetter("offset", "timestamp", "key", "value", "headers")
@@ -58,12 +58,34 @@ def fetch_seldom(fetcher: Fetcher) -> None:
     fetcher._get_actions_per_node = planned
 
 
-class _Kept(MemoryRecords):  # type: ignore[misc]  # compiled, without types
-    """Record batches, with the bytes they are read from."""
+class _Kept:
+    """Record batches in the memory they came in. It stands for aiokafka's `MemoryRecords`, which takes nothing but `bytes`."""
 
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.data = data
+    def __init__(self, data: Data) -> None:
+        self.data, self._next = memoryview(data), 0
+
+    def size_in_bytes(self) -> int:
+        return len(self.data)
+
+    def has_next(self) -> bool:
+        """Whether another batch is here as a whole: a fetch may end inside one."""
+        left = len(self.data) - self._next
+        return left >= LENGTH_BYTES and left >= length_at(self.data, self._next)
+
+    def next_place(self) -> tuple[int, int]:
+        """Where the next batch lies."""
+        begin, length = self._next, length_at(self.data, self._next)
+        if length < LEAST_BATCH:
+            raise CorruptRecordException(f"{length} bytes are no record batch")
+        self._next += length
+        return begin, self._next
+
+    def next_batch(self) -> Any:
+        return self.batch(*self.next_place())
+
+    def batch(self, begin: int, end: int) -> Any:
+        """The batch in this place as aiokafka's object."""
+        return MemoryRecords(bytes(self.data[begin:end])).next_batch()
 
 
 class _Blocks(OrderedDict[TopicPartition, Any]):
@@ -104,35 +126,32 @@ def chunks(records: PartitionRecords, chunk_records: int, chunk_bytes: int = CHU
 
 def _chunks(records: PartitionRecords, room: Room, chunk_records: int, chunk_bytes: int) -> Iterator[Chunk]:
     tp, first = records._tp, records.next_fetch_offset
-    for batch, raw in _readable_batches(records):
-        for _ in _added(room, batch, raw):
+    for begin, end, after in _readable_batches(records):
+        for _ in _added(room, records._records, begin, end):
             room.drop_before(first)  # the fetch may have begun inside the batch
             while n := room.full(chunk_records, chunk_bytes):
                 chunk = room.take(n, tp, first)
                 records.next_fetch_offset = first = chunk.end
                 yield chunk
         # Offsets at the end of a batch may have been compacted away.
-        records.next_fetch_offset = batch.next_offset
+        records.next_fetch_offset = after
     if first < records.next_fetch_offset:
         yield room.take(room.n, tp, first, records.next_fetch_offset)
 
 
-def _readable_batches(records: PartitionRecords) -> Iterator[tuple[Any, tuple[bytes, int, int] | None]]:
-    """The batches of a block, without control batches and, when reading committed records only, aborted transactions.
-
-    Beside each: the bytes of the block, and where in them the batch lies, if they are known. The rules are those of
-    `PartitionRecords._unpack_records`, whose place this takes.
+def _readable_batches(records: PartitionRecords) -> Iterator[tuple[int, int, int]]:
+    """Where the batches of a block lie and the offset after each, without control batches and, when reading committed records only,
+    aborted transactions. The rules are those of `PartitionRecords._unpack_records`, whose place this takes.
     """
     blocks, committed_only = records._records, records._isolation_level == READ_COMMITTED
-    data, end = blocks.data if isinstance(blocks, _Kept) else b"", 0
     while blocks.has_next():
-        batch = blocks.next_batch()
-        begin, end = end, end + length_at(data, end) if data else 0
+        begin, end = blocks.next_place()
+        batch = head_at(blocks.data, begin, end) or blocks.batch(begin, end)
         if records._check_crcs and not batch.validate_crc():
             raise CorruptRecordException(f"a record batch of {records._tp} at offset {batch.base_offset} does not match its CRC")
         if committed_only and batch.producer_id is not None:
             records._consume_aborted_up_to(batch.base_offset)
-            if batch.is_control_batch and records._contains_abort_marker(batch):
+            if batch.is_control_batch and records._contains_abort_marker(blocks.batch(begin, end)):
                 records._aborted_producers.discard(batch.producer_id)
             aborted = batch.is_transactional and batch.producer_id in records._aborted_producers
         else:
@@ -140,15 +159,15 @@ def _readable_batches(records: PartitionRecords) -> Iterator[tuple[Any, tuple[by
         if batch.is_control_batch or aborted:
             records.next_fetch_offset = batch.next_offset
         else:
-            yield batch, (data, begin, end) if data else None
+            yield begin, end, batch.next_offset
 
 
-def _added(room: Room, batch: Any, raw: tuple[bytes, int, int] | None) -> Iterator[None]:
+def _added(room: Room, blocks: _Kept, begin: int, end: int) -> Iterator[None]:
     """Add the records of a batch to the room, by compiled code at once, or by aiokafka's reader some at a time."""
-    if raw and room.add_batch(*raw):
+    if room.add_batch(blocks.data, begin, end):
         yield
         return
-    rows: Iterator[Row] = map(_FIELDS, batch)
+    rows: Iterator[Row] = map(_FIELDS, blocks.batch(begin, end))
     while len(step := list(islice(rows, _STEP))) == _STEP:
         room.add_rows(step)
         yield

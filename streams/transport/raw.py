@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cramjam
 import numpy as np
+from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 from numpy.typing import NDArray
 
@@ -20,9 +21,12 @@ Row = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]
 CHUNK_BYTES: Final = 4 << 20
 SPARSE: Final = 4  # a chunk that fills less than this part of its memory is copied out of it
 SPARE: Final = 4  # pieces of memory that are kept for the next chunks
+LENGTH_BYTES, LEAST_BATCH = 12, 26  # bytes of any batch: up to its length and with it, and altogether
 _HEAD = struct.Struct(">qiibIhiqqqhii")  # of a batch in format 2
+_MAGIC, _SUMMED = 16, 21  # where the format stands, and from where on the sum counts
 _LENGTH = struct.Struct(">qi")
-_APPEND_TIME = 0x08  # attribute: the broker's time is every record's
+_FORMAT = 2
+_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x08, 0x10, 0x20  # attributes; the first: the broker's time is every record's
 _XERIAL = b"\x82SNAPPY\0"
 _LEAST = 7  # bytes of a record
 _OFFSET, _TIMESTAMP, _PLACES, _HEADER, _STOP = 0, 1, slice(2, 6), 6, 7  # rows of a room's columns
@@ -57,13 +61,13 @@ class Room:
             return 0
         return min(records, int(np.searchsorted(self._columns[_STOP, : self.n], size)) + 1, self.n)
 
-    def add_batch(self, data: bytes, begin: int, end: int) -> bool:
+    def add_batch(self, data: Data, begin: int, end: int) -> bool:
         """Add the records of the batch in these bytes, whose sum was checked; False if it is for another reader."""
         reader = kernels.current()
         if reader is None or end - begin < _HEAD.size:
             return False
         base, _, _, magic, _, attributes, _, first_ms, last_ms, _, _, _, n = _HEAD.unpack_from(data, begin)
-        if magic != 2 or n < 1:
+        if magic != _FORMAT or n < 1:
             return False
         stop = self._unpack(attributes & 7, memoryview(data)[begin + _HEAD.size : end])
         if stop is None or n > (stop - self._size) // _LEAST:
@@ -200,7 +204,41 @@ def _take_back(data: NDArray[np.uint8]) -> None:
         _SPARE.append(data)
 
 
-def length_at(data: bytes, begin: int) -> int:
+class Head(NamedTuple):
+    """What stands before the records of a batch in format 2, and the bytes that it was read from. Names are aiokafka's."""
+
+    data: Data
+    base_offset: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    producer_id: int
+
+    @property
+    def next_offset(self) -> int:
+        return self.base_offset + self.last_offset_delta + 1
+
+    @property
+    def is_transactional(self) -> bool:
+        return bool(self.attributes & _TRANSACTIONAL)
+
+    @property
+    def is_control_batch(self) -> bool:
+        return bool(self.attributes & _CONTROL)
+
+    def validate_crc(self) -> bool:
+        return bool(calc_crc32c(self.data[_SUMMED:]) == self.crc)
+
+
+def head_at(data: Data, begin: int, end: int) -> Head | None:
+    """The head of the batch in these bytes; None if it is of an older format, or too short."""
+    if end - begin < _HEAD.size or data[begin + _MAGIC] != _FORMAT:
+        return None
+    base, _, _, _, crc, attributes, last, _, _, producer, _, _, _ = _HEAD.unpack_from(data, begin)
+    return Head(data[begin:end], base, crc, attributes, last, producer)
+
+
+def length_at(data: Data, begin: int) -> int:
     """How many bytes the batch at `begin` takes."""
     return int(_LENGTH.unpack_from(data, begin)[1]) + _LENGTH.size
 

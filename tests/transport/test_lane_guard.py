@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
@@ -22,6 +24,8 @@ PINNED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0", "mode-streaming": "
 
 #: What is called or overridden, and its parameters.
 SIGNATURES: dict[Callable[..., Any], list[str]] = {
+    AIOKafkaClient._get_conn: ["self", "node_id", "group", "no_hint"],
+    AIOKafkaConnection._handle_frame: ["self", "resp"],
     fetcher.PartitionRecords._unpack_records: ["self"],
     fetcher.PartitionRecords._consume_aborted_up_to: ["self", "batch_offset"],
     fetcher.PartitionRecords._contains_abort_marker: ["self", "next_batch"],
@@ -50,10 +54,31 @@ SIGNATURES: dict[Callable[..., Any], list[str]] = {
 
 #: What is read or written inside others' functions: (where, the words that must stand there, why the lane depends on them).
 WORDS: list[tuple[Any, list[str], str]] = [
+    (AIOKafkaClient.ready, ["await self._get_conn(node_id, group=group)"], "connections are changed as they are asked for"),
+    (
+        AIOKafkaConnection.connect,
+        ["self._reader, self._writer, self._protocol = reader, writer, protocol", "await self._do_sasl_handshake()"],
+        "another protocol takes its place, after the login",
+    ),
+    (
+        AIOKafkaConnection._handle_frame,
+        [
+            "correlation_id, request, fut = self._requests[0]",
+            "request.parse_response_header(resp)",
+            "resp_type.decode(resp)",
+            "self._last_action = time.monotonic()",
+            "self._requests.popleft()",
+        ],
+        "the lane repeats it for large answers",
+    ),
     (fetcher.Fetcher._get_actions_per_node, ["FetchRequest(\n                self._fetch_max_wait_ms,"], "the lane says for how long"),
     (fetcher.Fetcher.__init__, ["self._records = collections.OrderedDict()"], "the lane puts its own mapping in this place"),
     (fetcher.Fetcher._proc_fetch_request, ["self._records[tp] = FetchResult("], "blocks are switched to chunks as they are stored"),
-    (fetcher.Fetcher._proc_fetch_request, ["records = MemoryRecords(part_data[-1])"], "the lane keeps the bytes of a block"),
+    (
+        fetcher.Fetcher._proc_fetch_request,
+        ["records = MemoryRecords(part_data[-1])", "records.size_in_bytes()"],
+        "the lane puts its own in this place",
+    ),
     (fetcher.FetchResult, ["self._partition_records", "consumed_to(self._partition_records.next_fetch_offset)"], "positions come from it"),
     (
         fetcher.PartitionRecords,
@@ -62,11 +87,11 @@ WORDS: list[tuple[Any, list[str], str]] = [
     ),
     (
         fetcher.PartitionRecords._unpack_records,
-        ["is_control_batch", "is_transactional", "next_batch.next_offset"],
+        ["records.has_next()", "records.next_batch()", "is_control_batch", "is_transactional", "next_batch.next_offset"],
         "the lane repeats its rules",
     ),
     (AIOKafkaConsumer.start, ["self._fetch_max_wait_ms", "self._isolation_level"], "both are set before the consumer starts"),
-    (AIOKafkaConsumer.__init__, ["self._subscription ="], "positions are read from it"),
+    (AIOKafkaConsumer.__init__, ["self._subscription =", "self._client = AIOKafkaClient("], "positions are read from it; it connects"),
     (SubscriptionState, ["def subscription("], "positions are read from it"),
     (Subscription, ["def assignment("], "positions are read from it"),
     (TopicPartitionState, ["self._position = position"], "a seek is told from a fetch by it"),
@@ -96,7 +121,7 @@ def test_the_versions_are_those_the_lane_was_written_for(package: str) -> None:
 def test_a_private_function_still_takes_what_the_lane_gives_it(function: Callable[..., Any]) -> None:
     takes = list(inspect.signature(function).parameters)
     assert takes == SIGNATURES[function], (
-        f"{function.__qualname__} takes {takes} now; streams/transport/consumer.py and fetch.py rely on it"
+        f"{function.__qualname__} takes {takes} now; streams/transport (consumer, fetch, receive) relies on it"
     )
 
 

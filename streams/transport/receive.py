@@ -1,0 +1,155 @@
+"""What a fetch brings, received into memory that is used again.
+
+asyncio's streams make an object of every piece that comes, put the pieces together in memory that grows, and copy an answer out of it;
+aiokafka copies each partition's records out of that. In a backlog all of it is memory touched for the first time, which costs more than
+the copies. Here a large answer to a fetch is received where it stays, and its blocks are views of it. Everything else of a connection,
+its beginning with TLS and login, other answers, its end, is aiokafka's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from typing import Any, Final
+
+import numpy as np
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.fetch import FetchRequest
+from numpy.typing import NDArray
+
+#: Of one fetch, of all partitions.
+FETCH_BYTES: Final = 16 << 20
+SMALL_BYTES: Final = 256 << 10  # what is received at once while nothing large comes; answers below it are aiokafka's
+BIG_BYTES: Final = FETCH_BYTES + (1 << 20)  # the broker adds headers, and may go on to the end of a batch
+MOST_LENT: Final = 3  # large answers that blocks are views of; of more the blocks are copied, so that one that stays holds no other
+SPARE: Final = 2
+_COPIED_BYTES: Final = 64 << 10  # a piece up to this size is copied: names, and blocks that are not worth a view
+_SIZE: Final = 4  # bytes of an answer's length before it
+
+
+def receive_in_place(client: AIOKafkaClient) -> None:
+    """From now on `client` receives what it fetches so. Call it before it connects."""
+    connect = client._get_conn
+
+    async def connected(node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, **options: Any) -> Any:
+        connection = await connect(node_id, group=group, **options)
+        if connection is not None and group == ConnectionGroup.DEFAULT and not connection._requests:  # nothing is under way
+            transport = connection._writer.transport
+            if not isinstance(transport.get_protocol(), InPlace):
+                transport.set_protocol(InPlace(connection))
+        return connection
+
+    client._get_conn = connected
+
+
+class InPlace(asyncio.BufferedProtocol):
+    """Takes a connection's bytes in the place of its protocol, which goes on hearing of everything else."""
+
+    def __init__(self, connection: AIOKafkaConnection) -> None:
+        self._connection = weakref.ref(connection)  # aiokafka's connections close when nobody refers to them
+        self._protocol = connection._protocol
+        self._memory = self._small = np.empty(SMALL_BYTES, np.uint8)
+        self._n = 0  # bytes in it
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go: behind those of the answer that has begun."""
+        return self._memory.data[self._n :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand over the answers that are whole. What is raised here closes the connection."""
+        self._n += nbytes
+        begin = 0
+        while (size := self._size_at(begin)) is not None and begin + size <= self._n:
+            self._hand_over(begin + _SIZE, begin + size)
+            begin += size
+        if begin or (size or 0) > len(self._memory):
+            self._move(begin, size or 0)
+
+    def _size_at(self, begin: int) -> int | None:
+        """The size of the answer that begins here, its length included; None while that is not known."""
+        if self._n - begin < _SIZE:
+            return None
+        size = int.from_bytes(self._memory.data[begin : begin + _SIZE], "big", signed=True)
+        if size < 0:
+            raise ValueError(f"a broker announced an answer of {size} bytes")
+        return size + _SIZE
+
+    def _move(self, begin: int, size: int) -> None:
+        """What is left from `begin` on, of an answer of `size` bytes, to the front of memory that has room for all of it."""
+        old, left = self._memory, self._memory[begin : self._n].copy()
+        self._memory = self._small if max(size, len(left)) < SMALL_BYTES else _memory(size)
+        self._memory[: len(left)] = left
+        self._n = len(left)
+        if old is not self._small and id(old) not in _LENT:
+            _take_back(old)
+
+    def _hand_over(self, begin: int, end: int) -> None:
+        """Give the first request that waits its answer, as `AIOKafkaConnection._handle_frame` does it."""
+        connection = self._connection()
+        if connection is None or not connection.connected():
+            return
+        correlation_id, request, waiting = connection._requests[0]
+        if self._memory is not self._small and request.API_KEY == FetchRequest.API_KEY:
+            reader = _reader(self._memory, begin, end)
+            if request.parse_response_header(reader).correlation_id == correlation_id:
+                if not waiting.done():
+                    waiting.set_result(request.RESPONSE_TYPE.decode(reader))
+                connection._last_action = time.monotonic()
+                connection._requests.popleft()
+                return
+        connection._handle_frame(bytes(self._memory.data[begin:end]))
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+    def eof_received(self) -> bool | None:
+        result: bool | None = self._protocol.eof_received()
+        return result
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+
+
+class _Reader:
+    """Reads an answer as `io.BytesIO` does, but for large pieces, which are views of it where it is lent."""
+
+    def __init__(self, answer: memoryview, lent: bool) -> None:
+        self._answer, self._lent, self._at = answer, lent, 0
+
+    def read(self, n: int) -> bytes | memoryview:
+        piece = self._answer[self._at : self._at + n]
+        self._at += n
+        return piece if self._lent and n > _COPIED_BYTES else bytes(piece)
+
+
+_FREE: list[NDArray[np.uint8]] = []
+_LENT: set[int] = set()  # ids of memory that somebody may refer to
+
+
+def _memory(size: int) -> NDArray[np.uint8]:
+    """At least so many bytes of anything."""
+    try:
+        return _FREE.pop() if size <= BIG_BYTES else np.empty(size, np.uint8)
+    except IndexError:
+        return np.empty(BIG_BYTES, np.uint8)
+
+
+def _reader(memory: NDArray[np.uint8], begin: int, end: int) -> _Reader:
+    """Reads what lies there; the memory is taken back when nothing refers to it any more."""
+    if id(memory) in _LENT or len(_LENT) >= MOST_LENT:
+        return _Reader(memory.data[begin:end], lent=False)
+    lent = memory[begin:end]
+    _LENT.add(id(memory))
+    weakref.finalize(lent, _take_back, memory).atexit = False
+    return _Reader(lent.data, lent=True)
+
+
+def _take_back(memory: NDArray[np.uint8]) -> None:
+    _LENT.discard(id(memory))
+    if len(memory) == BIG_BYTES and len(_FREE) < SPARE:
+        _FREE.append(memory)
