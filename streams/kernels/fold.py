@@ -22,6 +22,7 @@ from driftline.streams.kernels.machine import (
     float64,
     int32,
     int64,
+    same,
     set_float64,
     set_int64,
 )
@@ -31,6 +32,7 @@ from driftline.streams.panes import NOVEL, Pane
 from driftline.streams.sketch import add_texts
 
 TERMS = 256  # layouts whose terms are kept
+TOGETHER = 32  # rows that are added at once: their values fit into the nearest memory
 
 
 class Plan(NamedTuple):
@@ -58,19 +60,67 @@ class Target(NamedTuple):
 
 
 @compiled
-def add_number(plan: Plan, to: Target, f: int, x: float) -> None:
-    z = (x - float64(plan.centre, f)) / float64(plan.scale, f)
-    set_float64(to.sums, 2 * f, float64(to.sums, 2 * f) + z)
-    set_float64(to.sums, 2 * f + 1, float64(to.sums, 2 * f + 1) + z * z)
-    if not float64(to.extremes, 2 * f) <= x:
-        set_float64(to.extremes, 2 * f, x)
-    if not float64(to.extremes, 2 * f + 1) >= x:
-        set_float64(to.extremes, 2 * f + 1, x)
+def add_one(counts: int, at: int) -> None:
+    set_int64(counts, at, int64(counts, at) + 1)
 
 
 @compiled
-def add_one(counts: int, at: int) -> None:
-    set_int64(counts, at, int64(counts, at) + 1)
+def alike(p: Parsed, rows: int, n: int) -> int:
+    """How many of the first of `n` rows, at least one, have values of the same names in the same order as the first one."""
+    first = int64(p.first, int64(rows, 0))
+    length = int64(p.first, int64(rows, 0) + 1) - first
+    for i in range(1, min(n, TOGETHER)):
+        r = int64(rows, i)
+        own = int64(p.first, r)
+        if int64(p.first, r + 1) - own != length or not same(p.name + 4 * first, p.name + 4 * own, 4 * length):
+            return i
+    return min(n, TOGETHER)
+
+
+@compiled
+def add_numbers(plan: Plan, grid: Grid, p: Parsed, to: Target, f: int, j: int, rows: int, n: int) -> None:
+    """Add value `j` of each of `n` rows to a feature of numbers. What is no number counts apart."""
+    start, centre, scale = int64(plan.starts, f), float64(plan.centre, f), float64(plan.scale, f)
+    total, squares = float64(to.sums, 2 * f), float64(to.sums, 2 * f + 1)
+    least, most = float64(to.extremes, 2 * f), float64(to.extremes, 2 * f + 1)
+    for i in range(n):
+        k = int64(p.first, int64(rows, i)) + j
+        if int32(p.code, k) != NUMBER:
+            add_one(to.counts, start + int64(plan.bins, f) + 1)
+            continue
+        x = float64(p.value, k)
+        add_one(to.counts, start + place_of(grid, f, x))
+        z = (x - centre) / scale
+        total += z
+        squares += z * z
+        if not least <= x:
+            least = x
+        if not most >= x:
+            most = x
+    set_float64(to.sums, 2 * f, total)
+    set_float64(to.sums, 2 * f + 1, squares)
+    set_float64(to.extremes, 2 * f, least)
+    set_float64(to.extremes, 2 * f + 1, most)
+
+
+@compiled
+def add_categories(t: Table, plan: Plan, p: Parsed, to: Target, f: int, j: int, rows: int, n: int, strange: int) -> int:
+    """Add value `j` of each of `n` rows to a feature of categories; how many values could not be placed so far."""
+    start = int64(plan.starts, f)
+    for i in range(n):
+        k = int64(p.first, int64(rows, i)) + j
+        code, place = int32(p.code, k), int64(plan.bins, f) + 1
+        if code != LIST:
+            if code == NUMBER:
+                name = int32(p.name, k)
+                code = intern_number(t, float64(p.value, k), ANSWER if name == PREDICTED else name)
+            place = int32(plan.place_of, code) if 0 <= code < plan.size else -1
+        if place >= 0:
+            add_one(to.counts, start + place)
+        else:
+            set_int64(to.strange, strange, k)
+            strange += 1
+    return strange
 
 
 _SIGNATURE = types.int64(
@@ -81,34 +131,27 @@ _SIGNATURE = types.int64(
 
 @entry(_SIGNATURE)
 def fold(t: Table, plan: Plan, grid: Grid, p: Parsed, to: Target, rows: int, n: int) -> int:
-    """Add `n` rows of `p`; how many values could not be placed: their numbers are then in `to.strange`."""
-    strange = 0
+    """Add `n` rows of `p`; how many values could not be placed: their numbers are then in `to.strange`.
+
+    Rows with the same names are added some at a time, feature by feature, so that what is known of a feature is looked up once for
+    all of them; each sum takes its values in the order of the rows all the same.
+    """
+    strange, left = 0, n
     for f in range(plan.features):
         set_int64(to.seen, f, 0)
-    for i in range(n):
-        r = int64(rows, i)
+    while left:
+        m = alike(p, rows, left)
+        r = int64(rows, 0)
         for k in range(int64(p.first, r), int64(p.first, r + 1)):
             name = int32(p.name, k)
             f = int32(plan.feature_of, name) if name < plan.size else -1
-            if f < 0:
-                continue
-            add_one(to.seen, f)
-            code, bins = int32(p.code, k), int64(plan.bins, f)
-            place = bins + 1
-            if byte(plan.numeric, f):
-                if code == NUMBER:
-                    x = float64(p.value, k)
-                    place = place_of(grid, f, x)
-                    add_number(plan, to, f, x)
-            elif code != LIST:
-                if code == NUMBER:
-                    code = intern_number(t, float64(p.value, k), ANSWER if name == PREDICTED else name)
-                place = int32(plan.place_of, code) if 0 <= code < plan.size else -1
-                if place < 0:
-                    set_int64(to.strange, strange, k)
-                    strange += 1
-                    continue
-            add_one(to.counts, int64(plan.starts, f) + place)
+            if f >= 0:
+                set_int64(to.seen, f, int64(to.seen, f) + m)
+                if byte(plan.numeric, f):
+                    add_numbers(plan, grid, p, to, f, k - int64(p.first, r), rows, m)
+                else:
+                    strange = add_categories(t, plan, p, to, f, k - int64(p.first, r), rows, m, strange)
+        rows, left = rows + 8 * m, left - m
     for f in range(plan.features):
         missing = int64(plan.starts, f) + int64(plan.bins, f)
         set_int64(to.counts, missing, int64(to.counts, missing) + n - int64(to.seen, f))
@@ -155,7 +198,7 @@ class Terms:
         pane.n += len(rows)
         n = fold(self._texts.table, self._plan, self._places.grid, parsed.addresses(), to, address(rows), len(rows))
         if n:
-            self._place(pane, parsed, strange[:n])
+            self._place(pane, parsed, np.sort(strange[:n]))
         if values > int(self._seen.sum()):
             pane.add_features(self._added(parsed, rows, wanted))
 

@@ -315,6 +315,18 @@ def test_more_texts_than_a_table_holds_are_told_all_the_same() -> None:
     assert_same_panes(panes(chunks), wanted)
 
 
+def test_events_with_the_same_features_and_others_between_them_are_added_as_by_the_strict_decoder() -> None:
+    rng = random.Random(7)
+    kinds = [{"x": 1.5, "c": "a"}, {"c": "b", "x": -2}, {"x": "text", "c": 3}, {"x": None, "c": "new"}, {"z": 1, "x": [0.5]}, {}]
+    events: list[dict[str, Any]] = []
+    while len(events) < 2_000:
+        features = rng.choice(kinds)
+        events += [{"id": f"{i}", "prediction": 1, "features": features} for i in range(len(events), len(events) + rng.randrange(90))]
+    same = [json.dumps({**event, "model": model, "version": "1", "ts": T0}).encode() for model in ("m", "free") for event in events]
+    assert all(taken(chunk(same)))
+    assert_same(same)
+
+
 def test_compiled_code_may_come_and_go_in_the_middle_of_a_stream() -> None:
     events = list(story(11, "full", 4_000).events())
     chunks: list[tuple[Topic, Chunk]] = []
