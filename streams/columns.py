@@ -298,9 +298,13 @@ class _Column:
             self._move(size)
 
     def _move(self, size: int) -> None:
-        data = np.empty(self.capacity, self.data.dtype)
-        data[:size] = self.data[:size]
-        self._become(data)
+        try:
+            self.data.resize(self.capacity)  # of much memory the system moves the pages, and nothing is copied
+        except ValueError:  # somebody has a view of it
+            data = np.empty(self.capacity, self.data.dtype)
+            data[:size] = self.data[:size]
+            self.data = data
+        self._become(self.data)
 
     def _become(self, data: NDArray[Any]) -> None:
         """Have the same values in another place."""

@@ -95,6 +95,15 @@ def test_rows_come_apart_by_their_numbers(codes: list[int]) -> None:
     assert [rows.tolist() for rows in parts(place, len(values))] == wanted
 
 
+def test_values_that_somebody_looks_at_stay_where_they_are_as_rows_come() -> None:
+    columns = Columns(key=np.uint64)
+    columns.append(3, key=np.array([7, 8, 9], np.uint64))
+    seen = columns.all("key")
+    for _ in range(3):
+        columns.append(100_000, key=np.zeros(100_000, np.uint64))
+    assert seen.tolist() == columns.all("key")[:3].tolist() == [7, 8, 9]
+
+
 def test_numbers_take_no_more_bytes_than_they_need() -> None:
     columns = Columns(same=int, small=int, time=int, wide=int, label=float, short=float, exact=float)
     now = 1_767_571_200_000 + np.arange(1_000) * 60_000
