@@ -107,14 +107,23 @@ def _drifted(before: Look, now: Look) -> list[News]:
         if row["tests"]:
             first.setdefault((row["segment"], row["feature"]), row)
     return [
-        News("drift", f"{row['feature']} drifts in {where(row['segment'])}, window {_window(row)}{_psi(row)} by {', '.join(row['tests'])}")
+        News("drift", f"{row['feature']} drifts in {where(row['segment'])}, window {_window(row)}{_size(row)} by {', '.join(row['tests'])}")
         for key, row in first.items()
         if key not in known
     ]
 
 
-def _psi(row: Row) -> str:
-    return "" if row["shift"] is None else f", PSI {row['shift']:.2f}"
+def _size(row: Row) -> str:
+    return "" if row["shift"] is None else f", {effect_name(row['feature'])} {row['shift']:.2f}"
+
+
+def effect_name(feature: str) -> str:
+    """What the effect is that a finding of drift tells, by its feature.
+
+    >>> effect_name("usage"), effect_name("(error)")
+    ('PSI', 'change of the loss')
+    """
+    return "change of the loss" if feature == "(error)" else "PSI"
 
 
 def _broken(before: Look, now: Look) -> list[News]:

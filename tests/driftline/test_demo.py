@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from driftline import Publisher
-from driftline.commands.demo import QUERIES
+from driftline.commands.demo import QUERIES, by_subject
 from driftline.story import story
 
 EVENTS = 20_000
+README = Path(__file__).parents[2] / "README.md"
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Run:
         return found
 
 
-def demo(folder: Path, *arguments: str) -> Run:
+def demo(folder: Path, *arguments: str, events: int = EVENTS) -> Run:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
-    command = [sys.executable, "-m", "driftline", "demo", "--events", str(EVENTS), *arguments]
+    command = [sys.executable, "-m", "driftline", "demo", "--events", str(events), *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     return Run(folder, done.stdout, done.stderr)
@@ -79,6 +80,15 @@ def test_both_drifts_raise_an_alert_and_ask_for_a_training(full: Run) -> None:
 
 def test_the_same_seed_gives_the_same_figures(full: Run, tmp_path: Path) -> None:
     assert demo(tmp_path, "--json").found == full.found
+
+
+def test_the_readme_shows_what_it_finds(tmp_path: Path) -> None:
+    found = demo(tmp_path, "--json", events=40_000).found
+    shown = " ".join(README.read_text("utf-8").split())
+    for row in by_subject(found["findings"]):
+        psi = "" if row["PSI"] is None else f"{row['PSI']:.3g}"
+        figures = (row["first window"][:16].replace("T", " "), row["windows"], psi)
+        assert " ".join(map(str, (row["what"], row["where"], row["by"], *figures))).strip() in shown, row
 
 
 def test_the_report_is_beside_it_and_shows_the_story(full: Run) -> None:

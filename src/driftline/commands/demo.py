@@ -24,7 +24,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from driftline.live import Clock, Look, News, line, look, news, picture, printable, where
+from driftline.live import Clock, Look, News, effect_name, line, look, news, picture, printable, where
 from driftline.schemas.errors import DriftlineError
 from driftline.story import SCENARIOS, START_MS, Event, Scenario, Story, story
 
@@ -205,7 +205,7 @@ def _print_summary(console: Console, told: Story, found: Mapping[str, Any], last
         )
     console.print(Rule("what came of it", style="dim"))
     console.print(Text(", ".join(f"{found[name]:,} {name.replace('_', ' ')}" for name in ("events", "joined", "dead_letters", "windows"))))
-    console.print(_table("found", _by_subject(found["findings"])))
+    console.print(_table("found", by_subject(found["findings"])))
     console.print(_table("alerts", [{name: row[name] for name in ("cause", "state", "message")} for row in last.alerts]))
     console.print(
         _table("retrain requests", [{name: row[name] for name in ("id", "state", "message")} for row in found["retrain_requests"]])
@@ -219,7 +219,7 @@ def _print_queries(console: Console, store: ClickHouse) -> None:
         console.print(_table("", store.query(sql).to_pylist()))
 
 
-def _by_subject(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def by_subject(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row a drifting feature and segment, and one a segment for all metrics that fell; the earliest first."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for finding in findings:
@@ -238,7 +238,8 @@ def _by_subject(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         )
         row["by"].add(finding["feature"] if fell else finding["test"])
         row["windows"].add(finding["window"][0])
-        row["PSI"] = max(filter(None, (row["PSI"], finding["effect"])), default=None)
+        if effect_name(finding["feature"]) == "PSI":
+            row["PSI"] = max(filter(None, (row["PSI"], finding["effect"])), default=None)
     return [row | {"by": ", ".join(sorted(row["by"])), "windows": len(row["windows"])} for row in rows.values()]
 
 

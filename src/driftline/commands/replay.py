@@ -118,6 +118,8 @@ def _by_feature(findings: list[dict[str, Any]]) -> Table:
     from rich.table import Column, Table
     from rich.text import Text
 
+    from driftline.live import effect_name
+
     folded = (Column(name, overflow="fold") for name in ("model", "feature or metric", "found by"))
     table = Table(*folded, "windows", Column("first", no_wrap=True), Column("value", no_wrap=True))
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -128,7 +130,7 @@ def _by_feature(findings: list[dict[str, Any]]) -> Table:
         tests, windows = dict.fromkeys(f["test"] for f in group), {tuple(f["window"]) for f in group}
         effects = [f["effect"] for f in group if f["effect"] is not None]
         values = [f["value"] for f in group if f["value"] is not None]
-        size = f"PSI up to {max(effects):.3g}" if effects else f"{min(values):.3g} … {max(values):.3g}" if values else ""
+        size = f"{effect_name(names[1])} up to {max(effects):.3g}" if effects else f"{min(values):.3g} … {max(values):.3g}" if values else ""
         row = (*names, ", ".join(tests), str(len(windows)), min(windows)[0][:16].replace("T", " "), size)
         table.add_row(*map(Text, row))  # a name may look like markup
     return table
