@@ -46,7 +46,7 @@ from driftline.streams.segments import is_crowded, name_of, places, without_plac
 from driftline.streams.service import service
 from driftline.streams.sketch import Sketch
 from driftline.streams.together import joint_drift
-from driftline.streams.watermark import Watermark, watermark
+from driftline.streams.watermark import Patience, Watermark, watermark
 from driftline.streams.windows import panes_of, windows_of
 
 MERGED = 20_000  # merged panes kept decoded
@@ -79,6 +79,7 @@ class _ModelState:
     """What is due for one model."""
 
     watermark: Watermark = field(default_factory=Watermark)
+    patience: Patience = field(default_factory=Patience)
     windows: set[tuple[Series, Window, int]] = field(default_factory=set)  # changed or never judged
     unfinal: set[tuple[Series, Window, int]] = field(default_factory=set)  # judged, and to be judged once more when final
     provisional: set[tuple[Series, Window, int]] = field(
@@ -216,21 +217,28 @@ class Evaluation:
         """Whether a reference has come since the last evaluation."""
         return self._changes_seen != self._registry.changes
 
-    def evaluate(self) -> Evaluated:
-        """Judge what is due: windows that the watermark has passed and that are new or changed."""
+    def waits_until_s(self) -> float:
+        """When windows are to be looked at that wait for partitions which were idle; infinite where none do."""
+        return min((state.patience.until_s for state in self._models.values()), default=math.inf)
+
+    def evaluate(self, now_s: float = math.inf) -> Evaluated:
+        """Judge what is due: windows that the watermark has passed and that are new or changed.
+
+        `now_s` is any clock that does not go back; without it nothing waits for partitions that were idle (`Patience`).
+        """
         out = Evaluated()
-        for _ in self.steps(out):
+        for _ in self.steps(out, now_s):
             pass
         return out
 
-    def steps(self, out: Evaluated) -> Iterator[None]:
+    def steps(self, out: Evaluated, now_s: float = math.inf) -> Iterator[None]:
         """`evaluate` into `out`, model by model: a thousand take long. Between two of them others may work, but nothing may be taken."""
         out.removed, self._left_over = self._left_over, []
         self._changes_seen = self._registry.changes
         self._left_out.clear()
         for name, state in self._models.items():
             model = self._registry.model(name)
-            state.watermark = watermark(model, self._progress, self._partitions)
+            state.watermark = self._watermark(model, state, now_s)
             self._learn(model, state, out)
             self._revise(model)
             self._tell_panes(model, state, out.results, state.panes)
@@ -242,7 +250,7 @@ class Evaluation:
         self._changed = {}
         out.results = {name: results for name, results in out.results.items() if results != Results()}
 
-    def first_rows(self) -> dict[str, Results]:
+    def first_rows(self, now_s: float = math.inf) -> dict[str, Results]:
         """By model, the rows of windows that have closed and were not told since, and of their panes; `evaluate` does all else.
 
         It writes no state: after a crash they are told again. Windows that are final at once are left to `evaluate`, whose last rows are
@@ -252,7 +260,7 @@ class Evaluation:
         self._left_out.clear()
         for name in sorted(self._moved & self._models.keys()):
             model, state = self._registry.model(name), self._models[name]
-            state.watermark = watermark(model, self._progress, self._partitions)
+            state.watermark = self._watermark(model, state, now_s)
             self._revise(model)
             ended = {w for w in state.provisional if _end(w) <= state.watermark.predictions}
             new = {w for w in state.windows if self._closed(state, _end(w)) and (w not in state.unfinal or w in ended)}
@@ -265,6 +273,10 @@ class Evaluation:
                 state.unfinal |= new
         self._moved.clear()
         return {name: results for name, results in out.items() if results != Results()}
+
+    def _watermark(self, model: Model, state: _ModelState, now_s: float) -> Watermark:
+        newest = {k: progress.newest.get(model.model) for k, progress in self._progress.items()}
+        return state.patience.limit(watermark(model, self._progress, self._partitions), newest, model, now_s)
 
     def _panes_within(self, model: Model, windows: Iterable[tuple[Series, Window, int]]) -> set[PaneKey]:
         """The panes of these windows that were never told."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from driftline.schemas.config import Model
@@ -70,3 +72,42 @@ def _least(newest: list[tuple[int, int]], model: Model) -> tuple[int, int]:
         return NEVER, NEVER
     p, o = min(p for p, _ in newest), min(o for _, o in newest)
     return p - model.disorder_ms if p > NEVER else NEVER, o - model.disorder_ms if o > NEVER else NEVER
+
+
+@dataclass
+class Patience:
+    """Waits, after a lull, for the partitions that were idle in it: they go on when the others do, and one of these is always told of first.
+
+    Until none is idle any more, or `max_wait_ms` have passed in which each might have gone on, idle partitions count once more.
+
+    >>> model, told = Model("m", disorder_ms=0, max_wait_ms=10_000), Watermark(60_000, 60_000, False, (20_000, 20_000))
+    >>> patience = Patience()
+    >>> held = patience.limit(told, newest=[60_000, 20_000], model=model, now_s=100.0)
+    >>> held.predictions, patience.until_s, patience.limit(told, [60_000, 20_000], model, now_s=110.0).predictions
+    (20000, 110.0, 60000)
+    """
+
+    until_s: float = math.inf  # when what is held back is to be looked at again
+    _newest: object = None
+    _moved_s: float = -math.inf
+    _resumed_s: float = -math.inf
+    _held: Watermark = field(default_factory=Watermark)
+    _last: Watermark = field(default_factory=Watermark)
+
+    def limit(self, told: Watermark, newest: object, model: Model, now_s: float) -> Watermark:
+        """`told` as far as it can be trusted. `newest` is equal as long as no partition brings anything; `now_s` is any clock."""
+        max_wait_s = model.max_wait_ms / 1000
+        if newest != self._newest:
+            if now_s - self._moved_s >= max_wait_s / 2:  # some may have become idle a little before the others
+                self._resumed_s, self._held = now_s, self._last
+            self._newest, self._moved_s = newest, now_s
+        self.until_s = math.inf
+        if now_s < self._resumed_s + max_wait_s and not told.everything:
+            predictions, outcomes = (
+                min(now, max(held, slowest)) for now, held, slowest in zip(told[:2], self._held[:2], told.slowest, strict=True)
+            )
+            if (predictions, outcomes) != told[:2]:
+                self.until_s = self._resumed_s + max_wait_s
+                told = told._replace(predictions=predictions, outcomes=outcomes)
+        self._last = told
+        return told

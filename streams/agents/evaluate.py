@@ -87,7 +87,11 @@ class Evaluate:
         if self._evaluating.locked() or now_s - self._evaluated_s <= max(self._pace.interval_s, rest_s):
             return
         async with self._evaluating:
-            due = [(number, each) for number, each in self._evaluations.items() if self._events[number] or each.outdated]
+            due = [
+                (number, each)
+                for number, each in self._evaluations.items()
+                if self._events[number] or each.outdated or each.waits_until_s() <= now_s
+            ]
             await asyncio.gather(*(self._evaluate(number, each) for number, each in due))
             self._evaluated_s = time.monotonic()
             self._took_s = self._evaluated_s - now_s
@@ -98,7 +102,7 @@ class Evaluate:
         async with self._evaluating:
             for number, evaluation in list(self._evaluations.items()):
                 if not evaluation.outdated:
-                    await asyncio.gather(*await self._send(number, evaluation.first_rows()))
+                    await asyncio.gather(*await self._send(number, evaluation.first_rows(time.monotonic())))
 
     async def rest(self) -> None:
         """Wait for the evaluation under way, and begin no other: the producer is about to end."""
@@ -111,7 +115,7 @@ class Evaluate:
         out = Evaluated()
         self._halfway[number] = []
         try:
-            for _ in evaluation.steps(out):
+            for _ in evaluation.steps(out, time.monotonic()):
                 await asyncio.sleep(0)  # the producer must not wait for a thousand models
         finally:
             for event in self._halfway.pop(number):

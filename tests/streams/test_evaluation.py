@@ -259,3 +259,47 @@ def test_what_is_learned_does_not_depend_on_when_the_panes_of_a_slow_beginning_a
     assert first is not None and second is not None
     assert first.reference == second.reference
     assert (first.reference.effective_from, first.reference.rows) == (80, 10)
+
+
+def told_at(story: Story, now_s: float) -> set[int]:
+    """Windows whose rows `first_rows` or `evaluate` tell at a clock reading, with a verdict."""
+    rows = [story.evaluation.first_rows(now_s).get("m", Results()), story.evaluation.evaluate(now_s).results.get("m", Results())]
+    return {row.window_start for each in rows for row in each.drift_results if row.feature == "x" and "provisional" not in row.reason}
+
+
+def test_after_a_lull_a_window_waits_for_the_partitions_that_have_not_said_yet_that_they_go_on() -> None:
+    story = Story(2, structs.replace(MODEL, max_wait_ms=1_000, horizon_ms=1_000))
+    story.knows(structs.replace(REFERENCE, effective_from=0))
+
+    def tell(partition: int, newest: int, *, quiet: bool) -> None:
+        about = Progress(partition, (newest, newest), {"m": (newest, newest)}, ["m"] if quiet else [], True, {})
+        story.evaluation.take(progress_key(partition), encode_progress(about))
+
+    for partition in (0, 1):
+        story.pane(0, 5, partition=partition)
+        tell(partition, 19, quiet=True)
+    assert told_at(story, 100.0) == set()
+    story.pane(20, 9, partition=0)
+    tell(0, 45, quiet=False)
+    assert told_at(story, 110.0) == set()
+    assert story.evaluation.waits_until_s() == 111.0
+    story.pane(20, 9, n=3, partition=1)
+    tell(1, 45, quiet=False)
+    assert told_at(story, 110.3) == {0, 20}
+    story.pane(60, 12, partition=0)
+    tell(0, 85, quiet=False)
+    tell(1, 45, quiet=True)
+    assert told_at(story, 110.6) == set()
+    tell(0, 86, quiet=False)
+    assert told_at(story, 111.05) == {60}  # no lull: the other one is silent by itself
+
+
+def test_after_a_lull_a_window_does_not_wait_for_a_partition_that_stays_silent_for_longer_than_the_model_allows() -> None:
+    story = Story(2, structs.replace(MODEL, max_wait_ms=1_000))
+    for partition, quiet in ((0, []), (1, ["m"])):
+        story.pane(0, 5, partition=partition)
+        about = Progress(partition, (9, 9), {"m": (45 if not quiet else 15, 9)}, quiet, True, {})
+        story.evaluation.take(progress_key(partition), encode_progress(about))
+    assert told_at(story, 100.0) == set()
+    assert told_at(story, 100.9) == set()
+    assert told_at(story, 101.0) == {0}
