@@ -76,7 +76,7 @@ def _least(newest: list[tuple[int, int]], model: Model) -> tuple[int, int]:
 
 @dataclass
 class Patience:
-    """Waits, after a lull, for the partitions that were idle in it: they go on when the others do, and one of these is always told of first.
+    """Waits, after a lull, for the partitions that were idle in it: all go on when events come again, but one is told of first.
 
     Until none is idle any more, or `max_wait_ms` have passed in which each might have gone on, idle partitions count once more.
 

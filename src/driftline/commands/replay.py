@@ -130,7 +130,9 @@ def _by_feature(findings: list[dict[str, Any]]) -> Table:
         tests, windows = dict.fromkeys(f["test"] for f in group), {tuple(f["window"]) for f in group}
         effects = [f["effect"] for f in group if f["effect"] is not None]
         values = [f["value"] for f in group if f["value"] is not None]
-        size = f"{effect_name(names[1])} up to {max(effects):.3g}" if effects else f"{min(values):.3g} … {max(values):.3g}" if values else ""
+        size = f"{min(values):.3g} … {max(values):.3g}" if values else ""
+        if effects:
+            size = f"{effect_name(names[1])} up to {max(effects):.3g}"
         row = (*names, ", ".join(tests), str(len(windows)), min(windows)[0][:16].replace("T", " "), size)
         table.add_row(*map(Text, row))  # a name may look like markup
     return table
