@@ -98,7 +98,8 @@ class Patience:
         """`told` as far as it can be trusted. `newest` is equal as long as no partition brings anything; `now_s` is any clock."""
         max_wait_s = model.max_wait_ms / 1000
         if newest != self._newest:
-            if now_s - self._moved_s >= max_wait_s / 2:  # some may have become idle a little before the others
+            # Some may have become idle a little before the others. Who waits already waits no longer for this.
+            if now_s - self._moved_s >= max_wait_s / 2 and math.isinf(self.until_s):
                 self._resumed_s, self._held = now_s, self._last
             self._newest, self._moved_s = newest, now_s
         self.until_s = math.inf

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from driftline.schemas.config import Model
 from driftline.schemas.progress import Progress
 from driftline.streams.join import NEVER
-from driftline.streams.watermark import Watermark, watermark
+from driftline.streams.watermark import Patience, Watermark, watermark
 
 MODEL = Model("m", disorder_ms=10, grace_ms=100, horizon_ms=1_000)
 
@@ -85,3 +85,20 @@ def test_it_never_falls_while_no_partition_falls_behind_itself(newest: list[tupl
     after = of(*(told(k, p + dp, o + do) for k, ((p, o), (dp, do)) in enumerate(zip(newest, steps, strict=True))))
     assert after.predictions >= before.predictions
     assert after.outcomes >= before.outcomes
+
+
+Step = tuple[float, int, bool]  # seconds since the one before, how far the watermark moves, whether every partition is idle
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.4, 0.5, 0.9, 1.0, 3.0]), st.sampled_from([0, 0, 5, 70]), st.booleans()), max_size=40))
+def test_patience_holds_nothing_back_for_longer_than_a_partition_may_be_silent(steps: list[Step]) -> None:
+    model, patience, now_s = Model("m", disorder_ms=0, max_wait_ms=1_000), Patience(), 0.0
+    said = [(-1.0, NEVER)]  # when, and the watermark then
+    for later_s, further, everything in steps:
+        now_s += later_s
+        newest = max(said[-1][1], 0) + further
+        limited = patience.limit(Watermark(newest, newest, everything, (0, 0)), newest, model, now_s)
+        said.append((now_s, newest))
+        assert limited.predictions <= newest
+        assert limited.predictions >= max(at for when_s, at in said if when_s <= now_s - 1.0)
+        assert (patience.until_s <= now_s + 1.0) == (limited.predictions < newest)
