@@ -8,6 +8,7 @@ no drift.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,9 @@ CLOCK = "an id or a clock, or the reference was sorted by it: leave it out, or s
 AT_ONCE, LASTING = 0.8, 0.2
 LABELS = 0.1  # of what windows show at once, where a model has labels: theirs
 TOGETHER = 0.1  # the same of features together, where they are judged
+LATELY = 20_000  # features of windows whose figures are remembered
 _WEEK_MS = 7 * DAY_MS
+_lately: dict[tuple[Layout, tuple[str, ...], bytes], list[Measured]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,7 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
     if layout is None:
         return _learning(window)
     known, tests = yardstick(layout), battery(layout)
-    other = None if against.counts is None else tests.matrix(against.counts, layout.starts)
-    features = tests.measured(tests.matrix(window.pane.counts, layout.starts), window.pane.extremes, window.model.tests, other)
+    features = _measured(window, layout, against)
     reasons = [against.missing or against.missing_of.get(feature.name) or why_unjudged(feature, window) for feature in features]
     wrong = {**_blamed(faults or {}), **(faults or {})}
     p_values = np.array([feature.p_value for feature in features])
@@ -97,6 +99,22 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
         verdict, why = verdict_of(feature, reason, found, window, wrong.get(feature.name, ""))
         rows += rows_of(window, feature, against.name, significance, verdict, why, window.coverage)
     return rows
+
+
+def _measured(window: Judged, layout: Layout, against: Baseline) -> list[Measured]:
+    """The figures of every feature; those of windows judged lately are remembered, for each is judged once more when it is final."""
+    pane, tests, other = window.pane, battery(layout), against.counts
+    content = hashlib.blake2b(pane.counts.tobytes(), digest_size=16)
+    content.update(pane.extremes.tobytes())
+    content.update(b"" if other is None else b"against" + other.tobytes())
+    about = layout, window.model.tests, content.digest()
+    known = _lately.get(about)
+    if known is None:
+        rows = None if other is None else tests.matrix(other, layout.starts)
+        known = _lately[about] = tests.measured(tests.matrix(pane.counts, layout.starts), pane.extremes, window.model.tests, rows)
+        while len(_lately) > max(LATELY // max(len(known), 1), 1):
+            del _lately[next(iter(_lately))]
+    return known
 
 
 def _learning(window: Judged) -> list[DriftResult]:

@@ -242,6 +242,7 @@ class _Version(msgspec.Struct, array_like=True):
 
 _decoder, _decoder1 = msgspec.msgpack.Decoder(_Wire), msgspec.msgpack.Decoder(_Wire1)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
+_HEAD = bytes([0x90 + len(_Wire.__struct_fields__), CODEC])  # as this version writes: an array of so many, the codec first
 _FENCE = struct.Struct(">QQ")
 _OWNED = 1 << 63  # set in the first eight bytes when they are an epoch; the first snapshots began with the fence
 
@@ -321,6 +322,8 @@ def labels_only(pane: Pane, layout: Layout | None) -> Pane:
 
 def _wire_of(snapshot: bytes) -> _Wire | _Wire1:
     body = bytes(cramjam.lz4.decompress_block(_body(snapshot)))
+    if body.startswith(_HEAD):
+        return _decoder.decode(body)
     codec = _version_decoder.decode(body).codec
     refuse_newer("a pane snapshot", codec, CODEC)
     return _decoder1.decode(body) if codec == 1 else _decoder.decode(body)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -67,7 +67,7 @@ class Ingest:
         self._events: dict[int, list[Any]] = {}
         self._dead: dict[int, list[Any]] = {}
         self._told: dict[int, Progress] = {}
-        self._met_s: dict[tuple[int, str], float] = {}
+        self._met_s: dict[int, dict[str, float]] = defaultdict(dict)  # of each partition, when it last had a record of a model
         self._reminded_s: dict[TP, float] = {}
         self._flushed_s = self._flush_took_s = 0.0
         self._taken = 0  # events, since the pace was told
@@ -260,7 +260,7 @@ class Ingest:
             letters = partition.apply(batch)
         self._taken += sum(len(rows.index) for rows in batch.by_model)
         now = time.monotonic()
-        self._met_s |= {(chunk.partition, model): now for model in partition.met}
+        self._met_s[chunk.partition] |= dict.fromkeys(partition.met, now)
         partition.met.clear()
         # No await since `apply`: a flush in between would write a marker that is past letters nobody has sent.
         dead[chunk.partition] += [asyncio.ensure_future(bury(self._w, chunk, letter.index, letter.why)) for letter in letters]
@@ -398,11 +398,8 @@ class Ingest:
         caught_up = self._caught_up(number, partition)
         all_applied = caught_up and not any(at == number for _, at in self._gathered.sources)
         now = time.monotonic()
-        quiet = {
-            model: all_applied and now - met_s > self._w.registry.model(model).max_wait_ms / 1000
-            for (k, model), met_s in self._met_s.items()
-            if k == number
-        }
+        met_s = self._met_s[number] if all_applied else {}
+        quiet = {model: now - at_s > self._w.registry.model(model).max_wait_ms / 1000 for model, at_s in met_s.items()}
         paused = [topic for topic in partition.tripped if self._w.breaker]
         return partition.progress(quiet, caught_up, paused)
 

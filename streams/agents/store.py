@@ -90,16 +90,20 @@ async def store(chunk: Chunk, sink: Sink, topics: Topics) -> dict[int, Rejected]
     """
     refused: dict[int, Rejected] = {}
     for block, tables in [(block, rows_of(block, topics)) for block in blocks(chunk)]:
-        digest = digest_of(block)
-        for table, found in tables.items():
 
-            def take(number: int, error: DriftlineError, block: Chunk = block, found: Rowed = found) -> None:
-                if chunk.topic == topics.dead_letters:
-                    raise error  # or its letter would come back here
-                record = int(np.searchsorted(chunk.offset, block.offset[found.records[number]]))
-                refused[record] = Rejected(error.code, error.message)
+        def insert(block: Chunk = block, tables: dict[str, Rowed] = tables) -> None:
+            digest = digest_of(block)
+            for table, found in tables.items():
 
-            await asyncio.to_thread(sink.insert, table, found.rows, token(block, table, digest), take)
+                def take(number: int, error: DriftlineError, found: Rowed = found) -> None:
+                    if chunk.topic == topics.dead_letters:
+                        raise error  # or its letter would come back here
+                    record = int(np.searchsorted(chunk.offset, block.offset[found.records[number]]))
+                    refused[record] = Rejected(error.code, error.message)
+
+                sink.insert(table, found.rows, token(block, table, digest), take)
+
+        await asyncio.to_thread(insert)  # one thread for all tables: to hand over costs as much as to send a small one
     return refused
 
 

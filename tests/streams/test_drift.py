@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
@@ -77,6 +80,21 @@ def test_a_feature_that_moves_is_found_and_its_neighbours_are_not(layout: Layout
     z = noise(1_000, 3)
     z[:, 0] += 0.8
     assert drifted(judged(layout, table(z))) == ["f0"]
+
+
+def test_a_window_is_measured_anew_when_its_rows_or_its_bounds_change_and_only_then(layout: Layout) -> None:
+    model = replace(MODEL, tests=("psi", "wasserstein"))
+    z = noise(1_000, 3)
+    z[0, 0] = 50.0  # beyond the reference: where it counts is told by the largest value
+    window = window_of(layout, table(z), model)
+    first = drift(window)
+    assert first == [replace(row, is_final=True) for row in drift(dataclasses.replace(window, is_final=False))]
+    window.pane.extremes[0, 1] += 100.0
+    moved = {(row.feature, row.test) for row, before in zip(drift(window), first, strict=True) if row.value != before.value}
+    assert moved == {("f0", "wasserstein")}
+    window.pane.extremes[0, 1] -= 100.0
+    window.pane.counts[layout.starts[0]] += 500
+    assert {row.feature for row, before in zip(drift(window), first, strict=True) if row.value != before.value} == {"f0"}
 
 
 def test_a_move_between_values_that_repeat_is_found(layout: Layout) -> None:
