@@ -37,7 +37,7 @@ class Gathered:
         self._events: defaultdict[Source, list[Any]] = defaultdict(list)
         self._records: defaultdict[Source, int] = defaultdict(int)
         self._newest_s: dict[Source, float] = {}
-        self._bytes = 0
+        self._bytes: defaultdict[Source, int] = defaultdict(int)
 
     @property
     def sources(self) -> list[Source]:
@@ -47,11 +47,15 @@ class Gathered:
     @property
     def too_much(self) -> bool:
         """Whether all that waits is more than memory should hold."""
-        return self._bytes >= ENOUGH_BYTES
+        return sum(self._bytes.values()) >= ENOUGH_BYTES
 
     def records(self, source: Source) -> int:
         """How many records of a source wait."""
         return self._records[source]
+
+    def enough(self, source: Source, records: int, size: int) -> bool:
+        """Whether so many records of a source wait, or so many bytes. To put chunks together that are large copies them for nothing."""
+        return self._records[source] >= records or self._bytes[source] >= size
 
     def newest_s(self, source: Source) -> float:
         """When the last chunk of a source came of which something waits."""
@@ -64,11 +68,10 @@ class Gathered:
         self._events[source].append(event)
         self._records[source] += len(chunk)
         self._newest_s[source] = now_s
-        self._bytes += len(chunk.data)
+        self._bytes[source] += len(chunk.data)
 
     def take(self, source: Source) -> Waiting:
         """All that waits of a source, which must not be nothing; it waits no more."""
         chunks = self._chunks.pop(source)
-        self._bytes -= sum(len(chunk.data) for chunk in chunks)
-        del self._records[source]
+        del self._records[source], self._bytes[source]
         return Waiting(merged(chunks), self._events.pop(source))

@@ -46,7 +46,7 @@ ORPHANS = 5_000  # of one record
 ENDED_S = 1.0  # without another label: those that came do not wait for more
 LONGEST_S = 10.0  # of a rest after a flush: one that took long because the broker was away says nothing about the next
 REMIND_S = 30.0  # between two complaints about a topic that waits
-ENOUGH = {"predictions": 8_192, "outcomes": 65_536}  # records of one partition that do not wait for a flush
+ENOUGH = {"predictions": (8_192, 3 << 20), "outcomes": (65_536, 12 << 20)}  # records or bytes of a partition that await no flush
 
 
 def partition_of(model: str, partitions: int) -> int:
@@ -167,7 +167,7 @@ class Ingest:
                 self._note_pace(verdict.chunk)
                 if self._gathered.too_much:
                     await self._take_in(self._gathered.sources)
-                elif self._gathered.records((chunk.topic, chunk.partition)) >= ENOUGH[self._topic(chunk.topic)]:
+                elif self._gathered.enough((chunk.topic, chunk.partition), *ENOUGH[self._topic(chunk.topic)]):
                     await self._take_in([(chunk.topic, chunk.partition)])
             elif isinstance(verdict, SeekBack):
                 await self._seek_back(event.message.tp, verdict.position)

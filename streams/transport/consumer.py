@@ -36,6 +36,9 @@ from driftline.streams.transport.receive import FETCH_BYTES, receive_in_place
 
 #: Chunks of one partition that may wait for an agent before its next block is asked for. One is worked on while the next arrives.
 WAITING_CHUNKS = 2
+#: After so many bytes of chunks at once the next are at most so many chunks, of all partitions. While there is a backlog each takes
+#: memory of megabytes, and whoever reads them is the slower.
+MUCH_BYTES, CHUNKS_AT_ONCE = 2 << 20, 4
 #: How often to look again while a partition is held back.
 HELD_BACK_S = 0.02
 
@@ -93,6 +96,7 @@ class LaneThread(driver.AIOKafkaConsumerThread):
     """The thread that aiokafka runs in. Whatever must not be torn apart by a seek happens here, between two awaits."""
 
     transport: LaneTransport
+    _brought_much = False
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -109,8 +113,13 @@ class LaneThread(driver.AIOKafkaConsumerThread):
         receive_in_place(consumer._client)
         return consumer
 
-    async def _fetch_records(self, consumer: AIOKafkaConsumer, active_partitions: set[TP], *args: Any, **kwargs: Any) -> Fetched:
-        records = await super()._fetch_records(consumer, active_partitions, *args, **kwargs)
+    async def _fetch_records(
+        self, consumer: AIOKafkaConsumer, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
+    ) -> Fetched:
+        most = CHUNKS_AT_ONCE if self._brought_much else max_records
+        records = await super()._fetch_records(consumer, active_partitions, timeout, most)
+        size = sum(len(chunk.data) for tp, found in records.items() if tp.topic in self.transport.lane.topics for chunk in found)
+        self._brought_much = size > MUCH_BYTES
         return Fetched(records, {tp: self.fetch_position(tp) for tp in records})
 
     async def give_back(self, undelivered: Mapping[TP, int], positions: Mapping[TP, int]) -> None:

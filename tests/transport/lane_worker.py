@@ -16,6 +16,7 @@ import faust
 import msgspec
 from faust.types import TP
 
+from driftline.streams.transport import consumer as transport
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.consumer import LaneConsumer
 from driftline.streams.transport.lane import install, lane_topic
@@ -67,6 +68,7 @@ def start_positions() -> dict[TP, int]:
     return {TP(name.split("/")[0], int(name.split("/")[1])): position for name, position in (job.starts or {}).items()}
 
 
+transport.MUCH_BYTES, transport.CHUNKS_AT_ONCE = 0, 3  # as in a backlog of megabytes
 install(app, job.topics, start_positions if job.starts else None, chunk_records=job.chunk_records)
 log = Path(job.log).open("a", buffering=1)  # noqa: SIM115  # a line survives a kill
 if job.table:

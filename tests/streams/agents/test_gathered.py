@@ -62,6 +62,18 @@ def test_more_than_memory_should_hold_is_said() -> None:
     assert not gathered.too_much
 
 
+def test_records_or_bytes_of_one_source_are_enough() -> None:
+    gathered, source = Gathered(), ("t", 0)
+    gathered.add(chunk_of("t", 1, 0, 1, [(0, 0, None, bytes(1000), ())]), "other", now_s=0.0)
+    for i in range(3):
+        assert not gathered.enough(source, 3, 31)
+        assert gathered.enough(source, 3, 21) == (i * 10 >= 21) and gathered.enough(source, 2, 1000) == (i >= 2)
+        gathered.add(chunk_of("t", 0, i, i + 1, [(i, 0, None, bytes(10), ())]), i, now_s=0.0)
+    assert gathered.enough(source, 3, 1000) and gathered.enough(source, 1000, 30) and not gathered.enough(source, 4, 31)
+    gathered.take(source)
+    assert not gathered.enough(source, 1, 1)
+
+
 @given(st.lists(st.floats(0.01, 2.0), min_size=50, max_size=200), st.lists(st.floats(0.0, 0.2), min_size=4, max_size=4))
 def test_no_label_waits_long_and_together_they_cost_a_share_of_the_time(pauses, costs) -> None:  # type: ignore[no-untyped-def]
     turns, now_s, spent_s = Turns(), 100.0, 0.0
