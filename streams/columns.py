@@ -241,9 +241,16 @@ class Columns:
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Drop the rows outside `mask`; the rest move up in order."""
+        if len(mask) != self.size:
+            raise IndexError(f"a mask of {len(mask)} for {self.size} rows")
+        left, reader = int(np.count_nonzero(mask)), kernels.current()
+        if reader:
+            reader.keep_rows(self._told, mask)
         for column in self._columns.values():
-            column.keep(mask, self.size)
-        self.size = int(np.count_nonzero(mask))
+            if not reader:
+                column.move_up(mask, left)
+            column.shrink(left)
+        self.size = left
 
     @property
     def nbytes(self) -> int:
@@ -311,13 +318,15 @@ class _Column:
         self.data = data
         self._told[0] = data.ctypes.data
 
-    def keep(self, mask: NDArray[np.bool_], size: int) -> None:
-        kept = self.data[:size][mask]
-        if 4 * len(kept) < 3 * self.capacity:
-            self._become(kept)
-            self.capacity = len(kept)
-        else:  # it will soon be as full as before
-            self.data[: len(kept)] = kept
+    def move_up(self, mask: NDArray[np.bool_], left: int) -> None:
+        """Bring the `left` values under the mask to the beginning."""
+        self.data[:left] = self.data[: len(mask)][mask]
+
+    def shrink(self, left: int) -> None:
+        """Hold the first `left` values and nothing else."""
+        if 4 * left < 3 * self.capacity:  # otherwise it will soon be as full as before
+            self._become(self.data[:left].copy())
+            self.capacity = left
 
 
 class _Floats(_Column):
@@ -429,12 +438,16 @@ class _Ints(_Column):
         if self.width:
             super()._move(size)
 
-    def keep(self, mask: NDArray[np.bool_], size: int) -> None:
+    def move_up(self, mask: NDArray[np.bool_], left: int) -> None:
+        if self.width:
+            super().move_up(mask, left)
+
+    def shrink(self, left: int) -> None:
         if not self.width:
-            self.capacity = int(np.count_nonzero(mask))
+            self.capacity = left
             return
-        super().keep(mask, size)
-        base, left = self._base, int(np.count_nonzero(mask))
+        super().shrink(left)
+        base = self._base
         self.held = _NOTHING
         if left:
             self.held = int(self.data[:left].min()) + base, int(self.data[:left].max()) + base

@@ -17,7 +17,7 @@ from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import index_batch
 from driftline.streams.kernels.rooms import Rooms
-from driftline.streams.kernels.table import all_differ, append_rows, take_rows
+from driftline.streams.kernels.table import all_differ, append_rows, keep_rows, take_rows
 from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
 from driftline.streams.kernels.words import words_of
 from driftline.streams.layout import PREDICTION, SCORE, Layout
@@ -101,6 +101,7 @@ class Reader:
 
     take_rows = staticmethod(take_rows)
     append_rows = staticmethod(append_rows)
+    keep_rows = staticmethod(keep_rows)
     all_differ = staticmethod(all_differ)
     find_slots = staticmethod(find_slots)
     place = staticmethod(place)

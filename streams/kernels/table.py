@@ -131,6 +131,29 @@ def append_values(columns: int, n_columns: int, values: int, first: int, n: int)
     return 1
 
 
+@entry(types.void(*[types.int64] * 4))
+def keep_values(columns: int, n_columns: int, mask: int, n: int) -> None:
+    """Of the first `n` rows those under the mask move up in order: each row is written, and the next one over it if it does not stay."""
+    for c in range(n_columns):
+        data, form, to = int64(columns, _TOLD * c), int64(columns, _TOLD * c + 1), 0
+        if form in (BYTES, CODES):
+            for i in range(n):
+                set_byte(data, to, byte(data, i))
+                to += byte(mask, i)
+        elif form == SHORTS:
+            for i in range(n):
+                set_uint16(data, to, uint16(data, i))
+                to += byte(mask, i)
+        elif form in (INTS, PRINTS, SINGLES):
+            for i in range(n):
+                set_int32(data, to, int32(data, i))
+                to += byte(mask, i)
+        elif form != SAME:
+            for i in range(n):
+                set_int64(data, to, int64(data, i))
+                to += byte(mask, i)
+
+
 def take_rows(columns: NDArray[np.int64], which: NDArray[np.int64], rows: NDArray[Any], size: int) -> NDArray[np.int64]:
     """The values of the columns of these numbers in some rows, of floats their bits; shape (columns, rows)."""
     rows, found = np.ascontiguousarray(rows, np.int64), np.empty((len(which), len(rows)), np.int64)
@@ -143,6 +166,12 @@ def append_rows(columns: NDArray[np.int64], values: Sequence[NDArray[Any]], firs
     """Write rows, of eight bytes a value, or one value for all; False, and nothing is written, if a column cannot hold its own."""
     sources = np.array([(address(each), len(each) > 1) for each in values], np.int64)
     return bool(append_values(address(columns), len(values), address(sources), first, n))
+
+
+def keep_rows(columns: NDArray[np.int64], mask: NDArray[np.bool_]) -> None:
+    """Of the first rows, as many as the mask has elements, those under it move up in order."""
+    mask = np.ascontiguousarray(mask)
+    keep_values(address(columns), len(columns), address(mask), len(mask))
 
 
 @entry(types.int64(*[types.int64] * 4))
