@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import cramjam
+import google_crc32c
 import numpy as np
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
@@ -27,6 +28,7 @@ _MAGIC, _SUMMED = 16, 21  # where the format stands, and from where on the sum c
 _LENGTH = struct.Struct(">qi")
 _FORMAT = 2
 _APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x08, 0x10, 0x20  # attributes; the first: the broker's time is every record's
+_BY_PROCESSOR = google_crc32c.implementation == "c"  # which has an instruction for the sum: five times as fast as aiokafka
 _XERIAL = b"\x82SNAPPY\0"
 _LEAST = 7  # bytes of a record
 _OFFSET, _TIMESTAMP, _PLACES, _HEADER, _STOP = 0, 1, slice(2, 6), 6, 7  # rows of a room's columns
@@ -227,7 +229,8 @@ class Head(NamedTuple):
         return bool(self.attributes & _CONTROL)
 
     def validate_crc(self) -> bool:
-        return bool(calc_crc32c(self.data[_SUMMED:]) == self.crc)
+        data = bytes(self.data[_SUMMED:])
+        return bool((google_crc32c.value(data) if _BY_PROCESSOR else calc_crc32c(data)) == self.crc)
 
 
 def head_at(data: Data, begin: int, end: int) -> Head | None:
