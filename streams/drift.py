@@ -13,7 +13,6 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -24,7 +23,7 @@ from driftline.schemas.results import DriftResult, Verdict
 from driftline.streams.battery import Battery, Figure, Measured
 from driftline.streams.calibration import Yardstick
 from driftline.streams.judge import Judged
-from driftline.streams.layout import LABEL, PREDICTION, SCORE, Int64, Layout
+from driftline.streams.layout import LABEL, PREDICTION, SCORE, Int64, KeptByLayout, Layout
 from driftline.streams.segments import cells_expected
 from driftline.streams.stats import TESTS, benjamini_hochberg
 
@@ -129,13 +128,13 @@ def _learning(window: Judged) -> list[DriftResult]:
     ]  # fmt: skip
 
 
-@lru_cache(maxsize=256)
+@KeptByLayout
 def yardstick(layout: Layout) -> Yardstick:
     """The tests of a layout's features, made once."""
     return Yardstick(layout.reference)
 
 
-@lru_cache(maxsize=256)
+@KeptByLayout
 def battery(layout: Layout) -> Battery:
     """The same, for all features at once."""
     return Battery(layout.names, layout.profiles, [yardstick(layout).test(name) for name in layout.names])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from driftline.streams.drift import (
     yardstick,
 )
 from driftline.streams.judge import Judged
-from driftline.streams.layout import LABEL, Float64, Layout
+from driftline.streams.layout import LABEL, Float64, KeptByLayout, Layout
 from driftline.streams.sketch import bucket_start
 from driftline.streams.stats import Batch
 
@@ -48,7 +47,7 @@ def label_counts(profile: Profile, answers: Answers) -> Float64:
     return counts
 
 
-@lru_cache(maxsize=256)
+@KeptByLayout
 def _battery(layout: Layout) -> Battery:
     """The tests of a reference's labels, of which it has some."""
     profile = layout.reference.labels

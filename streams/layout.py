@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import update_wrapper
 from itertools import repeat
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,10 @@ from driftline.streams import kernels
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+T = TypeVar("T")
 
 PREDICTION, SCORE, LABEL = "(prediction)", "(score)", "(label)"
+FEATURES = 30_000  # of references whose tests are kept; they take some 10 KiB each
 LIST = "\0"  # stands for a value that can be no category; in no text of an event
 
 
@@ -89,6 +92,37 @@ class Encoded:
     z: Float64
     x: Float64
     novel: list[tuple[int, int, str]]
+
+
+class KeptByLayout(Generic[T]):
+    """What is made of a layout once: kept for those asked for last, as many as have `FEATURES` features together.
+
+    A number of layouts would be no bound, and one that a worker has more models than makes everything anew at each of its rounds.
+
+    >>> asked = []
+    >>> length = KeptByLayout(lambda layout: asked.append(layout) or layout.length)
+    >>> layout = Layout(Reference("m", "1", {"x": NumericProfile([0.0], [1, 1], 2, 0, 0.0, 1.0)}, 2))
+    >>> length(layout), length(layout), len(asked)
+    (4, 4, 1)
+    """
+
+    def __init__(self, make: Callable[[Layout], T]) -> None:
+        self._make, self._features = make, 0
+        self._of: dict[Layout, T] = {}  # the one asked for last is the last
+        update_wrapper(self, make)
+
+    def __call__(self, layout: Layout) -> T:
+        if layout in self._of:
+            found = self._of[layout] = self._of.pop(layout)
+            return found
+        made = self._make(layout)
+        self._of[layout] = made
+        self._features += len(layout.names)
+        while self._features > FEATURES and len(self._of) > 1:
+            oldest = next(iter(self._of))
+            del self._of[oldest]
+            self._features -= len(oldest.names)
+        return made
 
 
 class Layout:
