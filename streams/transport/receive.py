@@ -52,6 +52,7 @@ class InPlace(asyncio.BufferedProtocol):
         self._protocol = connection._protocol
         self._memory = self._small = np.empty(SMALL_BYTES, np.uint8)
         self._n = 0  # bytes in it
+        self._read: list[_Reader] = []  # of answers in it: it is not free before the rest has moved on, though all pieces were copied
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: behind those of the answer that has begun."""
@@ -84,6 +85,7 @@ class InPlace(asyncio.BufferedProtocol):
         self._n = len(left)
         if old is not self._small and id(old) not in _LENT:
             _take_back(old)
+        self._read.clear()
 
     def _hand_over(self, begin: int, end: int) -> None:
         """Give the first request that waits its answer, as `AIOKafkaConnection._handle_frame` does it."""
@@ -93,6 +95,7 @@ class InPlace(asyncio.BufferedProtocol):
         correlation_id, request, waiting = connection._requests[0]
         if self._memory is not self._small and request.API_KEY == FetchRequest.API_KEY:
             reader = _reader(self._memory, begin, end)
+            self._read.append(reader)
             if request.parse_response_header(reader).correlation_id == correlation_id:
                 if not waiting.done():
                     waiting.set_result(request.RESPONSE_TYPE.decode(reader))

@@ -139,6 +139,19 @@ def test_memory_is_used_again_when_nothing_refers_to_it() -> None:
     assert asyncio.run(main()) <= receive.SPARE
 
 
+def test_the_memory_of_an_answer_of_small_blocks_is_free_once() -> None:
+    told = [[b"a" * 10_000] * 40, [b"b" * LARGE], [b"c" * LARGE]]
+    bodies = iter([answer(blocks) for blocks in told])
+
+    async def main() -> list[Any]:
+        async with connection(lambda writer, ids: send(writer, ids[0], next(bodies))) as conn:
+            first = await conn.send(REQUEST)
+            assert len({id(memory) for memory in receive._FREE}) == len(receive._FREE)
+            return [first, await conn.send(REQUEST), await conn.send(REQUEST)]
+
+    assert [[bytes(block) for block in blocks_of(response)] for response in asyncio.run(main())] == told
+
+
 @pytest.mark.parametrize(
     "piece",
     [struct.pack(">ii", LARGE, 2) + b"x" * (LARGE // 2), struct.pack(">i", -5), struct.pack(">ii", LARGE + 4, 99) + b"x" * LARGE],
