@@ -49,7 +49,7 @@ class Timing:
 
     session_s: float = 30.0
     heartbeat_s: float = 3.0
-    flush_s: float = 0.3
+    flush_s: float = 0.2
 
 
 def application(kafka: Mapping[str, Any], prefix: str, partitions: int, timing: Timing, folder: str = "{conf.name}-data") -> faust.App:

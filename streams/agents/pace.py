@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Hashable
 
 AGE_S = 10.0  # the newest record of a chunk is older, and more are waiting: then its partition is behind
-TIMES = 13  # as long between two flushes of a worker that is behind
+TIMES = 20  # as long between two flushes of a worker that is behind
 EVENTS = 1_000_000  # what is read between two flushes waits in memory: no more than this
 LABELS = 0.007  # of the time, at most, goes into snapshots of panes that labels have touched; what is done with them takes 13 times that
 MOST_S = 0.05  # of that time that is saved up
@@ -23,7 +23,7 @@ class Pace:
     >>> pace = Pace(0.5)
     >>> pace.read("predictions-0", age_s=60.0, all_read=False, events=2_000)
     >>> pace.interval_s
-    6.5
+    10.0
     >>> pace.read("predictions-0", age_s=60.0, all_read=True, events=2_000)
     >>> pace.interval_s
     0.5

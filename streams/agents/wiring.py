@@ -42,7 +42,7 @@ class Wiring:
     evaluate_state: State
     decide_state: State
     store_state: State
-    flush_s: float = 0.3
+    flush_s: float = 0.2
     breaker: bool = True
     audit: Callable[[str, str, str], object] = _unheard
     identities: Callable[[], Mapping[str, str]] = dict

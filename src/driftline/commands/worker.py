@@ -32,7 +32,7 @@ REMIND_S = 5.0  # between two lines that differ in their figures alone
 
 def run(
     session: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Silent for longer, the worker loses its partitions.")] = 30.0,
-    flush: Annotated[float, typer.Option(min=0.05, metavar="SECONDS", help="How often panes become durable.")] = 0.3,
+    flush: Annotated[float, typer.Option(min=0.05, metavar="SECONDS", help="How often panes become durable.")] = 0.2,
     breaker: Annotated[
         bool, typer.Option(help="Wait where more than 5 % of the last 1 000 records of a partition are dead letters.")
     ] = True,
