@@ -57,9 +57,9 @@ class Size:
     calls: int = 50_000
     rounds: int = 31  # short ones: what else the machine does falls upon few of them
     requests: int = 400
-    peer_events: int = 100_000
+    peer_events: int = 400_000
     peer_runs: int = 3
-    default_events: int = 200_000  # with three tests, which take the peers less
+    default_events: int = 400_000  # with three tests
     compared: int = 20  # windows, with SciPy
 
 

@@ -1,11 +1,11 @@
 """One peer's whole job on the events of a topic: decode, join labels, windows of 10 000, drift of every feature.
 
-    python benchmarks/peer.py NAME BOOTSTRAP PREFIX PARTITIONS REFERENCE TESTS
+    python benchmarks/peer.py NAME BOOTSTRAP PREFIX PARTITIONS REFERENCE TESTS WINDOWS
 
 Runs in the peer's own environment, so it imports nothing of driftline. JSON is decoded by orjson, labels are joined by dictionary, a
 window is handed to the library as columns, through its API for batches. TESTS are those that driftline does, apart by commas: a peer does
-those of them that it has. Processor time counts from the end of the first window, which is the warm-up, to the last record. Prints one
-line of JSON.
+those of them that it has. Processor time counts from the end of the first window, which is the warm-up, to the last record, or to the end
+of so many WINDOWS. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -169,8 +169,10 @@ class Join:
         self.errors += answer != label
 
 
-def run(name: str, bootstrap: str, prefix: str, partitions: int, reference: Columns, tests: list[str]) -> dict[str, float | int]:
-    """Consume both topics to their ends."""
+def run(
+    name: str, bootstrap: str, prefix: str, partitions: int, reference: Columns, tests: list[str], most: int
+) -> dict[str, float | int]:  # fmt: skip
+    """Consume both topics to their ends, or for `most` windows."""
     peer, join, names = PEERS[name](reference, tests), Join(), list(reference)
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{prefix}-{name}", "enable.auto.commit": False, "log_level": 0})
     source = [TopicPartition(f"{prefix}.{topic}", k, 0) for topic in ("predictions", "outcomes") for k in range(partitions)]
@@ -180,7 +182,7 @@ def run(name: str, bootstrap: str, prefix: str, partitions: int, reference: Colu
     rows: list[dict[str, Any]] = []
     windows = drifted = 0
     cpu_s, wall_s = time.process_time(), time.monotonic()
-    while left:
+    while left and windows < most:
         for message in consumer.consume(min(left, WINDOW), 5.0):
             left -= 1
             event = orjson.loads(message.value())
@@ -204,10 +206,10 @@ def run(name: str, bootstrap: str, prefix: str, partitions: int, reference: Colu
 
 
 def main() -> None:
-    name, bootstrap, prefix, partitions, reference, tests = sys.argv[1:]
+    name, bootstrap, prefix, partitions, reference, tests, most = sys.argv[1:]
     warnings.simplefilter("ignore")
     columns = json.loads(Path(reference).read_text("utf-8"))
-    print(json.dumps(run(name, bootstrap, prefix, int(partitions), columns, tests.split(","))))
+    print(json.dumps(run(name, bootstrap, prefix, int(partitions), columns, tests.split(","), int(most))))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from workload import Shape, Source
 THREE = ("psi", "ks", "chi_square")  # what a model has whose file names no tests
 NAMES = ("evidently", "nannyml", "river", "whylogs")
 TIMEOUT_S = 1_200
+WINDOWS = {"evidently": 6}  # of 10 000 predictions, the first one a warm-up: a window takes it a dozen seconds; the others do all
 
 
 def compare(broker: Broker, events: int, warm_up: int, runs: int, tests: tuple[str, ...]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def _run(name: str, python: Path, site: Site, reference: Path) -> dict[str, Any]
         site.shape.partitions,
         reference,
     ]
-    command.append(",".join(site.shape.tests))
+    command += [",".join(site.shape.tests), WINDOWS.get(name, site.shape.events)]
     log = site.directory / f"{name}.log"
     with log.open("wb") as errors:
         peer = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=errors)

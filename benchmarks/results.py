@@ -62,7 +62,7 @@ ROWS = (
 #: What the figures stand on: a sentence, and the keys of what it names.
 SENTENCES = (
     ("Throughput: the median of {}, of {} predictions each.", "json.runs", "json.predictions"),
-    ("Peers: the median of {}, of {} predictions each, in turn with driftline.", "peers.runs", "peers.predictions"),
+    ("Peers: the median of {}, of {} predictions each (Evidently: of 50 000), in turn with driftline.", "peers.runs", "peers.predictions"),
     ("With three tests: the median of {}, of {} predictions each.", "defaults.runs", "defaults.predictions"),
     ("Waiting: {} predictions.", "recovery.waiting"),
     ("Cold: {} at once of {} that wait in ClickHouse, in one process with it.", "cold.at_once", "cold.rows"),
