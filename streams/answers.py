@@ -291,10 +291,7 @@ class Answers:
     def add(self, other: Answers) -> None:
         """Merge another pane's answers into these."""
         self.n_labelled += other.n_labelled
-        for name, count in other.predicted.items():
-            _add_count(self.predicted, name, count)
-        for name, count in other.confusion.items():
-            _add_count(self.confusion, name, count)
+        self.add_by_name(other)
         for name, counts in other.said.items():
             add_counts(self.said, name, counts)
         for name, counts in other.scored.items():
@@ -305,12 +302,19 @@ class Answers:
         self.ranks = [a + b for a, b in zip(self.ranks, other.ranks, strict=True)]
         self.delays += other.delays
         self.losses.add(other.losses)
+        self.chances.add(other.chances)
+        self.places.add(other.places)
+
+    def add_by_name(self, other: Answers | AnswersWire) -> None:
+        """Merge the counts by name, which a snapshot holds as they are."""
+        for name, count in other.predicted.items():
+            _add_count(self.predicted, name, count)
+        for name, count in other.confusion.items():
+            _add_count(self.confusion, name, count)
         for name, tally in other.rivals.items():
             _add_tally(self.rivals, name, tally)
-        self.chances.add(other.chances)
         for bucket, count in other.labels.items():
             _add_count(self.labels, bucket, count)
-        self.places.add(other.places)
 
     def sum_of(self, name: str) -> float:
         """One of `SUMS` as a float."""
@@ -553,14 +557,7 @@ def merged(wires: Sequence[AnswersWire]) -> Answers:
     out.said = _totals([wire.said for wire in wires])
     out.scored = {name: counts.reshape(2, -1) for name, counts in _totals([wire.scored for wire in wires]).items()}
     for wire in wires:
-        for name, count in wire.predicted.items():
-            _add_count(out.predicted, name, count)
-        for name, count in wire.confusion.items():
-            _add_count(out.confusion, name, count)
-        for name, tally in wire.rivals.items():
-            _add_tally(out.rivals, name, tally)
-        for bucket, count in wire.labels.items():
-            _add_count(out.labels, bucket, count)
+        out.add_by_name(wire)
         if wire.chances != _NO_CHANCES:
             out.chances.add(chances.from_wire(wire.chances))
         if wire.places != _NO_PLACES:

@@ -9,7 +9,7 @@ import numpy as np
 from numba import typeof, types
 from numpy.typing import NDArray
 
-from driftline.streams.kernels.grid import GRID, Grid, place_of, places_in
+from driftline.streams.kernels.grid import GRID, Grid, place_of, places_in, with_number
 from driftline.streams.kernels.machine import address, compiled, entry, float64, int64, set_float64, set_int64
 from driftline.streams.layout import Coded, Layout
 from driftline.streams.panes import NOVEL, Pane
@@ -58,13 +58,7 @@ def add_numbers(sheet: Sheet, grid: Grid, to: Into, f: int, rows: int, n: int) -
             continue
         at = start + place_of(grid, f, x)
         set_int64(to.counts, at, int64(to.counts, at) + 1)
-        z = (x - centre) / scale
-        total += z
-        squares += z * z
-        if not least <= x:
-            least = x
-        if not most >= x:
-            most = x
+        total, squares, least, most = with_number(x, centre, scale, total, squares, least, most)
     at = start + int64(sheet.bins, f)
     set_int64(to.counts, at, int64(to.counts, at) + missing)
     set_float64(to.sums, 2 * f, float64(to.sums, 2 * f) + total)

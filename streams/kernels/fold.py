@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import NumericProfile
 from driftline.streams.kernels.grammar import Parsed
-from driftline.streams.kernels.grid import GRID, Grid, place_of, places_in
+from driftline.streams.kernels.grid import GRID, Grid, place_of, places_in, with_number
 from driftline.streams.kernels.machine import (
     address,
     byte,
@@ -90,13 +90,7 @@ def add_numbers(plan: Plan, grid: Grid, p: Parsed, to: Target, f: int, j: int, r
             continue
         x = float64(p.value, k)
         add_one(to.counts, start + place_of(grid, f, x))
-        z = (x - centre) / scale
-        total += z
-        squares += z * z
-        if not least <= x:
-            least = x
-        if not most >= x:
-            most = x
+        total, squares, least, most = with_number(x, centre, scale, total, squares, least, most)
     set_float64(to.sums, 2 * f, total)
     set_float64(to.sums, 2 * f + 1, squares)
     set_float64(to.extremes, 2 * f, least)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import typeof
 from numpy.typing import NDArray
 
-from driftline.streams.kernels.machine import address, compiled, float64, int32, int64
+from driftline.streams.kernels.machine import address, compiled, float64, inlined, int32, int64
 from driftline.streams.layout import Layout
 
 CELLS = 512  # a feature
@@ -47,6 +47,13 @@ def place_of(grid: Grid, f: int, x: float) -> Any:
         first += half * (float64(base, first + half - 1) <= x)
         n -= half
     return first + ((n == 1) & (float64(base, first) <= x))
+
+
+@inlined
+def with_number(x: float, centre: float, scale: float, total: float, squares: float, least: float, most: float) -> Any:
+    """The sums of standardised numbers, their least and their greatest, with one more. What is NaN in the last two is nothing yet."""
+    z = (x - centre) / scale
+    return total + z, squares + z * z, least if least <= x else x, most if most >= x else x
 
 
 class Places:
