@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from driftline.schemas.config import Model
 from driftline.schemas.reference import Entry, Reference
@@ -42,6 +42,11 @@ class Registry:
         versions = self._layouts.setdefault((entry.model, entry.version), [])
         versions[:] = [known for known in versions if known[0] != entry.effective_from]
         insort(versions, (entry.effective_from, layout), key=lambda item: item[0])
+
+    @property
+    def names(self) -> Set[str]:
+        """The models that are configured or registered."""
+        return self.configured.keys() | self._first_seen.keys()
 
     def model(self, name: str) -> Model:
         """The configuration; a model known by its references only has the defaults."""

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -49,6 +50,7 @@ REMIND_S = 30.0  # between two complaints about a topic that waits
 ENOUGH = {"predictions": (8_192, 3 << 20), "outcomes": (65_536, 12 << 20)}  # records or bytes of a partition that await no flush
 
 
+@lru_cache(100_000)
 def partition_of(model: str, partitions: int) -> int:
     """The partition of `panes` and everything after it that a model lives in; Kafka's own hash of the name."""
     return int(murmur2(model.encode()) & 0x7FFFFFFF) % partitions
@@ -63,10 +65,11 @@ class Ingest:
         self._partitions: dict[int, Partition] = {}
         self._owned: dict[int, Owned] = {}
         self._ids: dict[int, tuple[str, str]] = {}  # of predictions and outcomes, when the marker was written
+        self._ids_kept: dict[int, tuple[str, str]] = {}  # what of it this owner has written
         self._contiguity = Contiguity()
         self._events: dict[int, list[Any]] = {}
         self._dead: dict[int, list[Any]] = {}
-        self._told: dict[int, Progress] = {}
+        self._told: dict[int, tuple[Progress, frozenset[int]]] = {}  # of each partition, and to which ones of `panes`
         self._met_s: dict[int, dict[str, float]] = defaultdict(dict)  # of each partition, when it last had a record of a model
         self._reminded_s: dict[TP, float] = {}
         self._flushed_s = self._flush_took_s = 0.0
@@ -100,7 +103,7 @@ class Ingest:
             self._events = {k: [] for k in self._partitions}
             self._dead = {k: [] for k in self._partitions}
             self._gathered, self._turns = Gathered(), Turns()
-            self._told = {}
+            self._told, self._ids_kept = {}, {}
             self._pace.start()
             self._late = {k: _late(partition) for k, partition in self._partitions.items()}
             self._contiguity.start({(tp.topic, tp.partition): offset for tp, offset in self.start_positions().items()})
@@ -358,18 +361,19 @@ class Ingest:
         if number in self._labelled:
             self._labelled.discard(number)
             self._turns.took(number, time.thread_time() - begin_s)
-        progress = self._progress(number, partition)
+        told = progress, homes = self._progress(number, partition), self._homes()
         positions = partition.positions
         if flush:
             await asyncio.gather(self._write(number, owned, flush.snapshots, positions), self._tell(flush.orphans), *dead)
-        if progress != self._told.get(number):
+        if told != self._told.get(number):
             value = encode_progress(progress)
-            sends = [await self._w.send(self._w.topics.panes, k, progress_key(number), value) for k in range(self._w.partitions)]
-            await asyncio.gather(*sends)
-            self._told[number] = progress
+            await asyncio.gather(*[await self._w.send(self._w.topics.panes, k, progress_key(number), value) for k in homes])
+            self._told[number] = told
         if flush:
-            ids = {TOPICS: msgspec.msgpack.encode(self._ids[number])}
-            await owned.write(sum(positions), ids | {MARKER: flush.marker})
+            ids = self._ids[number]
+            new = {TOPICS: msgspec.msgpack.encode(ids)} if ids != self._ids_kept.get(number) else {}
+            await owned.write(sum(positions), new | {MARKER: flush.marker})
+            self._ids_kept[number] = ids
             await self._w.forget(owned, [encode_key(key, number) for key in flush.removed])
         for event in events:
             event.ack()
@@ -393,6 +397,10 @@ class Ingest:
             sends.append(await self._w.send(self._w.topics.panes, to, encode_key(key, number), snapshot))
         await asyncio.gather(*sends)
         await owned.write(sum(positions), pairs)
+
+    def _homes(self) -> frozenset[int]:
+        """The partitions of `panes` where models are evaluated; whoever evaluates in the others waits for nothing."""
+        return frozenset(partition_of(model, self._w.partitions) for model in self._w.registry.names)
 
     def _progress(self, number: int, partition: Partition) -> Progress:
         caught_up = self._caught_up(number, partition)
@@ -420,9 +428,9 @@ class Ingest:
                 return False
         for number, partition in self._partitions.items():
             told = self._told.get(number)
-            if told is None or partition.dirty or self._events[number] or told != self._progress(number, partition):
+            if told is None or partition.dirty or self._events[number] or told != (self._progress(number, partition), self._homes()):
                 return False
-            if quiet and (not told.caught_up or set(told.quiet) != set(told.newest)):
+            if quiet and (not told[0].caught_up or set(told[0].quiet) != set(told[0].newest)):
                 return False
         return True
 

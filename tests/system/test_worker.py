@@ -15,8 +15,10 @@ from confluent_kafka.admin import AdminClient
 from counted import MODEL, PARTITIONS, differences, raw
 from recount import Key, Recount, add, recount
 
-from driftline.schemas.progress import CODEC
+from driftline.schemas.progress import CODEC, PROGRESS_CODEC, decode_progress
+from driftline.schemas.reference import Lifecycle, encode_entry, entry_key
 from driftline.sinks.clickhouse import ClickHouse
+from driftline.streams.agents.ingest import partition_of
 from driftline.streams.transport import topics as administration
 
 pytestmark = pytest.mark.kafka
@@ -103,6 +105,23 @@ def test_committed_offsets_that_an_operator_sets_back_change_nothing(ready: Any)
     ready.settle()
     assert worker.terminate() == 0
     assert ready.query(rows) == before
+
+
+def test_progress_is_told_where_a_model_is_evaluated_and_nowhere_else(ready: Any, until: Any) -> None:
+    def told() -> dict[int, set[int]]:
+        values = {k: raw(ready.bootstrap, ready.topics.panes, k) for k in range(PARTITIONS)}
+        return {k: {decode_progress(v).partition for v in found if v and v[0] == PROGRESS_CODEC} for k, found in values.items() if found}
+
+    home = partition_of(MODEL.model, PARTITIONS)
+    assert told() == {home: set(range(PARTITIONS))}
+    worker = ready.worker().ready()
+    later = next(name for name in map(str, range(100)) if partition_of(name, PARTITIONS) != home)
+    entry = Lifecycle(later, "1", "version.deployed", 0)
+    producer = Producer(ready.client)
+    producer.produce(ready.topics.models, key=entry_key(entry), value=encode_entry(entry))
+    producer.flush(10)
+    until(lambda: told() == {k: set(range(PARTITIONS)) for k in (home, partition_of(later, PARTITIONS))})
+    assert worker.terminate() == 0
 
 
 def test_committed_offsets_that_an_operator_sets_forward_lose_nothing(ready: Any, until: Any) -> None:
