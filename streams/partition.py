@@ -140,6 +140,7 @@ class Partition:
             self._has_place(key, registry.model(key.model))
         self.counters = Counter(marker.counters if marker else {})
         self._breakers = {topic: Breaker(*(marker.breakers.get(topic, ()) if marker else ())) for topic in Fence._fields}
+        self._newest = {name: _newest(shard) for name, shard in self._shards.items()}
         self.met: set[str] = set()  # models of the records since somebody emptied it
         self.unknown: Counter[str] = Counter()  # records by a field of theirs that is not known, since somebody emptied it
         self._highest = Fence(
@@ -265,6 +266,7 @@ class Partition:
         if shard is None:
             floor = Floor(self._start.predictions, NEVER, self._start.outcomes, NEVER)
             shard = self._shards[name] = Shard(self._registry.model(name), floor, [(self._start, floor)])
+            self._newest[name] = _newest(shard)
         return shard
 
     def _add_predictions(self, batch: Predictions) -> list[DeadLetter]:
@@ -274,6 +276,7 @@ class Partition:
             return []
         rows = shard.predictions(batch)
         arrivals = shard.join.add_predictions(rows)
+        self._newest[batch.model] = _newest(shard)
         new = rows.offset >= self._start.predictions
         for what in ("accepted", "duplicate", "late"):
             self.counters[what] += int((getattr(arrivals, what) & new).sum())
@@ -291,6 +294,7 @@ class Partition:
             return []
         rows = shard.outcomes(batch)
         late, effects = shard.join.add_outcomes(rows)
+        self._newest[batch.model] = _newest(shard)
         new = rows.offset >= self._start.outcomes
         self.counters["late_outcomes"] += int((late & new).sum())
         self.counters["outcomes"] += int((~late & new).sum())
@@ -539,9 +543,14 @@ class Partition:
 
     def progress(self, quiet: Mapping[str, bool], caught_up: bool, paused: Sequence[str] = ()) -> Progress:
         """How far the partition has come; `quiet` by model, `caught_up` and the `paused` topics are the shell's to know."""
-        newest = {name: (shard.join.newest_prediction, shard.join.newest_outcome) for name, shard in self._shards.items()}
+        newest = {**self._newest}
         silent = sorted(name for name in newest if quiet.get(name))
         return Progress(self.number, (*self.positions,), newest, silent, caught_up, dict(self.counters), [*paused], self._epoch)
+
+
+def _newest(shard: Shard) -> tuple[int, int]:
+    """The newest event time of a model's predictions, and of its outcomes."""
+    return shard.join.newest_prediction, shard.join.newest_outcome
 
 
 def _refuse_other_panes(model: Model, pane_ms: int) -> None:

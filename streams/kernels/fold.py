@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from driftline.streams.layout import PREDICTION, SCORE, Layout, is_added
 from driftline.streams.panes import NOVEL, Pane
 from driftline.streams.sketch import add_texts
 
-TERMS = 256  # layouts whose terms are kept
+TERMS_BYTES = 32 << 20  # of the terms that are kept for one table
 TOGETHER = 32  # rows that are added at once: their values fit into the nearest memory
 
 
@@ -166,8 +166,9 @@ class Terms:
             for text, place in categories.items()
         }
         for owner, categories in zip(owners, layout.categories, strict=True):
-            places |= {code: place for code, place in zip(texts.codes_of_numbers([*categories], owner), categories.values(), strict=True)}
-        size = texts.size + 1_000
+            if categories:
+                places |= dict(zip(texts.codes_of_numbers([*categories], owner), categories.values(), strict=True))
+        size = texts.size
         self._feature_of, self._place_of = np.full(size, -1, np.int32), np.full(size, -1, np.int32)
         for f, name in enumerate(names):
             if name >= 0:  # the table was not full
@@ -182,6 +183,7 @@ class Terms:
         self._plan = Plan._make([len(names), *map(address, self._kept), size])
         self._places = places_in(layout)
         self._seen = np.empty(len(names), np.int64)
+        self.nbytes = self._feature_of.nbytes + self._place_of.nbytes + numeric.nbytes + self._seen.nbytes
 
     def fold(self, pane: Pane, parsed: Parsed, rows: NDArray[np.int64], wanted: Collection[str]) -> None:
         """Add rows to a pane of this layout; of features that it does not know those `wanted` are counted, or all."""
@@ -235,17 +237,19 @@ class Terms:
 
 
 class AllTerms:
-    """The terms of layouts, for one table."""
+    """The terms of layouts, for one table: of as many as `TERMS_BYTES` hold. Of models beyond them all are made anew for each chunk."""
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
-        self._terms: OrderedDict[str, Terms] = OrderedDict()
+        self._terms: dict[str, Terms] = {}
+        self._bytes = 0
 
     def of(self, layout: Layout) -> Terms:
         """The terms of one layout."""
         terms = self._terms.get(layout.hash)
         if terms is None:
             terms = self._terms[layout.hash] = Terms(layout, self._texts)
-            if len(self._terms) > TERMS:
-                self._terms.popitem(last=False)
+            self._bytes += terms.nbytes
+            while self._bytes > TERMS_BYTES and len(self._terms) > 1:
+                self._bytes -= self._terms.pop(next(iter(self._terms))).nbytes
         return terms

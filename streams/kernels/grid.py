@@ -7,7 +7,6 @@ higher ones above. So the grid only saves comparisons, and the edges alone decid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from numba import typeof
 from numpy.typing import NDArray
 
 from driftline.streams.kernels.machine import address, compiled, float64, inlined, int32, int64
-from driftline.streams.layout import Layout
+from driftline.streams.layout import KeptByLayout, Layout
 
 CELLS = 512  # a feature
 
@@ -76,7 +75,7 @@ class Places:
         self.grid = Grid._make(map(address, self._kept))
 
 
-@lru_cache(maxsize=256)
+@KeptByLayout
 def places_in(layout: Layout) -> Places:
     """The grid of a layout."""
     return Places(layout.edges)

@@ -29,6 +29,7 @@ from driftline.streams import kernels
 from driftline.streams.batch import Batch, Outcomes, Predictions, Topic
 from driftline.streams.columns import fingerprints, hash_ids
 from driftline.streams.intake import Intake
+from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane, PaneKey, decode_pane
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Registry
@@ -325,6 +326,22 @@ def test_events_with_the_same_features_and_others_between_them_are_added_as_by_t
     same = [json.dumps({**event, "model": model, "version": "1", "ts": T0}).encode() for model in ("m", "free") for event in events]
     assert all(taken(chunk(same)))
     assert_same(same)
+
+
+def test_what_many_models_are_to_compiled_code_is_made_once_and_of_more_than_memory_should_hold_the_first_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from driftline.streams.kernels import fold
+    from driftline.streams.kernels.texts import Texts
+
+    layouts = [Layout(Reference(f"m{i}", "1", dict(REFERENCE), 6)) for i in range(300)]
+    terms = fold.AllTerms(Texts())
+    made = [terms.of(layout) for layout in layouts]
+    assert [terms.of(layout) for layout in layouts] == made
+    monkeypatch.setattr(fold, "TERMS_BYTES", sum(each.nbytes for each in made[:100]))
+    terms.of(Layout(Reference("another", "1", dict(REFERENCE), 6)))
+    assert terms.of(layouts[-1]) is made[-1]
+    assert terms.of(layouts[0]) is not made[0]
 
 
 def test_compiled_code_may_come_and_go_in_the_middle_of_a_stream() -> None:
