@@ -42,11 +42,11 @@ class Evaluate:
         self._ends: dict[int, int] = {}
         self._halfway: dict[int, list[Any]] = {}  # of evaluations under way: what comes meanwhile and is taken in afterwards
         self._evaluated_s = self._took_s = self._came_s = 0.0
-        self._evaluating = asyncio.Lock()
+        self._evaluating, self._telling = asyncio.Lock(), asyncio.Lock()  # in this order
 
     async def start(self, assigned: Iterable[TP]) -> None:
         """Begin anew with the partitions of an assignment."""
-        async with self._evaluating:
+        async with self._evaluating, self._telling:
             await self._w.models.catch_up(0)  # what the owner before published last, it may have judged by already
             self._owned = await self.positions.start(assigned)
             self._evaluations = {
@@ -79,9 +79,8 @@ class Evaluate:
 
     async def tick(self) -> None:
         """Tell of windows that have just closed, for somebody waits for them, and evaluate when it is time."""
-        if self._evaluating.locked():
-            return  # whoever evaluates looks again afterwards
-        await self._tell_new()
+        if not self._telling.locked():
+            await self._tell_new()
         now_s = time.monotonic()
         rest_s = min(PAUSE * self._took_s, LONGEST_S) if now_s - self._came_s < ENDED_S else 0.0
         if self._evaluating.locked() or now_s - self._evaluated_s <= max(self._pace.interval_s, rest_s):
@@ -95,18 +94,22 @@ class Evaluate:
             await asyncio.gather(*(self._evaluate(number, each) for number, each in due))
             self._evaluated_s = time.monotonic()
             self._took_s = self._evaluated_s - now_s
-        await self._tell_new()
 
     async def _tell_new(self) -> None:
-        """Rows only: the records that they come from stay unacknowledged until the evaluation that writes the state."""
-        async with self._evaluating:
+        """Rows only: the records that they come from stay unacknowledged until the evaluation that writes the state.
+
+        An evaluation tells what it has found first. Until the broker has that and the state, others need not wait.
+        """
+        async with self._telling:
+            sends = []
             for number, evaluation in list(self._evaluations.items()):
-                if not evaluation.outdated:
-                    await asyncio.gather(*await self._send(number, evaluation.first_rows(time.monotonic())))
+                if number not in self._halfway and not evaluation.outdated:
+                    sends += await self._send(number, evaluation.first_rows(time.monotonic()))
+            await asyncio.gather(*sends)
 
     async def rest(self) -> None:
         """Wait for the evaluation under way, and begin no other: the producer is about to end."""
-        async with self._evaluating:
+        async with self._evaluating, self._telling:
             self._evaluations.clear()
 
     async def _evaluate(self, number: int, evaluation: Evaluation) -> None:
@@ -117,11 +120,12 @@ class Evaluate:
         try:
             for _ in evaluation.steps(out, time.monotonic()):
                 await asyncio.sleep(0)  # the producer must not wait for a thousand models
+            sends = await self._send(number, out.results)
+            sends += [await self._w.send(self._w.topics.models, 0, entry_key(each), encode_entry(each)) for each in out.learned]
         finally:
             for event in self._halfway.pop(number):
                 self._take(event)
-        sends = await self._send(number, out.results)
-        sends += [await self._w.send(self._w.topics.models, 0, entry_key(reference), encode_entry(reference)) for reference in out.learned]
+        await self._tell_new()
         await asyncio.gather(*sends)
         tp = TP(self._w.topics.panes, number)
         owned = self._owned[number]
