@@ -1,8 +1,8 @@
-"""All tests of all features of a window in one pass: histograms of the features below each other in one matrix. Pure.
+"""All tests of all features of some windows in one pass: histograms of the features below each other in one matrix. Pure.
 
-    counts of a pane, end to end ──► matrix (features, bins) ──┐
-                                                               ├──► every figure as an array (features,) ──► `Measured`, one a feature
-    the reference's, or a baseline's ──► matrix ───────────────┘
+    counts of panes, end to end ──► matrices (windows, features, bins) ──┐
+                                                                         ├──► every figure as an array (windows, features) ──► `Measured`,
+    the reference's, or a baseline's ──► matrix (features, bins) ────────┘                                                     one a feature
 
 PSI, Kolmogorov–Smirnov, chi-square, the smooth test and what they are with no drift; what a model's file adds is in `distances`.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from copy import copy
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,13 +30,9 @@ _QUIET = 1e-9  # a direction is told only where something moved
 _KEPT = 1_000  # of a battery: sizes of windows for which the PSI without drift is remembered
 
 
-class Figure(NamedTuple):
-    """What one test says of one feature: its value, the p-value of independent rows, and what 95 % of windows without drift stay below."""
-
-    test: str
-    value: float
-    p_value: float
-    null: float
+#: What one test says of one feature: the test, its value, the p-value of independent rows, and what 95 % of windows
+#: without drift stay below.
+Figure = tuple[str, float, float, float]
 
 
 class Measured(NamedTuple):
@@ -73,14 +68,6 @@ class Battery:
         self.distances = Distances(profiles, self.bins, self.smooth.reference.shape[1])
         self._nulls: dict[bytes, Float64] = {}
 
-    def repeated(self, times: int) -> Battery:
-        """For so many windows of the one feature that this is for, in place of one window of so many features."""
-        out = copy(self)
-        out.names, out.profiles, out.bins = self.names * times, self.profiles * times, self.bins * times
-        out.smooth, out.numeric, out._nulls = self.smooth.repeated(times), np.repeat(self.numeric, times), {}
-        out.distances = self.distances.repeated(times)
-        return out
-
     def matrix(self, counts: Int64 | Float64, starts: Int64) -> Float64:
         """Histograms that lie end to end from `starts` on, below each other; shape (features, bins)."""
         out = np.zeros(self.smooth.reference.shape)
@@ -88,39 +75,45 @@ class Battery:
             row[:bins] = counts[start : start + bins]
         return out
 
-    def measured(self, counts: Float64, bounds: Float64, tests: Sequence[str], against: Float64 | None = None) -> list[Measured]:
-        """A window's figures, a feature each.
+    def measured(self, counts: Float64, bounds: Float64, tests: Sequence[str], against: Float64 | None = None) -> list[list[Measured]]:
+        """The figures of several windows, a feature each; those of a window are the same whatever the others are.
 
         Parameters
         ----------
-        counts, against
-            Of the window, and of other rows than the reference's; shape (features, bins).
+        counts
+            Of the windows, shape (windows, features, bins).
         bounds
-            Smallest and largest value of the window, shape (features, 2), NaN where they are not known.
+            Smallest and largest value of each, shape (windows, features, 2), NaN where they are not known.
         tests
             Wanted of every feature that they fit.
+        against
+            Counts of other rows than the reference's, shape (features, bins).
         """
         if not self.names:
-            return []
+            return [[] for _ in counts]
         reference, smooth = self.smooth.reference if against is None else against, self.smooth
-        n, n_reference = counts.sum(1), reference.sum(1)
+        n, n_reference = counts.sum(-1), reference.sum(-1)
         there = (n > 0) & (n_reference > 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            shift = counts / n[:, None] - reference / n_reference[:, None]
+            shift = counts / n[..., None] - reference / n_reference[:, None]
         apart = smooth.sums(shift)
         effect, null = np.where(there, psi.each(reference, counts), np.nan), self._null_of_psi(reference, n, n_reference, against)
-        moved = np.where(self.numeric, smooth.moved(apart), np.abs(shift).max(1))
+        moved = np.where(self.numeric, smooth.moved(apart), np.abs(shift).max(-1))
         worth = n * n_reference / np.maximum(n + n_reference, 1) / smooth.dispersion
         p_values = smooth.p_values(without_straggler(counts, reference, smooth.dispersion), against)
         columns = (
-            n.astype(np.int64), n_reference.astype(np.int64), p_values, effect, np.where(there, null, np.nan),
-            np.where(there, moved, 0.0), worth, (smooth.degree == 0) & (smooth.blocks > 0),
+            n.astype(np.int64), np.broadcast_to(n_reference.astype(np.int64), n.shape), p_values, effect, np.where(there, null, np.nan),
+            np.where(there, moved, 0.0), worth, np.broadcast_to((smooth.degree == 0) & (smooth.blocks > 0), n.shape),
         )  # fmt: skip
-        figures, directions = self._figures(reference, counts, bounds, tests, effect, null), self._directions(apart, shift)
-        told = zip(self.names, self.profiles, there.tolist(), directions, figures, *(column.tolist() for column in columns), strict=True)
+        figures = self._figures(reference, counts, bounds, tests, effect, null)
+        directions = [self._directions(*each) for each in zip(apart, shift, strict=True)]
+        told = zip(there.tolist(), directions, figures, *(column.tolist() for column in columns), strict=True)
         return [
-            Measured(name, profile, direction if ok else "", figured if ok else [], *rest)
-            for name, profile, ok, direction, figured, *rest in told
+            [
+                Measured(name, profile, direction if ok else "", figured if ok else [], *rest)
+                for name, profile, ok, direction, figured, *rest in zip(self.names, self.profiles, *window, strict=True)
+            ]
+            for window in told
         ]
 
     def tails(self, measured: Sequence[Measured], effect: float) -> Float64:
@@ -132,47 +125,55 @@ class Battery:
         alike = self.smooth.dispersion
         before, now = (np.maximum(rows / alike, 1.0) for rows in (n_reference, n))
         near = np.rint(2 ** (np.floor(2 * np.log2(now)) / 2))
-        key = near.tobytes()
-        drawn = self._nulls.get(key) if against is None else None
-        if drawn is None:
-            shape = np.maximum(np.rint(reference / alike[:, None]), reference > 0).astype(np.int64)
-            drawn = np.array([
-                _drawn_null(row[:bins].tobytes(), int(size)) if row.any() else math.nan
-                for row, bins, size in zip(shape, self.bins, near.tolist(), strict=True)
-            ])  # fmt: skip
-            if against is None and len(self._nulls) < _KEPT:
-                self._nulls[key] = drawn
+        shape = np.maximum(np.rint(reference / alike[:, None]), reference > 0).astype(np.int64)
+        drawn = np.stack([self._drawn_nulls(shape, each, self._nulls if against is None else {}) for each in near])
         null: Float64 = drawn * (1 / before + 1 / now) / (1 / before + 1 / near)
         return null
 
+    def _drawn_nulls(self, shape: Int64, sizes: Float64, known: dict[bytes, Float64]) -> Float64:
+        """Of windows of these sizes, a feature each."""
+        found = known.get(sizes.tobytes())
+        if found is None:
+            found = np.array([
+                _drawn_null(row[:bins].tobytes(), int(size)) if row.any() else math.nan
+                for row, bins, size in zip(shape, self.bins, sizes.tolist(), strict=True)
+            ])  # fmt: skip
+            if len(known) < _KEPT:
+                known[sizes.tobytes()] = found
+        return found
+
     def _figures(
         self, reference: Float64, counts: Float64, bounds: Float64, tests: Sequence[str], effect: Float64, null: Float64
-    ) -> list[list[Figure]]:
+    ) -> list[list[list[Figure]]]:
         """A figure a test that the model wants and the feature allows; always the PSI."""
         wanted = [*dict.fromkeys(("psi", *tests))]
         alike = self.smooth.dispersion
         shape = np.where(alike[:, None] == 1, reference, np.maximum(np.rint(reference / alike[:, None]), 1.0 * (reference > 0)))
-        size = np.maximum(np.rint(counts.sum(1) / alike), 1)
+        sizes = counts.sum(-1)
+        size = np.maximum(np.rint(sizes / alike), 1)
         statistic, p_value, _ = chi_squares(reference, counts)
         found = {"psi": Figures(effect, p_value, null)}
         if "chi_square" in wanted:
             found["chi_square"] = Figures(statistic, p_value, chi_square_null_quantiles(shape, size))
         if "ks" in wanted:
-            n, m = reference.sum(1), counts.sum(1)
+            n, m = reference.sum(-1), sizes
             with np.errstate(invalid="ignore", divide="ignore"):
                 distance = ks.each(reference, counts)
-                found["ks"] = Figures(distance, kolmogorov(distance * np.sqrt(n * m / (n + m))), ks_quantile(0.95, shape.sum(1), size))
-        others, sizes = [test for test in wanted if test not in found], counts.sum(1)
+                found["ks"] = Figures(distance, kolmogorov(distance * np.sqrt(n * m / (n + m))), ks_quantile(0.95, shape.sum(-1), size))
+        others = [test for test in wanted if test not in found]
         found |= self.distances.told(others, counts, bounds, Sample(reference, sizes), Sample(shape, size))
-        columns = [zip(*(column.tolist() for column in found[test]), strict=True) for test in wanted]
-        fits = [[TESTS[test].needs == "bins" for test in wanted], [True] * len(wanted)]
+        told = [[column.tolist() for column in found[test]] for test in wanted]
+        fits = [[t for t, test in enumerate(wanted) if TESTS[test].needs == "bins"], [*range(len(wanted))]]
         return [
-            [Figure(test, *told) for test, told, fit in zip(wanted, each, fits[numeric], strict=True) if fit]
-            for numeric, *each in zip(self.numeric.tolist(), *columns, strict=True)
+            [
+                [(wanted[t], told[t][0][w][f], told[t][1][w][f], told[t][2][w][f]) for t in fits[numeric]]
+                for f, numeric in enumerate(self.numeric.tolist())
+            ]
+            for w in range(len(counts))
         ]
 
     def _directions(self, apart: Float64, shift: Float64) -> list[str]:
-        """Which way each feature moved, by its scores or, where there are none, by its shares."""
+        """Which way each feature of a window moved, by its scores or, where there are none, by its shares."""
         most = np.abs(shift).argmax(1)
         largest, scores = shift[np.arange(len(most)), most].tolist(), apart[:, :2].tolist()
         told = zip(self.profiles, self.smooth.degree.tolist(), most.tolist(), largest, scores, shift, self.bins, strict=True)

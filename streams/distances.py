@@ -1,14 +1,13 @@
-"""The distances that a model's file asks for, of all features of a window at once, and what each is worth. Pure.
+"""The distances that a model's file asks for, of all features of some windows at once, and what each is worth. Pure.
 
-histograms ──► values, shape (features,) ──► their p-values, and what 95 % of windows without drift stay below:
-                                             by the limit of many rows where that holds, else from draws, which are kept
+histograms ──► values, shape (windows, features) ──► their p-values, and what 95 % of windows without drift stay below:
+                                                      by the limit of many rows where that holds, else from draws, which are kept
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ QUANTILE = 0.95
 
 
 class Figures(NamedTuple):
-    """What one test says of every feature, each shape (features,); NaN: it does not fit, or a side has no rows."""
+    """What one test says of every feature, each shape (windows, features); NaN: it does not fit, or a side has no rows."""
 
     values: Float64
     p_values: Float64
@@ -34,7 +33,7 @@ class Figures(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """Rows that a window is compared with, shape (features, bins), and how many rows the window has, shape (features,)."""
+    """Rows that windows are compared with, shape (features, bins), and how many rows each has, shape (windows, features)."""
 
     counts: Float64
     size: Float64
@@ -60,38 +59,32 @@ class Distances:
                 self._usual[f, : own.size], self._usual[f, own.size :] = own, own[-1]
         self._keys = [row[:own].tobytes() for row, own in zip(self._usual, self._bins, strict=True)]
 
-    def repeated(self, times: int) -> Distances:
-        """For so many windows of the one feature that these are for."""
-        out = copy(self)
-        out._bins, out._keys, out._numeric = self._bins * times, self._keys * times, np.repeat(self._numeric, times)
-        out._usual, out._outer, out._reach = (np.repeat(each, times, 0) for each in (self._usual, self._outer, self._reach))
-        return out
-
     def told(self, names: Sequence[str], counts: Float64, bounds: Float64, reference: Sample, alike: Sample) -> dict[str, Figures]:
         """The figures of these tests.
 
         Parameters
         ----------
         counts, bounds
-            Of the window: shape (features, bins), and its smallest and largest values, shape (features, 2), NaN where not known.
+            Of the windows: shape (windows, features, bins), and their smallest and largest values, shape (windows, features, 2), NaN where
+            not known.
         reference, alike
             What it is compared with; and the same where rows that say no more than one are counted as one.
         """
         if not names:
             return {}
-        there, at = reference.counts.any(1) & counts.any(1), self._positions(bounds)
+        there, places = reference.counts.any(-1) & counts.any(-1), self._positions(bounds)
         fits = {name: there & (self._numeric | (TESTS[name].needs == "bins")) for name in names}
-        found = {name: self._known(name, fits[name], counts, at, reference, alike) for name in names}
+        found = {name: self._known(name, fits[name], counts, places, reference, alike) for name in names}
         drawn = [name for name in names if TESTS[name].distance]
-        for name, f, draws in self._draws({name: fits[name] & np.isnan(found[name].p_values) for name in drawn}, reference):
-            found[name].p_values[f] = tail_probability(draws, float(found[name].values[f]))
-        for name, f, draws in self._draws({name: fits[name] & np.isnan(found[name].nulls) for name in drawn}, alike):
-            found[name].nulls[f] = quantile_of_draws(draws, QUANTILE)
+        for name, at, draws in self._draws({name: fits[name] & np.isnan(found[name].p_values) for name in drawn}, reference):
+            found[name].p_values[at] = tail_probability(draws, float(found[name].values[at]))
+        for name, at, draws in self._draws({name: fits[name] & np.isnan(found[name].nulls) for name in drawn}, alike):
+            found[name].nulls[at] = quantile_of_draws(draws, QUANTILE)
         return found
 
     def _known(self, name: str, fits: NDArray[np.bool_], counts: Float64, at: Float64, reference: Sample, alike: Sample) -> Figures:
         """What need not be drawn of one test."""
-        test, out = TESTS[name], Figures(*np.full((3, len(fits)), np.nan))
+        test, out = TESTS[name], Figures(*np.full((3, *fits.shape), np.nan))
         if test.distance:
             out.values[fits] = test.distance.each(reference.counts, counts, *([at] if test.needs == "positions" else []))[fits]
         if test.limit:
@@ -99,34 +92,35 @@ class Distances:
             out.p_values[near] = test.limit.p_value(out.values, reference.counts, counts)[near]
             near = fits & test.limit.holds(alike.counts, expected_rows(*alike))
             out.nulls[near] = test.limit.quantile(*alike, QUANTILE)[near]
-        for f in np.flatnonzero(fits).tolist() if test.p_value or not test.distance else ():
+        for w, f in np.argwhere(fits).tolist() if test.p_value or not test.distance else ():
             bins = self._bins[f]
-            before, now = reference.counts[f, :bins], counts[f, :bins]
+            before, now = reference.counts[f, :bins], counts[w, f, :bins]
             if test.p_value:
-                out.p_values[f] = test.p_value(float(out.values[f]), before, now)
+                out.p_values[w, f] = test.p_value(float(out.values[w, f]), before, now)
             else:
-                out.values[f], out.p_values[f] = test.measure(before, now, at[f, :bins])
-                out.nulls[f] = _null_quantile(name, alike.counts[f, :bins].tobytes(), int(alike.size[f]), self._keys[f])
+                out.values[w, f], out.p_values[w, f] = test.measure(before, now, at[w, f, :bins])
+                out.nulls[w, f] = _null_quantile(name, alike.counts[f, :bins].tobytes(), int(alike.size[w, f]), self._keys[f])
         return out
 
     def _positions(self, bounds: Float64) -> Float64:
-        """The value that each bin stands for in a window of these bounds, shape (features, bins); bins that are none are as the last."""
+        """The value of each bin in windows of these bounds, shape (windows, features, bins); bins that are none are as the last."""
         seen = np.where(np.isfinite(bounds) & self._numeric[:, None], bounds, np.nan)
-        low, high = np.fmin(self._reach[:, 0], np.fmin.reduce(seen, 1)), np.fmax(self._reach[:, 1], np.fmax.reduce(seen, 1))
+        low, high = np.fmin(self._reach[:, 0], np.fmin.reduce(seen, -1)), np.fmax(self._reach[:, 1], np.fmax.reduce(seen, -1))
         last = np.arange(self._usual.shape[1]) >= np.array(self._bins)[:, None] - 1
-        at = np.where(last, (self._outer[:, 1] / 2 + high / 2)[:, None], self._usual)
-        at[:, 0] = low / 2 + self._outer[:, 0] / 2
+        at = np.where(last, (self._outer[:, 1] / 2 + high / 2)[..., None], self._usual)
+        at[..., 0] = low / 2 + self._outer[:, 0] / 2
         return at
 
-    def _draws(self, wanted: Mapping[str, NDArray[np.bool_]], sample: Sample) -> Iterator[tuple[str, int, Floats]]:
-        """What the tests are of samples with no drift: those of one feature after another, for they share their samples."""
+    def _draws(self, wanted: Mapping[str, NDArray[np.bool_]], sample: Sample) -> Iterator[tuple[str, tuple[int, int], Floats]]:
+        """What the tests are of samples with no drift, by window and feature: those of one feature after another share their samples."""
         tests = [(name, TESTS[name].distance, TESTS[name].needs == "positions") for name in wanted]
-        counts, sizes, asked = sample.counts.astype(np.int64), sample.size.tolist(), np.array([*wanted.values()], bool)
-        for f in np.flatnonzero(asked.any(0)).tolist() if tests else ():
-            shape, size, places = counts[f, : self._bins[f]].tobytes(), int(sizes[f]), (self._keys[f],)
-            for (name, distance, placed), mine in zip(tests, asked[:, f].tolist(), strict=True):
-                if mine and distance:
-                    yield name, f, kept_draws(distance.each, shape, size, places if placed else ())
+        counts, sizes, asked = sample.counts.astype(np.int64), sample.size.astype(np.int64).tolist(), np.array([*wanted.values()], bool)
+        for f in np.flatnonzero(asked.any((0, 1))).tolist() if tests else ():
+            shape, places = counts[f, : self._bins[f]].tobytes(), (self._keys[f],)
+            for w, mine in enumerate(asked[:, :, f].T.tolist()):
+                for (name, distance, placed), one in zip(tests, mine, strict=True):
+                    if one and distance:
+                        yield name, (w, f), kept_draws(distance.each, shape, sizes[w][f], places if placed else ())
 
 
 @lru_cache(maxsize=16_384)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,10 +21,11 @@ import numpy as np
 from driftline.schemas.config import DAY_MS, Model
 from driftline.schemas.reference import JointProfile, NumericProfile
 from driftline.schemas.results import DriftResult, Verdict
-from driftline.streams.battery import Battery, Figure, Measured
+from driftline.streams.battery import Battery, Measured
 from driftline.streams.calibration import Yardstick
 from driftline.streams.judge import Judged
 from driftline.streams.layout import LABEL, PREDICTION, SCORE, Int64, KeptByLayout, Layout
+from driftline.streams.panes import Pane
 from driftline.streams.segments import cells_expected
 from driftline.streams.stats import TESTS, benjamini_hochberg
 
@@ -35,8 +37,10 @@ AT_ONCE, LASTING = 0.8, 0.2
 LABELS = 0.1  # of what windows show at once, where a model has labels: theirs
 TOGETHER = 0.1  # the same of features together, where they are judged
 LATELY = 20_000  # features of windows whose figures are remembered
+AT_A_TIME = 16_000  # bins of windows that are measured side by side: with fewer NumPy's calls cost more than what they do
 _WEEK_MS = 7 * DAY_MS
-_lately: dict[tuple[Layout, tuple[str, ...], bytes], list[Measured]] = {}
+_About = tuple[Layout, tuple[str, ...], bytes]
+_lately: dict[_About, list[Measured]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +104,46 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
     return rows
 
 
-def _measured(window: Judged, layout: Layout, against: Baseline) -> list[Measured]:
-    """The figures of every feature; those of windows judged lately are remembered, for each is judged once more when it is final."""
-    pane, tests, other = window.pane, battery(layout), against.counts
+def measure(windows: Iterable[tuple[Layout, Pane]], tests: tuple[str, ...]) -> None:
+    """Work out beforehand what `drift` will ask about several windows and their references; those of one reference side by side."""
+    new: defaultdict[Layout, dict[_About, Pane]] = defaultdict(dict)
+    for layout, pane in windows:
+        about = _about(layout, tests, pane)
+        if about not in _lately and len(new[layout]) < LATELY // max(len(layout.names), 1):
+            new[layout][about] = pane
+    for layout, panes in new.items():
+        known, many = battery(layout), max(AT_A_TIME // max(layout.length, 1), 1)
+        for start in range(0, len(panes), many):
+            abouts = [*panes][start : start + many]
+            counts = np.stack([known.matrix(panes[about].counts, layout.starts) for about in abouts])
+            bounds = np.stack([panes[about].extremes for about in abouts])
+            for about, found in zip(abouts, known.measured(counts, bounds, tests), strict=True):
+                _remember(about, found)
+
+
+def _about(layout: Layout, tests: tuple[str, ...], pane: Pane, other: Int64 | None = None) -> _About:
+    """What the figures of a window depend on."""
     content = hashlib.blake2b(pane.counts.tobytes(), digest_size=16)
     content.update(pane.extremes.tobytes())
     content.update(b"" if other is None else b"against" + other.tobytes())
-    about = layout, window.model.tests, content.digest()
-    known = _lately.get(about)
-    if known is None:
+    return layout, tests, content.digest()
+
+
+def _remember(about: _About, found: list[Measured]) -> None:
+    _lately[about] = found
+    while len(_lately) > max(LATELY // max(len(found), 1), 1):
+        del _lately[next(iter(_lately))]
+
+
+def _measured(window: Judged, layout: Layout, against: Baseline) -> list[Measured]:
+    """The figures of every feature; those of windows judged lately are remembered, for each is judged once more when it is final."""
+    pane, tests, other = window.pane, battery(layout), against.counts
+    about = _about(layout, window.model.tests, pane, other)
+    if about not in _lately:
         rows = None if other is None else tests.matrix(other, layout.starts)
-        known = _lately[about] = tests.measured(tests.matrix(pane.counts, layout.starts), pane.extremes, window.model.tests, rows)
-        while len(_lately) > max(LATELY // max(len(known), 1), 1):
-            del _lately[next(iter(_lately))]
-    return known
+        [found] = tests.measured(tests.matrix(pane.counts, layout.starts)[None], pane.extremes[None], window.model.tests, rows)
+        _remember(about, found)
+    return _lately[about]
 
 
 def _learning(window: Judged) -> list[DriftResult]:
@@ -198,7 +228,7 @@ def rows_of(
     policy = window.model.policy
     effect, significant = _number(feature.effect), _number(significance)
     severity: Severity = "" if verdict != "drift" else "critical" if feature.effect >= 2 * policy.psi else "warning"
-    figures = feature.figures or [Figure(name, math.nan, math.nan, math.nan) for name in _unknown(feature, window.model)]
+    figures = feature.figures or [(name, math.nan, math.nan, math.nan) for name in _unknown(feature, window.model)]
     return [
         DriftResult(
             *window.key, feature.name, name, _number(value), _number(p_value), _number(null), effect, policy.psi, feature.n_reference,

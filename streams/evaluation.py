@@ -31,7 +31,7 @@ from driftline.streams.carriers import REST, carried
 from driftline.streams.contests import Contest, Tally, comparison_row, tally_of
 from driftline.streams.delays import Delays, maturities
 from driftline.streams.detection import Detection, watches
-from driftline.streams.drift import TRAINING, Baseline, drift
+from driftline.streams.drift import TRAINING, Baseline, drift, measure
 from driftline.streams.join import NEVER
 from driftline.streams.judge import Judged, WindowKey, feature_rows, performance_row
 from driftline.streams.labels import label_drift
@@ -50,7 +50,7 @@ from driftline.streams.watermark import Patience, Watermark, watermark
 from driftline.streams.windows import panes_of, windows_of
 
 MERGED = 20_000  # merged panes kept decoded
-TOGETHER = 64  # windows whose labels are judged in one go: each is in memory until then
+TOGETHER = 64  # windows that are judged in one go: each is in memory until then
 ERROR = "(error)"
 POOLED, GROUPS = "(pooled)", "(groups)"  # values for segments with too few labels each, and for all groups of a protected attribute
 RAISED = b"raised/"  # before a snapshot's key: its revision, where that is not the sum of its fence
@@ -62,6 +62,16 @@ class Series(NamedTuple):
     model: str
     version: str
     segment: str
+
+
+class _Whole(NamedTuple):
+    """A window before it is judged: its panes in order of time, under these keys, and their sum."""
+
+    key: WindowKey
+    layout: Layout | None
+    keys: list[PaneKey]
+    panes: tuple[Pane, ...]
+    pane: Pane
 
 
 @dataclass
@@ -353,15 +363,37 @@ class Evaluation:
 
     def _tell(self, model: Model, state: _ModelState, results: dict[str, Results], due: set[tuple[Series, Window, int]]) -> None:
         """The rows of windows that are due, oldest first."""
-        final = state.watermark.final(model)
         gathered: dict[str, int] = {}  # version → the first window whose evidence of lasting drift is another
+        order = [
+            (series, window, start)
+            for series, window, start in sorted(due, key=lambda w: (_end(w), w[0], w[1].length_ms))
+            if series.segment not in self._without_place(model, series.version, panes_of(window, start, model.pane_ms))
+        ]
+        for at in range(0, len(order), TOGETHER):
+            self._tell_some(model, state, results, order[at : at + TOGETHER], gathered)
+        for version, since in gathered.items():
+            results[model.model].drift_results.extend(self._lasting[model.model, version].rows(model, since))
+        self._tell_across(model, state, due, results[model.model])
+        state.windows -= {w for w in due if _end(w) <= state.watermark.predictions}
+
+    def _tell_some(
+        self,
+        model: Model,
+        state: _ModelState,
+        results: dict[str, Results],
+        windows: Sequence[tuple[Series, Window, int]],
+        gathered: dict[str, int],
+    ) -> None:
+        """The rows of windows in order of time; what they all ask for is worked out side by side."""
+        final = state.watermark.final(model)
         labels: list[tuple[Judged, bool, bool]] = []  # of each window: whether features drifted, whether data were faulty
-        for series, window, start in sorted(due, key=lambda w: (_end(w), w[0], w[1].length_ms)):
+        wholes = [self._whole(model, *about) for about in windows]
+        new = ((whole.layout, whole.pane) for whole in wholes if self._told_windows.get(whole.key, ())[:2] != (whole.pane.n, whole.layout))
+        measure(((layout, pane) for layout, pane in new if layout and pane.n), model.tests)
+        for (series, window, start), whole in zip(windows, wholes, strict=True):
             end = start + window.length_ms
             is_final = end <= final
-            if series.segment in self._without_place(model, series.version, panes_of(window, start, model.pane_ms)):
-                continue
-            judged = self._judged(model, series, window, start, is_final, provisional=end > state.watermark.predictions)
+            judged = self._judged(model, whole, is_final, provisional=end > state.watermark.predictions)
             (state.provisional.add if judged.provisional else state.provisional.discard)((series, window, start))
             seems = self._seems_mature(model, state, series.version, start + (window.length_ms - model.pane_ms) // 2)
             state.waiting[series, window, start] = (*_ripeness(judged), seems)
@@ -390,14 +422,7 @@ class Evaluation:
             if is_final:
                 self._told_windows.pop(judged.key, None)
                 self._features.pop(judged.key, None)
-            if len(labels) == TOGETHER:
-                self._tell_labels(labels, results[model.model])
-                labels = []
         self._tell_labels(labels, results[model.model])
-        for version, since in gathered.items():
-            results[model.model].drift_results.extend(self._lasting[model.model, version].rows(model, since))
-        self._tell_across(model, state, due, results[model.model])
-        state.windows -= {w for w in due if _end(w) <= state.watermark.predictions}
 
     def _tell_labels(self, windows: Sequence[tuple[Judged, bool, bool]], results: Results) -> None:
         """What the labels of windows say; all of them together, for most are told again and again as labels come."""
@@ -541,21 +566,24 @@ class Evaluation:
                 groups[series.segment] = sum_of((labels_only(self._pane(key)[0], None) for key in keys), None)
         return groups, total
 
-    def _judged(self, model: Model, series: Series, window: Window, start: int, is_final: bool, provisional: bool) -> Judged:
-        layout = self._registry.layout(series.model, series.version, start)
-        have = self._parts[series]
+    def _whole(self, model: Model, series: Series, window: Window, start: int) -> _Whole:
+        """A window's panes, and their sum."""
+        layout, have = self._registry.layout(series.model, series.version, start), self._parts[series]
         keys = [PaneKey(*series, pane) for pane in panes_of(window, start, model.pane_ms) if pane in have]
-        revision = sum(self._pane(key)[1] for key in keys)
-        key = WindowKey(*series, start, start + window.length_ms)
         panes = tuple(self._pane(key)[0] for key in keys)
-        at, delays = self._models[model.model].watermark, self._models[model.model].delays.get(series.version)
-        mature = maturities(delays.curve(at.outcomes) if delays else None, [key.start for key in keys], model.pane_ms, at.outcomes)
-        newest = max((key.start + model.pane_ms for key, pane in zip(keys, panes, strict=True) if pane.n), default=None)
-        usual = None if series.segment else self._earlier[series.model, series.version].usual(start)
         alone = len(panes) == 1 and layout is not None and panes[0].reference == layout.hash
         pane = panes[0] if alone else sum_of(panes, layout)
         if layout is None:
             self._name_features(pane, panes)
+        return _Whole(WindowKey(*series, start, start + window.length_ms), layout, keys, panes, pane)
+
+    def _judged(self, model: Model, whole: _Whole, is_final: bool, provisional: bool) -> Judged:
+        key, layout, keys, panes, pane = whole
+        revision = sum(self._pane(each)[1] for each in keys)
+        at, delays = self._models[model.model].watermark, self._models[model.model].delays.get(key.version)
+        mature = maturities(delays.curve(at.outcomes) if delays else None, [each.start for each in keys], model.pane_ms, at.outcomes)
+        newest = max((each.start + model.pane_ms for each, part in zip(keys, panes, strict=True) if part.n), default=None)
+        usual = None if key.segment else self._earlier[key.model, key.version].usual(key.start)
         return Judged(
             key, model, layout, pane, revision, is_final, panes, provisional, self._timed_out(model, key.end), mature,
             newest=newest, usual=usual,

@@ -104,9 +104,9 @@ def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> list[D
     """Of windows of one reference, which has labels."""
     profile, known, model = layout.reference.labels, yardstick(layout), windows[0][0].model
     assert profile is not None
-    tests, level = _battery(layout).repeated(len(windows)), share_of_window(model, windows[0][0].key.segment, AT_ONCE * LABELS)
-    counts = np.stack([label_counts(profile, answers) for _, answers in windows])
-    found = tests.measured(counts, np.full((len(windows), 2), np.nan), model.tests)
+    tests, level = _battery(layout), share_of_window(model, windows[0][0].key.segment, AT_ONCE * LABELS)
+    counts = np.stack([label_counts(profile, answers)[None] for _, answers in windows])
+    found = [label for (label,) in tests.measured(counts, np.full((len(windows), 1, 2), np.nan), model.tests)]
     worth = known.null.calibrate(np.array([label.p_value for label in found])).tolist()
     few = too_few(found, tests, model, known, level)
     rows: list[DriftResult] = []

@@ -60,27 +60,28 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, min_expected: float 
 
 
 def chi_squares(reference: Floats, current: Floats, min_expected: float = 5.0) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """`chi_square` of many features at once: statistics, p-values and degrees of freedom, each shape (features,).
+    """`chi_square` of many features at once: statistics, p-values and degrees of freedom, each shape (..., features).
 
     Parameters
     ----------
     reference, current
-        Counts, shape (features, bins). A bin that a feature does not have holds no rows, at the end.
+        Counts, shapes (features, bins) and (..., features, bins). A bin that a feature does not have holds no rows, at the end.
 
     >>> [each.round(3).tolist() for each in chi_squares(np.array([[500.0, 300, 200], [9, 9, 0]]), np.array([[450.0, 350, 200], [9, 9, 0]]))]
     [[6.478, 0.0], [0.039, 1.0], [2, 1]]
     """
-    before, after = reference.sum(1, keepdims=True), current.sum(1, keepdims=True)
+    before, after = reference.sum(-1, keepdims=True), current.sum(-1, keepdims=True)
     total = reference + current
-    known = (before[:, 0] > 0) & (after[:, 0] > 0)
+    bins, known = total.shape[-1], (before[..., 0] > 0) & (after[..., 0] > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        starts = pool_starts(np.minimum(before, after) * total / (before + after), min_expected)
+        starts = pool_starts((np.minimum(before, after) * total / (before + after)).reshape(-1, bins), min_expected)
         at, row = np.flatnonzero(starts), np.nonzero(starts)[0]
         pooled, both = (np.add.reduceat(each.ravel(), at) for each in (current, total))
-        expected = both * after[row, 0] / (before + after)[row, 0]
+        expected = both * after.ravel()[row] / (before + after).ravel()[row]
         # The other side is as far from what it expects, which is `before / after` times as much.
-        parts = (pooled - expected) ** 2 / expected * (1 + (after / before)[row, 0])
-    statistic, dof = np.bincount(row, parts, len(total)), starts.sum(1) - 1
+        parts = (pooled - expected) ** 2 / expected * (1 + (after / before).ravel()[row])
+    statistic = np.bincount(row, parts, len(starts)).reshape(known.shape)
+    dof = starts.sum(1).reshape(known.shape) - 1
     p_value = np.where(dof > 0, chdtrc(np.maximum(dof, 1), statistic), 1.0)
     statistic = np.where(dof > 0, statistic, 0.0)
     return np.where(known, statistic, np.nan), np.where(known, p_value, np.nan), np.where(known, dof, 0)
@@ -89,36 +90,24 @@ def chi_squares(reference: Floats, current: Floats, min_expected: float = 5.0) -
 def pool_starts(expected: Floats, least: float) -> NDArray[np.bool_]:
     """Which bins begin a pool, of many features at once: shape (features, bins) like the rows that a bin expects on the side with fewer.
 
-    Bins that expect enough are pools of their own unless a small one before them wants them, so only the small ones are gone through.
-
     >>> pool_starts(np.array([[1.0, 6, 7, 0, 0], [3, 3, 3, 0, 0]]), 5).astype(int).tolist()
     [[1, 0, 1, 0, 0], [1, 0, 0, 0, 0]]
     """
     least = max(least, float(np.finfo(np.float64).tiny))
-    width = expected.shape[1] - (expected[:, ::-1] > 0).argmax(1)  # of each feature, without the empty bins at its end
-    starts: NDArray[np.bool_] = np.arange(expected.shape[1]) < width[:, None]
-    rows, places = np.nonzero(starts & ~(expected >= least))
-    small, begin = places.tolist(), np.flatnonzero(np.diff(rows, prepend=-1))
-    told = zip(rows[begin].tolist(), begin.tolist(), np.append(begin, len(small))[1:].tolist(), strict=True)
-    values, bins = expected.tolist(), width.tolist()
-    wanted = [row * expected.shape[1] + i for row, at, end in told for i in _wanted(values[row], small[at:end], least, bins[row])]
-    starts.ravel()[wanted] = False
+    many, bins = expected.shape
+    width = bins - (expected[:, ::-1] > 0).argmax(1)  # of each feature, without the empty bins at its end
+    begins = np.ones((bins + 1, many), bool)  # bin by bin: whether the pool before it has enough
+    held, wants = np.zeros(many), np.zeros(many, bool)
+    for rows, begin in zip(np.ascontiguousarray(expected.T), begins[1:], strict=True):
+        held *= wants
+        held += rows
+        np.greater_equal(held, least, out=begin)
+        np.logical_not(begin, out=wants)
+    starts: NDArray[np.bool_] = np.ascontiguousarray(begins[:-1].T) & (np.arange(bins) < width[:, None])
+    last = bins - 1 - starts[:, ::-1].argmax(1)
+    short = np.flatnonzero(~begins[width, np.arange(many)] & (last > 0))
+    starts[short, last[short]] = False  # the last pool came out too small: it joins the one before
     return starts
-
-
-def _wanted(expected: list[float], small: list[int], least: float, bins: int) -> list[int]:
-    """The bins of one feature that a small one before them wants, or that are wanted by the pool before them."""
-    wanted, end = list[int](), 0
-    for i in small:
-        if i < end:
-            continue
-        held, end = expected[i], i + 1
-        while not held >= least and end < bins:
-            held, end = held + expected[end], end + 1
-        wanted += range(i + 1, end)
-        if not held >= least and i:  # the last pool came out too small: it joins the one before
-            wanted.append(i)
-    return wanted
 
 
 def chi_square_null_quantile(reference: ArrayLike, n_current: int, quantile: float = 0.95, *, min_expected: float = 5.0) -> float:
@@ -134,14 +123,15 @@ def chi_square_null_quantile(reference: ArrayLike, n_current: int, quantile: flo
 
 
 def chi_square_null_quantiles(reference: Floats, n_current: Floats, quantile: float = 0.95, min_expected: float = 5.0) -> Floats:
-    """`chi_square_null_quantile` of many features at once; `reference` has shape (features, bins), the rest (features,).
+    """`chi_square_null_quantile` of many features at once; `reference` has shape (features, bins), the rest (..., features).
 
     >>> chi_square_null_quantiles(np.array([[100.0, 100, 100], [9, 9, 0]]), np.array([200.0, 18])).round(3).tolist()
     [5.991, 3.841]
     """
     n = reference.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        dof = pool_starts(reference * np.minimum(n, n_current)[:, None] / n[:, None], min_expected).sum(1) - 1
+        expected = reference * np.minimum(n, n_current)[..., None] / n[:, None]
+    dof = pool_starts(expected.reshape(-1, reference.shape[1]), min_expected).sum(1).reshape(expected.shape[:-1]) - 1
     return np.where(dof > 0, chdtri(np.maximum(dof, 1), 1 - quantile), 0.0)
 
 

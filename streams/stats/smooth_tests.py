@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,9 @@ from driftline.streams.stats.smooth_test import SmoothTest
 class SmoothTests:
     """A row a feature, over as many bins as the feature with most has; bins that a feature does not have hold no rows and score 0.
 
-    Counts have the shape (features, bins), everything else (features,) unless it says so. A feature without rows on one side has NaN.
-    With the tests of one feature each figure is that of `SmoothTest`.
+    Counts have the shape (..., features, bins), such as those of several windows, and figures (..., features) unless it says otherwise;
+    what they are held against has (features, bins). A feature without rows on one side has NaN. With the tests of one feature each figure
+    is that of `SmoothTest`.
 
     >>> one = SmoothTest(np.array([5.0, 5.0]), np.array([[-1.0, 1.0]]), np.eye(1), 50)
     >>> many, window = SmoothTests([one, one]), np.array([7.0, 3.0])
@@ -46,33 +46,26 @@ class SmoothTests:
                 self._direction[f, :scores] = test.direction
                 self._along[f] = float(test.direction @ test.covariance @ test.direction)
 
-    def repeated(self, times: int) -> SmoothTests:
-        """The test of the one feature that these are of, so many times; nothing is copied."""
-        out = copy(self)
-        arrays = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        vars(out).update({name: np.broadcast_to(value, (times, *value.shape[1:])) for name, value in arrays.items()})
-        return out
-
     def sums(self, counts: Floats) -> Floats:
-        """Each score summed up over the rows, shape (features, scores)."""
-        return np.asarray(np.matmul(self.basis, counts[:, :, None])[:, :, 0])
+        """Each score summed up over the rows, shape (..., features, scores)."""
+        return np.asarray(np.matmul(self.basis, counts[..., None])[..., 0])
 
     def p_values(self, counts: Floats, against: Floats | None = None) -> Floats:
         """`SmoothTest.p_value` of each feature."""
         other = self.reference if against is None else against
-        n, n_other = counts.sum(1), other.sum(1)
+        n, n_other = counts.sum(-1), other.sum(-1)
         known = (n > 0) & (n_other > 0) & (self.blocks >= self.degree + 2)
         with np.errstate(invalid="ignore", divide="ignore"):
-            scores = self.sums(counts) / n[:, None]
+            scores = self.sums(counts) / n[..., None]
             if against is not None:
                 scores = scores - self.sums(against) / n_other[:, None]
             worth = n * n_other / (n + n_other)
-            together = self.tails(np.matmul(np.matmul(scores[:, None, :], self._inverse), scores[:, :, None])[:, 0, 0] * worth)
-            t2 = (self._direction * scores).sum(1) ** 2 * worth / self._along
+            together = self.tails(np.matmul(np.matmul(scores[..., None, :], self._inverse), scores[..., None])[..., 0, 0] * worth)
+            t2 = (self._direction * scores).sum(-1) ** 2 * worth / self._along
         alone = np.minimum(together, self.tails(t2, np.ones_like(self.degree)))
         p_values = np.where(self._along > 0, alone * (2 - alone), together)
-        for f in np.flatnonzero(known & (self.degree == 0)).tolist():
-            p_values[f] = chi_square(other[f], counts[f], min_expected=0).p_value
+        for at in zip(*np.nonzero(known & (self.degree == 0)), strict=True):
+            p_values[at] = chi_square(other[at[-1]], counts[at], min_expected=0).p_value
         return np.where(known, p_values, np.nan)
 
     def tails(self, t2: Floats, degree: NDArray[np.int64] | None = None) -> Floats:
@@ -84,5 +77,5 @@ class SmoothTests:
             return np.where(known, fdtrc(of, freedom, t2 * freedom / (of * (self.blocks - 1))), np.nan)
 
     def moved(self, apart: Floats) -> Floats:
-        """`SmoothTest.moved` of each feature, from how far the means of its scores lie apart, shape (features, scores)."""
-        return np.asarray(np.nan_to_num(np.abs(np.matmul(self._ways, apart[:, :, None])[:, :, 0]).max(1, initial=0.0)))
+        """`SmoothTest.moved` of each feature, from how far the means of its scores lie apart, shape (..., features, scores)."""
+        return np.asarray(np.nan_to_num(np.abs(np.matmul(self._ways, apart[..., None])[..., 0]).max(-1, initial=0.0)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import given, settings
@@ -19,6 +19,14 @@ from driftline.streams.stats.smooth_test import location
 
 Counts = NDArray[np.float64]
 TOLD = ("psi", "ks", "chi_square", "hellinger", "wasserstein")
+
+
+class Told(NamedTuple):
+    value: float
+    p_value: float
+    null: float
+
+
 ROWS = st.one_of(st.integers(0, 6), st.integers(0, 3_000), st.just(0))
 
 
@@ -54,8 +62,8 @@ def test_each_figure_is_that_of_the_feature_alone(several: list[Any], against: b
     profiles, tests, windows, others = (list(column) for column in zip(*several, strict=True))
     battery = Battery([f"f{i}" for i in range(len(several))], profiles, tests)
     width = max(len(window) for window in windows)
-    found = battery.measured(
-        stacked(windows, width), np.full((len(several), 2), np.nan), TOLD,
+    [found] = battery.measured(
+        stacked(windows, width)[None], np.full((1, len(several), 2), np.nan), TOLD,
         stacked(others, width) if against else None,
     )  # fmt: skip
     for one, profile, test, now, other in zip(found, profiles, tests, windows, others, strict=True):
@@ -68,7 +76,7 @@ def test_each_figure_is_that_of_the_feature_alone(several: list[Any], against: b
         numeric = isinstance(profile, NumericProfile)
         assert alike(one.effect, psi(before, now))
         assert alike(one.moved, test.moved(now, other if against else None) if numeric else l_infinity(before, now))
-        told = {figure.test: figure for figure in one.figures}
+        told = {test: Told(*figures) for test, *figures in one.figures}
         assert list(told) == [name for name in TOLD if numeric or name not in {"ks", "wasserstein"}]
         table = chi_square(before, now)
         assert alike(told["chi_square"].value, table.statistic) and alike(told["chi_square"].p_value, table.p_value)
@@ -77,23 +85,26 @@ def test_each_figure_is_that_of_the_feature_alone(several: list[Any], against: b
             assert alike(told["chi_square"].null, null_quantile("chi_square", before, int(one.n)))
             assert not numeric or alike(told["ks"].null, null_quantile("ks", before, int(one.n)))
             alone = TESTS["hellinger"].run(before, now)
-            assert all(alike(*pair) for pair in zip(told["hellinger"][1:], alone, strict=True))
+            assert all(alike(*pair) for pair in zip(told["hellinger"], alone, strict=True))
         if isinstance(profile, NumericProfile) and test.dispersion == 1:
             places = bin_positions(profile.edges, -1.0, float(len(before)))
             alone = TESTS["wasserstein"].run(before, now, places)
-            assert all(alike(*pair) for pair in zip(told["wasserstein"][1:], alone, strict=True))
+            assert all(alike(*pair) for pair in zip(told["wasserstein"], alone, strict=True))
         assert not numeric or alike(told["ks"].value, ks(before, now))
 
 
-@given(feature=features(), windows=st.lists(st.lists(ROWS, min_size=12, max_size=12), min_size=1, max_size=5))
-def test_several_windows_of_one_feature_have_the_figures_of_each_window(feature: Any, windows: list[list[int]]) -> None:
-    profile, test, now, _ = feature
-    battery = Battery(["f"], [profile], [test])
-    counts, none = np.array(windows, float)[:, : len(now)], np.full((1, 2), np.nan)
-    together = battery.repeated(len(counts)).measured(counts, np.repeat(none, len(counts), 0), ("ks", "chi_square"))
-    for row, each in zip(counts, together, strict=True):
-        [alone] = battery.measured(row[None], none, ("ks", "chi_square"))
-        assert repr(each) == repr(alone)
+@given(several=st.lists(features(), min_size=1, max_size=3), many=st.integers(1, 4), data=st.data())
+def test_several_windows_have_the_figures_of_each_window_to_the_bit(several: list[Any], many: int, data: st.DataObject) -> None:
+    """What a window's rows say must not depend on which windows happened to be judged beside it."""
+    profiles, tests, *_ = zip(*several, strict=True)
+    battery = Battery([f"f{i}" for i in range(len(several))], profiles, tests)
+    histograms = [[data.draw(st.lists(ROWS, min_size=n, max_size=n)) for n in battery.bins] for _ in range(many)]
+    width = max(battery.bins)
+    counts = np.stack([stacked([np.array(each, float) for each in window], width) for window in histograms])
+    bounds = np.full((many, len(several), 2), np.nan)
+    together = battery.measured(counts, bounds, TOLD)
+    for w, each in enumerate(together):
+        assert repr(each) == repr(battery.measured(counts[w : w + 1], bounds[w : w + 1], TOLD)[0])
 
 
 def test_a_window_with_extremes_of_its_own_is_measured_with_them_and_held_against_the_same_draws() -> None:
@@ -101,17 +112,17 @@ def test_a_window_with_extremes_of_its_own_is_measured_with_them_and_held_agains
     before = [0, 400, 900, 1_200, 600, 300, 0]
     profile = profile_of(before, True)
     test = SmoothTest(counts_of(profile), basis_of(profile), np.eye(len(basis_of(profile))), 1_000_000, None)
-    battery, now = Battery(["f"], [profile], [test]), np.array([[1.0, 80, 180, 250, 110, 60, 3]])
+    battery, now = Battery(["f"], [profile], [test]), np.array([[[1.0, 80, 180, 250, 110, 60, 3]]])
     drawn = ("wasserstein", "wasserstein_normalised", "energy")
     first, *others = (
-        {figure.test: figure for figure in battery.measured(now, np.array([[low, high]]), drawn)[0].figures}
+        {test: Told(*figures) for test, *figures in battery.measured(now, np.array([[[low, high]]]), drawn)[0][0].figures}
         for low, high in ((-1.0, 7.0), (-3.0, 9.0), (-8.5, 70.0))
     )
     asked = _draws.cache_info().misses
     for other in others:
         assert all(other[name].value > first[name].value and other[name].null == first[name].null for name in drawn)
         assert all(other[name].p_value <= first[name].p_value for name in drawn)
-    battery.measured(now, np.array([[-123.0, 456.0]]), drawn)
+    battery.measured(now, np.array([[[-123.0, 456.0]]]), drawn)
     assert _draws.cache_info().misses == asked
 
 
