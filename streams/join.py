@@ -140,6 +140,11 @@ class Floor:
     outcomes: int
     outcomes_newest: int
 
+    @property
+    def told(self) -> tuple[int, int, int, int]:
+        """As a marker has it."""
+        return self.predictions, self.predictions_newest, self.outcomes, self.outcomes_newest
+
 
 @dataclass
 class _Clock:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +21,7 @@ from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected, refuse_newer
 from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
 from driftline.schemas.results import Orphan
-from driftline.streams.answers import AnswerRows, LabelRows, RivalRows, fold_labels, fold_losses, fold_predictions, losses_of
+from driftline.streams.answers import AnswerRows, Answers, LabelRows, RivalRows, fold_labels, fold_losses, fold_predictions, losses_of
 from driftline.streams.batch import Batch, DeadLetter, Outcomes, Predictions, Topic
 from driftline.streams.breaker import Breaker
 from driftline.streams.columns import parts
@@ -481,28 +481,38 @@ class Partition:
         return Flush(snapshots, removed, self.tiers.take_orphans(self.number), encode_marker(self.marker()))
 
     def _apply_pending(self) -> None:
+        alike: defaultdict[tuple[str, ...], list[tuple[Shard, _Pending]]] = defaultdict(list)
         for name, pending in self._pending.items():
-            shard = self._shards[name]
-            classes, model = shard.classes.names, shard.model
-            place = np.full(pending.given + 1, -1)  # the last one: of no pane
-            place[np.fromiter(pending.numbers.values(), np.int64)] = np.arange(len(pending.numbers))
-            into = [self._panes[key].answers for key in pending.numbers]
-            if pending.predictions:
-                numbers, told = zip(*pending.predictions, strict=True)
-                fold_predictions(into, *_placed(place, numbers, AnswerRows(*map(np.concatenate, zip(*told, strict=True)))), classes, model)
-            if pending.labels:
-                mine, losses, effects = zip(*pending.labels, strict=True)
-                rows = LabelRows(*map(np.concatenate, zip(*effects, strict=True)))
-                fold_labels(into, *_placed(place, mine, rows), classes, model)
-                fold_losses([answers.losses for answers in into], *_placed(place, losses, rows), classes, model)
-            for number, others in pending.rivals:
-                at, rivals = _placed(place, [number], others)
-                for answers, part in zip(into, parts(at, len(into)), strict=True):
-                    if len(part):
-                        answers.add_rivals(rivals.take(part), shard.versions.names)
+            alike[_counted_by(self._shards[name])].append((self._shards[name], pending))
+        for each in alike.values():
+            self._fold_pending(each)
         self._pending.clear()
         for shard in self._shards.values():
             shard.forget_names()
+
+    def _fold_pending(self, each: Sequence[tuple[Shard, _Pending]]) -> None:
+        """Fold what waits of models whose answers are counted alike: all of them in one go."""
+        into: list[Answers] = []
+        predictions: list[tuple[Int64, AnswerRows]] = []
+        labels: list[tuple[Int64, LabelRows]] = []
+        losses: list[tuple[Int64, LabelRows]] = []
+        for shard, pending in each:
+            place = np.full(pending.given + 1, -1)  # the last one: of no pane
+            place[np.fromiter(pending.numbers.values(), np.int64)] = np.arange(len(into), len(into) + len(pending.numbers))
+            into += [self._panes[key].answers for key in pending.numbers]
+            predictions += [(place[numbers], rows) for numbers, rows in pending.predictions]
+            labels += [(place[mine], rows) for mine, _, rows in pending.labels]
+            losses += [(place[at], rows) for _, at, rows in pending.labels]
+            for numbers, others in pending.rivals:
+                at, rivals = _in_panes([(place[numbers], others)])
+                for pane in np.unique(at).tolist():
+                    into[pane].add_rivals(rivals.take(np.flatnonzero(at == pane)), shard.versions.names)
+        classes, model = each[0][0].classes.names, each[0][0].model
+        if predictions:
+            fold_predictions(into, *_in_panes(predictions), classes, model)
+        if labels:
+            fold_labels(into, *_in_panes(labels), classes, model)
+            fold_losses([answers.losses for answers in into], *_in_panes(losses), classes, model)
 
     def _remove_final(self) -> list[PaneKey]:
         """Forget panes that no event still to come can touch."""
@@ -532,8 +542,8 @@ class Partition:
         floors, history, decided = {}, {}, {}
         for name, shard in self._shards.items():
             shard.remember_floor(self.positions)
-            floors[name] = astuple(shard.join.floor)
-            history[name] = [(*since, *astuple(floor)) for since, floor in shard.history]
+            floors[name] = shard.join.floor.told
+            history[name] = [(*since, *floor.told) for since, floor in shard.history]
             decided[name] = shard.join.decided
         panes = [(*key, *fence) for key, fence in self._listed.items()]
         breakers = {topic: breaker.state for topic, breaker in self._breakers.items()}
@@ -563,8 +573,15 @@ def _refuse_other_panes(model: Model, pane_ms: int) -> None:
         )
 
 
-def _placed(place: Int64, numbers: Sequence[Int64], rows: PaneRows) -> tuple[Int64, PaneRows]:
-    """The places of the panes of these numbers, and rows, but for those of no pane."""
-    at = place[np.concatenate(numbers)]
+def _counted_by(shard: Shard) -> tuple[str, ...]:
+    """What decides how rows are folded into answers: two models for which it is the same have the same codes for the same classes."""
+    model = shard.model
+    return (model.task, model.positive, *shard.classes.names) if model.task == "binary" else (model.task, model.model)
+
+
+def _in_panes(told: Sequence[tuple[Int64, PaneRows]]) -> tuple[Int64, PaneRows]:
+    """The places of rows, and the rows, but for those that are in no pane; `told` are parts of both, end to end."""
+    at = np.concatenate([places for places, _ in told])
+    rows = type(told[0][1])(*map(np.concatenate, zip(*(part for _, part in told), strict=True)))
     there = at >= 0
     return (at, rows) if there.all() else (at[there], rows.take(np.flatnonzero(there)))
