@@ -385,6 +385,10 @@ class SimWorker:
         self.sends[TP(topic, partition)].append(((key, value, headers), done))
         return done
 
+    async def send_all(self, topic: str, partition: int, records: Iterable[tuple[bytes | None, bytes | None]]) -> list[Awaitable[Any]]:
+        """The same for many."""
+        return [await self.send(topic, key, value, partition, None, []) for key, value in records]
+
     def later(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
         """An effect of another kind: a question to the broker, an insert."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

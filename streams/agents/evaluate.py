@@ -136,11 +136,8 @@ class Evaluate:
         self.positions.finish(owned, tp, end)
 
     async def _send(self, number: int, told: Mapping[str, Results]) -> list[Awaitable[Any]]:
-        return [
-            await self._w.send(self._w.topics.results, number, model.encode(), encode_results(piece))
-            for model, results in told.items()
-            for piece in pieces(results)
-        ]
+        records = [(model.encode(), encode_results(piece)) for model, results in told.items() for piece in pieces(results)]
+        return await self._w.send_all(self._w.topics.results, number, records)
 
 
 def pieces(results: Results) -> Iterator[Results]:

@@ -13,6 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -36,7 +37,7 @@ from driftline.streams.partition import Partition
 from driftline.streams.registry import Incomplete
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.contiguity import Apply, Contiguity, SeekBack
-from driftline.streams.transport.state import Owned
+from driftline.streams.transport.state import Owned, Pairs
 
 log = logging.getLogger(__name__)
 _NOTHING = encode_marker(Marker(CODEC, (0, 0), [], {}, {}))
@@ -390,12 +391,14 @@ class Ingest:
 
     async def _write(self, number: int, owned: Owned, snapshots: list[tuple[PaneKey, bytes]], positions: Fence) -> None:
         """To the partition of `panes` where the model is evaluated, then to the table."""
-        pairs = {encode_key(key, number): snapshot for key, snapshot in snapshots}
-        sends = []
+        pairs: Pairs = {}
+        by_home: defaultdict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
         for key, snapshot in snapshots:
-            to = partition_of(key.model, self._w.partitions)
-            sends.append(await self._w.send(self._w.topics.panes, to, encode_key(key, number), snapshot))
-        await asyncio.gather(*sends)
+            record = encode_key(key, number), snapshot
+            pairs[record[0]] = snapshot
+            by_home[partition_of(key.model, self._w.partitions)].append(record)
+        sends = [await self._w.send_all(self._w.topics.panes, home, records) for home, records in by_home.items()]
+        await asyncio.gather(*chain.from_iterable(sends))
         await owned.write(sum(positions), pairs)
 
     def _homes(self) -> frozenset[int]:

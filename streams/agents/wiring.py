@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,3 +96,9 @@ class Wiring:
     ) -> Awaitable[Any]:
         """Hand a record to the producer; what comes back can be awaited, and is done when the broker has it."""
         return await self.app.producer.send(topic, key, value, partition, None, list(headers))
+
+    async def send_all(self, topic: str, partition: int, records: Iterable[tuple[bytes | None, bytes | None]]) -> list[Awaitable[Any]]:
+        """Hand (key, value) records of one partition to the producer, in order; the broker has them when all that comes back is done."""
+        producer: Any = self.app.producer
+        sent: list[Awaitable[Any]] = await producer.send_all(topic, partition, records)
+        return sent

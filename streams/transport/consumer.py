@@ -32,6 +32,7 @@ from faust.types import TP, AppT, ConsumerMessage, Message
 
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.fetch import chunk_lanes, fetch_seldom
+from driftline.streams.transport.producer import LaneProducer
 from driftline.streams.transport.receive import FETCH_BYTES, receive_in_place
 
 #: Chunks of one partition that may wait for an agent before its next block is asked for. One is worked on while the next arrives.
@@ -303,9 +304,10 @@ class LaneConsumer(driver.Consumer):
 
 
 class LaneTransport(driver.Transport):
-    """Faust's Kafka transport with the lane's consumer."""
+    """Faust's Kafka transport with the lane's consumer and producer."""
 
     Consumer = LaneConsumer
+    Producer = LaneProducer
 
     def __init__(self, *args: Any, lane: Lane, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

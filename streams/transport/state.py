@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import faust
@@ -109,15 +109,16 @@ class State:
                 epoch, key = (int(rest[1:17], 16), rest[18:]) if rest.startswith(b"@") else (0, rest)  # before there were epochs
                 yield epoch, key, full
 
-    async def _send(self, partition: int, full: bytes, value: bytes | None) -> Awaitable[Any]:
+    async def _send(self, partition: int, records: list[tuple[bytes, bytes | None]]) -> None:
         """Straight to the producer: the table's own way makes tasks and futures for each record and gives nothing that is used here."""
-        if value is None:
-            self._table.data.data.pop(full, None)
-        else:
-            self._table.data.data[full] = value
+        data: Any = self._table.data.data
+        for full, value in records:
+            if value is None:
+                data.pop(full, None)
+            else:
+                data[full] = value
         topic = self._table.changelog_topic.get_topic_name()
-        sent: Awaitable[Any] = await self._table.app.producer.send(topic, full, value, partition, None, [])
-        return sent
+        await asyncio.gather(*await self._table.app.producer.send_all(topic, partition, records))
 
 
 class Owned:
@@ -125,6 +126,7 @@ class Owned:
 
     def __init__(self, state: State, partition: int, epoch: int) -> None:
         self._state, self._partition, self.epoch = state, partition, epoch
+        self._prefix = b"%d|@%016x|" % (partition, epoch)
         self._others: defaultdict[bytes, list[bytes]] = defaultdict(list)
         for old, key, full in state._records(partition):
             if old != epoch:
@@ -141,19 +143,17 @@ class Owned:
 
     async def write(self, rank: int, pairs: Pairs) -> None:
         """Write values that all know what `rank` knows; returns when the broker has them all."""
-        sends = []
+        head = rank.to_bytes(8)
+        records: list[tuple[bytes, bytes | None]] = []
         for key, value in pairs.items():
-            sends.append(await self._state._send(self._partition, self._full(key), rank.to_bytes(8) + value))
-            sends += [await self._state._send(self._partition, full, None) for full in self._others.pop(key, ())]
-        await asyncio.gather(*sends)
+            records.append((self._prefix + key, head + value))
+            records += [(full, None) for full in self._others.pop(key, ())]
+        await self._state._send(self._partition, records)
 
     async def remove(self, keys: Iterable[bytes]) -> None:
         """Delete what no successor needs: each must find, in what was written before, that these keys are done with."""
-        every = [full for key in keys for full in (self._full(key), *self._others.pop(key, ()))]
-        await asyncio.gather(*[await self._state._send(self._partition, full, None) for full in every])
-
-    def _full(self, key: bytes) -> bytes:
-        return b"%d|@%016x|" % (self._partition, self.epoch) + key
+        every = [full for key in keys for full in (self._prefix + key, *self._others.pop(key, ()))]
+        await self._state._send(self._partition, [(full, None) for full in every])
 
 
 def to_recover(app: faust.App) -> tuple[int, int]:

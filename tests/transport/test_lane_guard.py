@@ -14,6 +14,8 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
+from aiokafka.producer import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from faust.serializers.schemas import Schema
 from faust.streams import Stream
 from faust.transport.consumer import Consumer
@@ -26,6 +28,7 @@ PINNED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0", "mode-streaming": "
 SIGNATURES: dict[Callable[..., Any], list[str]] = {
     AIOKafkaClient._get_conn: ["self", "node_id", "group", "no_hint"],
     AIOKafkaConnection._handle_frame: ["self", "resp"],
+    BatchBuilder.append: ["self", "timestamp", "key", "value", "headers"],
     fetcher.PartitionRecords._unpack_records: ["self"],
     fetcher.PartitionRecords._consume_aborted_up_to: ["self", "batch_offset"],
     fetcher.PartitionRecords._contains_abort_marker: ["self", "next_batch"],
@@ -54,6 +57,20 @@ SIGNATURES: dict[Callable[..., Any], list[str]] = {
 
 #: What is read or written inside others' functions: (where, the words that must stand there, why the lane depends on them).
 WORDS: list[tuple[Any, list[str], str]] = [
+    (AIOKafkaProducer.__init__, ["self._message_accumulator = MessageAccumulator("], "batches that are open are looked for there"),
+    (
+        MessageAccumulator.__init__,
+        ["self._batches = collections.defaultdict(collections.deque)"],
+        "batches that are open are looked for there",
+    ),
+    (
+        MessageAccumulator.add_message,
+        ["batch = pending_batches[-1]", "batch.append("],
+        "the lane repeats it without a future for each record",
+    ),
+    (MessageAccumulator._pop_batch, ["self._batches[tp].popleft()"], "what is on its way is not found there"),
+    (MessageBatch.__init__, ["self._builder = builder", "self.future = create_future()"], "records are put there, and awaited by it"),
+    (BatchBuilder._build, ["self.close()"], "nothing can be put into a batch that was sent once"),
     (AIOKafkaClient.ready, ["await self._get_conn(node_id, group=group)"], "connections are changed as they are asked for"),
     (
         AIOKafkaConnection.connect,
@@ -121,7 +138,7 @@ def test_the_versions_are_those_the_lane_was_written_for(package: str) -> None:
 def test_a_private_function_still_takes_what_the_lane_gives_it(function: Callable[..., Any]) -> None:
     takes = list(inspect.signature(function).parameters)
     assert takes == SIGNATURES[function], (
-        f"{function.__qualname__} takes {takes} now; streams/transport (consumer, fetch, receive) relies on it"
+        f"{function.__qualname__} takes {takes} now; streams/transport (consumer, fetch, receive, producer) relies on it"
     )
 
 

@@ -30,10 +30,10 @@ class SlowBroker:
         self.written: list[bytes] = []
         self.writing, self.acknowledges = asyncio.Event(), asyncio.Event()
 
-    async def send(self, topic: str, partition: int, key: bytes, value: bytes) -> Any:
+    async def send_all(self, topic: str, partition: int, records: list[tuple[bytes, bytes]]) -> list[Any]:
         assert (topic, partition) == (TOPICS.results, 0)
-        self.results.append(value)
-        return asyncio.sleep(0)
+        self.results += [value for _, value in records]
+        return [asyncio.sleep(0) for _ in records]
 
     async def write(self, rank: int, pairs: dict[bytes, bytes]) -> None:
         self.writing.set()
@@ -67,7 +67,7 @@ async def until(done: Any) -> None:
 
 async def story(broker: SlowBroker) -> None:
     """A window closes, and another while the state of its evaluation is being written."""
-    wiring: Any = SimpleNamespace(flush_s=0.0, topics=TOPICS, evaluate_state=None, send=broker.send, forget=broker.forget)
+    wiring: Any = SimpleNamespace(flush_s=0.0, topics=TOPICS, evaluate_state=None, send_all=broker.send_all, forget=broker.forget)
     evaluate, done = Evaluate(wiring), list[int]()
     evaluate._evaluations = {0: Evaluation(Registry({"m": MODEL}), 1, {})}
     evaluate._owned, evaluate._events, evaluate._ends = {0: broker}, {0: []}, {0: 0}  # type: ignore[dict-item]
