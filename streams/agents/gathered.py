@@ -9,12 +9,13 @@ from driftline.streams.transport.chunk import Chunk, merged
 
 Source = tuple[str, int]  # topic and partition
 ENOUGH_BYTES = 32 << 20  # of everything that waits
+TOGETHER_BYTES = 3 << 20  # that chunks put together have at most: to copy more costs more than to take it in on its own
 
 
 class Waiting(NamedTuple):
-    """Consecutive chunks of one source as one, and the events that they came with."""
+    """Consecutive chunks of one source, as few as are worth their making, and the events that they came with."""
 
-    chunk: Chunk
+    chunks: list[Chunk]
     events: list[Any]
 
 
@@ -28,8 +29,8 @@ class Gathered:
     >>> gathered.records(("t", 0)), gathered.newest_s(("t", 0))
     (2, 61.0)
     >>> waiting = gathered.take(("t", 0))
-    >>> waiting.chunk.values(), waiting.events, gathered.sources
-    ([b'x', b'x'], ['event 0', 'event 1'], [])
+    >>> [chunk.values() for chunk in waiting.chunks], waiting.events, gathered.sources
+    ([[b'x', b'x']], ['event 0', 'event 1'], [])
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class Gathered:
         return self._records[source]
 
     def enough(self, source: Source, records: int, size: int) -> bool:
-        """Whether so many records of a source wait, or so many bytes. To put chunks together that are large copies them for nothing."""
+        """Whether so many records of a source wait, or so many bytes."""
         return self._records[source] >= records or self._bytes[source] >= size
 
     def newest_s(self, source: Source) -> float:
@@ -74,4 +75,10 @@ class Gathered:
         """All that waits of a source, which must not be nothing; it waits no more."""
         chunks = self._chunks.pop(source)
         del self._records[source], self._bytes[source]
-        return Waiting(merged(chunks), self._events.pop(source))
+        groups = [chunks[:1]]
+        for chunk in chunks[1:]:
+            if sum(len(each.data) for each in groups[-1]) + len(chunk.data) <= TOGETHER_BYTES:
+                groups[-1].append(chunk)
+            else:
+                groups.append([chunk])
+        return Waiting([merged(group) for group in groups], self._events.pop(source))

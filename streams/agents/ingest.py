@@ -191,9 +191,10 @@ class Ingest:
                 if self._gathered is not gathered:
                     return  # whoever goes on reads the rest again
                 if gathered.records(source):
-                    waiting = gathered.take(source)
-                    await self._apply(waiting.chunk)
-                    events[source[1]] += waiting.events  # a flush takes its lists
+                    chunks, waiting = gathered.take(source)
+                    while chunks and self._gathered is gathered:
+                        await self._apply(chunks.pop(0))  # and let its memory go
+                    events[source[1]] += waiting  # a flush takes its lists
                     if source[0] == self._w.topics.outcomes:
                         self._labelled.add(source[1])
 

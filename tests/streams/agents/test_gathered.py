@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.streams.agents.gathered import ENOUGH_BYTES, Gathered
+from driftline.streams.agents.gathered import ENOUGH_BYTES, TOGETHER_BYTES, Gathered
 from driftline.streams.agents.pace import LABELS, LONGEST_S, MOST_S, Turns
 from driftline.streams.transport.chunk import chunk_of, merged
 
@@ -47,7 +47,8 @@ def test_each_source_gives_its_records_in_order_and_with_all_their_events(arriva
     for source, events in wanted.items():
         assert gathered.records(source) == ends[source] and gathered.newest_s(source) == events[-1]
         waiting = gathered.take(source)
-        assert waiting.events == events and waiting.chunk.offset.tolist() == [*range(ends[source])]
+        assert waiting.events == events
+        assert [offset for chunk in waiting.chunks for offset in chunk.offset.tolist()] == [*range(ends[source])]
         assert gathered.records(source) == 0
     assert gathered.sources == [] and not gathered.too_much
 
@@ -60,6 +61,15 @@ def test_more_than_memory_should_hold_is_said() -> None:
     assert gathered.too_much
     gathered.take(("t", 0))
     assert not gathered.too_much
+
+
+def test_no_more_is_put_together_than_is_worth_its_copying() -> None:
+    gathered, quarter = Gathered(), TOGETHER_BYTES // 4
+    for i, quarters in enumerate((1, 1, 2, 4, 1, 3, 5, 1)):
+        gathered.add(chunk_of("t", 0, i, i + 1, [(i, 0, None, bytes(quarter * quarters), ())]), i, now_s=0.0)
+    chunks, events = gathered.take(("t", 0))
+    assert [chunk.offset.tolist() for chunk in chunks] == [[0, 1, 2], [3], [4, 5], [6], [7]] and events == [*range(8)]
+    assert [(chunk.first, chunk.end) for chunk in chunks] == [(0, 3), (3, 4), (4, 6), (6, 7), (7, 8)]
 
 
 def test_records_or_bytes_of_one_source_are_enough() -> None:
