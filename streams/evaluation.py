@@ -639,7 +639,7 @@ class Evaluation:
         """Bring the comparisons of versions that answer the same ids up to date, and tell the windows of label time that changed."""
         length = model.windows[0].length_ms
         final = state.watermark.final(model) - model.horizon_ms - length
-        changed = self._rivals(model, state.changed_losses)
+        changed = self._rivals(model, state.changed_losses, until)
         mine = {pair[1:]: contest for pair, contest in self._contests.items() if pair[0] == model.model}
         for (first, second), contest in mine.items():
             since = changed.get((first, second), 2**62)
@@ -650,12 +650,15 @@ class Evaluation:
                 results[model.model].comparisons.append(row)
             contest.unfinal = {start for start in contest.unfinal | due if start > final}
 
-    def _rivals(self, model: Model, changed_losses: Mapping[str, int]) -> dict[tuple[str, str], int]:
-        """From where each pair of versions must be compared again; pairs that are new begin their comparison."""
+    def _rivals(self, model: Model, changed_losses: Mapping[str, int], until: int) -> dict[tuple[str, str], int]:
+        """From where each pair of versions must be compared again; pairs that are new begin their comparison.
+
+        Panes that are still open are not looked at: nothing is told of them yet, and each would be added up for its few new rows.
+        """
         found: dict[tuple[str, str], int] = {}
         for version, since in changed_losses.items():
             series = Series(model.model, version, "")
-            starts = [start for start in self._parts[series] if start >= since]
+            starts = [start for start in self._parts[series] if since <= start <= until - model.pane_ms]
             met = {name for start in starts for name in self._pane(PaneKey(*series, start))[0].answers.rivals}
             for name in met:
                 self._contests.setdefault((model.model, min(version, name), max(version, name)), Contest())
