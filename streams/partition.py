@@ -208,6 +208,11 @@ class Partition:
         return self._start
 
     @property
+    def models(self) -> int:
+        """How many models have had events here."""
+        return len(self._shards)
+
+    @property
     def dirty(self) -> bool:
         return bool(self._dirty)
 

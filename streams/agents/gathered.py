@@ -9,6 +9,8 @@ from driftline.streams.transport.chunk import Chunk, merged
 
 Source = tuple[str, int]  # topic and partition
 ENOUGH_BYTES = 32 << 20  # of everything that waits
+MODELS = 100  # of a partition: of more of them more is gathered
+MOST_TIMES = 3.0  # as much, at most
 TOGETHER_BYTES = 3 << 20  # that chunks put together have at most: to copy more costs more than to take it in on its own
 
 
@@ -34,6 +36,7 @@ class Gathered:
     """
 
     def __init__(self) -> None:
+        self._times = 1.0
         self._chunks: defaultdict[Source, list[Chunk]] = defaultdict(list)
         self._events: defaultdict[Source, list[Any]] = defaultdict(list)
         self._records: defaultdict[Source, int] = defaultdict(int)
@@ -48,15 +51,19 @@ class Gathered:
     @property
     def too_much(self) -> bool:
         """Whether all that waits is more than memory should hold."""
-        return sum(self._bytes.values()) >= ENOUGH_BYTES
+        return sum(self._bytes.values()) >= self._times * ENOUGH_BYTES
+
+    def expect(self, models: int) -> None:
+        """Gather for so many models: what a chunk costs, each model with rows in it costs almost again, so of many it should be larger."""
+        self._times = min(max(models / MODELS, 1.0), MOST_TIMES)
 
     def records(self, source: Source) -> int:
         """How many records of a source wait."""
         return self._records[source]
 
     def enough(self, source: Source, records: int, size: int) -> bool:
-        """Whether so many records of a source wait, or so many bytes."""
-        return self._records[source] >= records or self._bytes[source] >= size
+        """Whether so many records of a source wait, or so many bytes; of many models more of both (`expect`)."""
+        return self._records[source] >= self._times * records or self._bytes[source] >= self._times * size
 
     def newest_s(self, source: Source) -> float:
         """When the last chunk of a source came of which something waits."""
@@ -77,7 +84,7 @@ class Gathered:
         del self._records[source], self._bytes[source]
         groups = [chunks[:1]]
         for chunk in chunks[1:]:
-            if sum(len(each.data) for each in groups[-1]) + len(chunk.data) <= TOGETHER_BYTES:
+            if sum(len(each.data) for each in groups[-1]) + len(chunk.data) <= self._times * TOGETHER_BYTES:
                 groups[-1].append(chunk)
             else:
                 groups.append([chunk])

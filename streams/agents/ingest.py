@@ -264,6 +264,7 @@ class Ingest:
             await bring_back(partition, batch, self._cold)
             letters = partition.apply(batch)
         self._taken += sum(len(rows.index) for rows in batch.by_model)
+        self._gathered.expect(max((each.models for each in self._partitions.values()), default=0))
         now = time.monotonic()
         self._met_s[chunk.partition] |= dict.fromkeys(partition.met, now)
         partition.met.clear()

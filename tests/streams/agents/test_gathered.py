@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.streams.agents.gathered import ENOUGH_BYTES, TOGETHER_BYTES, Gathered
+from driftline.streams.agents.gathered import ENOUGH_BYTES, MODELS, MOST_TIMES, TOGETHER_BYTES, Gathered
 from driftline.streams.agents.pace import LABELS, LONGEST_S, MOST_S, Turns
 from driftline.streams.transport.chunk import chunk_of, merged
 
@@ -70,6 +70,17 @@ def test_no_more_is_put_together_than_is_worth_its_copying() -> None:
     chunks, events = gathered.take(("t", 0))
     assert [chunk.offset.tolist() for chunk in chunks] == [[0, 1, 2], [3], [4, 5], [6], [7]] and events == [*range(8)]
     assert [(chunk.first, chunk.end) for chunk in chunks] == [(0, 3), (3, 4), (4, 6), (6, 7), (7, 8)]
+
+
+def test_of_many_models_more_is_gathered_and_put_together() -> None:
+    gathered, third = Gathered(), TOGETHER_BYTES // 3
+    for models, enough in ((1, 1), (MODELS, 1), (2 * MODELS, 2), (100 * MODELS, MOST_TIMES)):
+        gathered.expect(models)
+        for i in range(9):
+            gathered.add(chunk_of("t", 0, i, i + 1, [(i, 0, None, bytes(third), ())]), i, now_s=0.0)
+            assert gathered.enough(("t", 0), 3, TOGETHER_BYTES) == (i + 1 >= 3 * enough)
+        assert not gathered.too_much
+        assert [len(chunk) for chunk in gathered.take(("t", 0)).chunks] == [3 * enough] * (9 // int(3 * enough)) + [3] * (enough == 2)
 
 
 def test_records_or_bytes_of_one_source_are_enough() -> None:
