@@ -107,13 +107,14 @@ def evidence_of(results: Verdicts | Results) -> dict[Version, list[Evidence]]:
                 groups[about, kind] += same
     evidence: defaultdict[Version, list[Evidence]] = defaultdict(list)
     for ((model, version, segment, start, end, revision), kind), rows in groups.items():
-        bad = [row for row in rows if _is_bad(row)]
+        said = {row.verdict for row in rows}
+        bad = [row for row in rows if _is_bad(row)] if said & BAD else []
         item = Evidence(
             *(kind, segment, start, end, revision),
-            judged=bool(bad) or "ok" in {row.verdict for row in rows},
+            judged=bool(bad) or "ok" in said,
             is_final=any([row.is_final for row in rows]),
             n=max([row.n for row in rows]),
-            n_labelled=max([row.n_labelled if isinstance(row, PerformanceResult) else 0 for row in rows]),
+            n_labelled=max([row.n_labelled for row in rows if isinstance(row, PerformanceResult)], default=0),
             reference=rows[0].reference,
             policy=rows[0].policy,
             findings=strongest([_finding(row) for row in bad]),

@@ -9,6 +9,8 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any
 
 from faust.types import TP
@@ -27,6 +29,9 @@ LONGEST_S = 10.0  # of such a pause: what took long because a broker was away, o
 ROWS = 1_000  # rows in one record; a record stays far below the broker's limit
 VERDICTS = ("drift_results", "performance_results", "quality_results")
 WINDOW_ROWS = 20_000  # the same for the verdicts on one window, which stay together up to here
+PART_ROWS = 100  # rows about panes and references that stay together: a record is filled with such parts
+Part = tuple[str, list[Any]]  # a table, and rows of it
+_window = attrgetter("version", "window_start", "window_end")
 
 
 class Evaluate:
@@ -147,27 +152,35 @@ def pieces(results: Results) -> Iterator[Results]:
     >>> len(list(pieces(Results())))
     0
     """
-    groups: defaultdict[tuple[str, int, int], list[tuple[str, Any]]] = defaultdict(list)
-    for name in Results.__struct_fields__:
-        for i, row in enumerate(getattr(results, name)):
-            about = (row.version, row.window_start, row.window_end) if name in VERDICTS else (name, i, 0)
-            groups[about].append((name, row))
-    piece: list[tuple[str, Any]] = []
-    for rows in groups.values():
-        if piece and len(piece) + len(rows) > ROWS:
-            yield _record(piece)
-            piece = []
-        piece += rows
-        while len(piece) > WINDOW_ROWS:
-            yield _record(piece[:WINDOW_ROWS])
-            piece = piece[WINDOW_ROWS:]
-    if piece:
-        yield _record(piece)
+    windows: defaultdict[tuple[str, int, int], list[Part]] = defaultdict(list)
+    for name in VERDICTS:
+        for about, together in groupby(getattr(results, name), key=_window):
+            windows[about].append((name, [*together]))
+    others = [
+        [(name, rows[at : at + PART_ROWS])]
+        for name in Results.__struct_fields__
+        if name not in VERDICTS
+        for rows in [getattr(results, name)]
+        for at in range(0, len(rows), PART_ROWS)
+    ]
+    record, size = Results(), 0
+    for parts in chain.from_iterable(map(_cut, [*windows.values(), *others])):
+        more = sum(len(rows) for _, rows in parts)
+        if size and size + more > ROWS:
+            yield record
+            record, size = Results(), 0
+        for name, rows in parts:
+            getattr(record, name).extend(rows)
+        size += more
+    if size:
+        yield record
 
 
-def _record(rows: Iterable[tuple[str, Any]]) -> Results:
-    """A record of (table, row) pairs."""
-    record = Results()
-    for name, row in rows:
-        getattr(record, name).append(row)
-    return record
+def _cut(parts: list[Part]) -> Iterator[list[Part]]:
+    """The verdicts on one window as they are, or so many at a time where they are too many for a record."""
+    if sum(len(rows) for _, rows in parts) <= WINDOW_ROWS:
+        yield parts
+        return
+    every = [(name, row) for name, rows in parts for row in rows]
+    for at in range(0, len(every), WINDOW_ROWS):
+        yield [(name, [row]) for name, row in every[at : at + WINDOW_ROWS]]
