@@ -11,22 +11,23 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.schemas.results import QualityResult, Verdict
 from driftline.streams.derived import sources
 from driftline.streams.drift import yardstick
 from driftline.streams.judge import Judged
-from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, Layout
+from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, KeptByLayout, Layout
 from driftline.streams.panes import ADDED, Pane
 from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, psi, stuck_value, unit_change
-from driftline.streams.stats.faults import CONVERSIONS
+from driftline.streams.stats.faults import CONVERSIONS, may_be_converted
 
 PART_ROWS = 30  # rows of a pane from which a fault in a part of the window is looked for
 UNLIKELY = 1e-6  # chance below which values that are all alike, all missing or in other units are no accident
 COARSE = 0.03  # PSI that comes of taking the values of a bin to lie evenly in it
 LARGE = 6.0  # a conversion by this factor or more, or of the sign, is recognised in single panes
-
+HOURS = (0.0, 23.0)  # of a feature that may be the hour of the day
 
 ROWS = "(rows)"
 TWICE_ROWS, TWICE_BINS = 200, 30  # rows of a pane, and bins in use, whose being all even is no accident (2⁻³⁰)
@@ -53,21 +54,21 @@ def quality(window: Judged) -> list[QualityResult]:
     layout = window.layout
     if layout is None:
         return []
-    rows = list[QualityResult]()
-    for f in range(len(layout.names)):
-        bins, missing, errors = layout.stretch(window.pane.counts, f)
-        n = int(bins.sum()) + missing + errors
-        if n:
-            rows += [_row(window, layout.names[f], check, n) for check in _checks(window, layout, f, bins, missing, errors)]
+    checks = list[tuple[str, _Check, int]]()
+    every = [_Seen(*each) for each in zip(*_seen(layout, window.pane), strict=True)]
+    for f, (seen, strange) in enumerate(zip(every, _strange(window, layout, every), strict=True)):
+        if n := seen.present + seen.missing + seen.errors:
+            checks += [(layout.names[f], check, n) for check in _checks(window, layout, f, seen, strange=strange)]
+    n = window.pane.n
     added = window.pane.novel.get(ADDED, {})
-    rows += [_row(window, name, _Check("added", n / window.pane.n, 0.0, math.nan), window.pane.n) for name, n in sorted(added.items())]
-    return rows + [_row(window, ROWS, check, window.pane.n) for check in _traffic(window) if window.pane.n]
+    checks += [(name, _Check("added", rows / n, 0.0, math.nan), n) for name, rows in sorted(added.items())]
+    return _rows(window, checks + [(ROWS, check, n) for check in _traffic(window) if n])
 
 
 def without_cell(window: Judged, name: str, rows: int) -> QualityResult:
     """The share of a window's `rows` that are in none of its cells of a watched name, `window.groups`: told, not judged."""
     inside = sum(pane.n for pane in window.groups.values())
-    told = _row(window, ROWS, _Check("without_cell", 1 - inside / max(rows, 1), None, math.nan), rows)
+    [told] = _rows(window, [(ROWS, _Check("without_cell", 1 - inside / max(rows, 1), None, math.nan), rows)])
     said = f"{len(window.groups)} values of {name} have cells, as many as may: name those that matter under known_values"
     return msgspec.structs.replace(told, reason=said, coverage=0.0)
 
@@ -106,38 +107,110 @@ def faults_of(checks: Iterable[QualityResult]) -> dict[str, str]:
     return found
 
 
-def _row(window: Judged, feature: str, check: _Check, n: int) -> QualityResult:
-    least = window.model.policy.min_samples
-    without = f"{n} rows; {least} are needed" if n < least else window.unjudged
-    verdict: Verdict = "insufficient" if without else "fault" if check.value > check.threshold else "ok"
-    threshold = check.threshold if math.isfinite(check.threshold) else None
-    why = without or (check.reason if verdict == "fault" else "")
-    return QualityResult(
-        *window.key, feature, check.name, check.value, check.before, threshold, n, verdict, why, *window.by, window.coverage,
-        window.revision,
-    )  # fmt: skip
+def _rows(window: Judged, checks: Iterable[tuple[str, _Check, int]]) -> list[QualityResult]:
+    """Checks of a feature over so many rows, as rows for the store: a hundred and more of a window."""
+    key, by, coverage, revision, least = window.key, window.by, window.coverage, window.revision, window.model.policy.min_samples
+    rows = list[QualityResult]()
+    for feature, (name, value, before, threshold, reason), n in checks:
+        without = f"{n} rows; {least} are needed" if n < least else window.unjudged
+        fault = not without and value > threshold
+        verdict: Verdict = "insufficient" if without else "fault" if fault else "ok"
+        limit = threshold if math.isfinite(threshold) else None
+        why = without or (reason if fault else "")
+        rows.append(QualityResult(*key, feature, name, value, before, limit, n, verdict, why, *by, coverage, revision))
+    return rows
 
 
-def _checks(window: Judged, layout: Layout, f: int, bins: Int64, missing: int, errors: int) -> Iterator[_Check]:
-    profile, policy = layout.profiles[f], window.model.policy
-    present, n = int(bins.sum()), int(bins.sum()) + missing + errors
-    before = profile.missing / max(profile.n + profile.missing, 1)
-    gone = f"no event of the window has it; {100 * (1 - before):.1f} % of the reference's rows do"
-    yield _Check("removed", float(missing == n and before ** (n / _alike(layout, f)) < UNLIKELY), 0.0, 0.5, gone)
-    said = f"{100 * missing / n:.1f} % missing, {100 * before:.1f} % in the reference"
-    yield _Check("missing_rate", missing / n, before, before + policy.missing_rise, said)
-    yield _Check("type_error_rate", errors / n, 0.0, policy.type_errors, f"{100 * errors / n:.1f} % of the values are of a wrong type")
+class _Seen(NamedTuple):
+    """Rows of one feature in a window: with a value, without one, with one of a wrong type; and those of the values in the outer bins."""
+
+    present: int
+    missing: int
+    errors: int
+    first: int
+    last: int
+
+
+def _seen(layout: Layout, pane: Pane) -> list[list[int]]:
+    """The fields of `_Seen`, of all features."""
+    if not layout.names:
+        return [[]] * 5
+    counts, starts, ends = pane.counts, layout.starts, layout.starts + layout.bins
+    missing, errors = counts[ends], counts[ends + 1]
+    present = np.add.reduceat(counts, starts) - missing - errors
+    return [each.tolist() for each in (present, missing, errors, counts[starts], counts[ends - 1])]
+
+
+class _Usual(NamedTuple):
+    """What the checks of each feature are held against, from its reference; of categories the moments are those of no rows."""
+
+    missing: list[float]  # share of the rows
+    beyond: list[float]  # share of the values that lie in the outer bins, or are of none of the categories
+    categories: list[float]  # how many occur
+    is_hour: NDArray[np.bool_]
+    numeric: NDArray[np.bool_]
+    moments: Float64  # rows, mean and m2, shape (3, features)
+
+
+@KeptByLayout
+def _usual(layout: Layout) -> _Usual:
+    profiles = layout.profiles
+    numeric = [profile if isinstance(profile, NumericProfile) else None for profile in profiles]
+    return _Usual(
+        [profile.missing / max(profile.n + profile.missing, 1) for profile in profiles],
+        [
+            (profile.other if isinstance(profile, CategoricalProfile) else profile.counts[0] + profile.counts[-1]) / max(profile.n, 1)
+            for profile in profiles
+        ],
+        [float(np.count_nonzero(profile.counts)) for profile in profiles],
+        np.array([profile is not None and (profile.minimum, profile.maximum) == HOURS for profile in numeric], bool),
+        np.array([profile is not None for profile in numeric], bool),
+        np.array([(profile.n, profile.mean, profile.m2) if profile else (0.0, 0.0, 0.0) for profile in numeric]).reshape(-1, 3).T,
+    )
+
+
+def _strange(window: Judged, layout: Layout, seen: list[_Seen]) -> list[bool]:
+    """Which features may have a `fingerprint`: the part of its questions that is cheap to ask of all at once. Most windows have none."""
+    pane, usual = window.pane, _usual(layout)
+    found = usual.is_hour | (pane.extremes[:, 0] == pane.extremes[:, 1])
+    for part in (pane, *(part for part in window.panes if len(window.panes) > 1 and part.reference == layout.hash)):
+        found |= _moved(layout, part, usual)
+    return [
+        strange if numeric else each.last > 0 for strange, numeric, each in zip(found.tolist(), usual.numeric.tolist(), seen, strict=True)
+    ]
+
+
+def _moved(layout: Layout, pane: Pane, usual: _Usual) -> NDArray[np.bool_]:
+    """Which features lie so far from their reference that their unit may be another one."""
+    n, (total, squares) = np.array(_seen(layout, pane)[0], np.float64), pane.sums.T
+    with np.errstate(all="ignore"):
+        m2 = np.maximum(squares - total * total / n, 0.0) * layout.scale * layout.scale
+        return may_be_converted(usual.moments, np.stack([n, layout.centre + layout.scale * total / n, m2]))
+
+
+def _checks(window: Judged, layout: Layout, f: int, seen: _Seen, *, strange: bool) -> Iterator[_Check]:
+    profile, policy, usual, (present, missing, errors, first, last) = layout.profiles[f], window.model.policy, _usual(layout), seen
+    n, before = present + missing + errors, usual.missing[f]
+    removed = missing == n and before ** (n / _alike(layout, f)) < UNLIKELY
+    gone = f"no event of the window has it; {100 * (1 - before):.1f} % of the reference's rows do" if removed else ""
+    yield _Check("removed", float(removed), 0.0, 0.5, gone)
+    limit, share = before + policy.missing_rise, missing / n
+    said = f"{100 * share:.1f} % missing, {100 * before:.1f} % in the reference" if share > limit else ""
+    yield _Check("missing_rate", share, before, limit, said)
+    share = errors / n
+    said = f"{100 * share:.1f} % of the values are of a wrong type" if share > policy.type_errors else ""
+    yield _Check("type_error_rate", share, 0.0, policy.type_errors, said)
     if isinstance(profile, CategoricalProfile):
-        yield _Check("new_category_rate", int(bins[-1]) / n, profile.other / max(profile.n, 1), math.nan)
+        yield _Check("new_category_rate", last / n, usual.beyond[f], math.nan)
         unseen = len(window.pane.novel.get(layout.names[f], {}))
-        yield _Check("categories", float(np.count_nonzero(bins[:-1])) + unseen, float(np.count_nonzero(profile.counts)), math.nan)
-    else:
         yield _Check(
-            "out_of_range_rate", int(bins[0] + bins[-1]) / n, (profile.counts[0] + profile.counts[-1]) / max(profile.n, 1), math.nan
+            "categories", float(np.count_nonzero(layout.stretch(window.pane.counts, f)[0][:-1])) + unseen, usual.categories[f], math.nan
         )
-    if present:
-        yield from _declared(window, layout, f, bins, n)
-    fault = fingerprint(window, layout, f) if present else None
+    else:
+        yield _Check("out_of_range_rate", (first + last) / n, usual.beyond[f], math.nan)
+    if present and (layout.names[f] in window.model.ranges or layout.names[f] in window.model.domains):
+        yield from _declared(window, layout, f, layout.stretch(window.pane.counts, f)[0], n)
+    fault = fingerprint(window, layout, f) if present and strange else None
     yield _Check("fingerprint", float(fault is not None), 0.0, 0.5, fault.message if fault else "")
 
 
@@ -257,7 +330,7 @@ def _renamed(layout: Layout, pane: Pane, f: int, profile: CategoricalProfile) ->
 
 def _clock(layout: Layout, pane: Pane, f: int, profile: NumericProfile) -> Fault | None:
     """A shifted clock, of a feature that is the hour of the day."""
-    if (profile.minimum, profile.maximum) != (0.0, 23.0):
+    if (profile.minimum, profile.maximum) != HOURS:
         return None
     place = np.searchsorted(np.array(profile.edges), np.arange(24.0), side="right")
     if len(set(place.tolist())) < 24:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtrc, chdtrc
 
 from driftline.streams.stats.chi_square import chi_square
+from driftline.streams.stats.counts import Floats
 from driftline.streams.stats.moments import Moments
 
 #: What a feature's values may have been multiplied by (and what was added), and what that usually means.
@@ -48,6 +49,7 @@ CONVERSIONS: tuple[tuple[float, float, str], ...] = (
 
 #: Real change seldom multiplies a feature by more than this; by less it may, and then only an exact fit speaks for a conversion.
 PLAIN_FACTOR = 3.0
+FAR = 100.0  # squared standard scores by which the whole window must have moved before a conversion is thought of
 EXACT_FIT = 0.06  # of the change: the standard error of the means with which a small conversion can be told from a change
 
 
@@ -95,7 +97,7 @@ def unit_change(reference: Moments, current: Moments, kurtosis: float = 9.0) -> 
     """
     if min(reference.n, current.n) < 30 or min(reference.m2, current.m2) <= 0:
         return None
-    if _misfit(reference, current, 1.0, 0.0, kurtosis) < 100:
+    if _misfit(reference, current, 1.0, 0.0, kurtosis) < FAR:
         return None
     misfit, scale, offset, meaning = min((_misfit(reference, current, s, o, kurtosis), s, o, what) for s, o, what in CONVERSIONS)
     # Two squared standard scores: mean and spread.
@@ -104,6 +106,21 @@ def unit_change(reference: Moments, current: Moments, kurtosis: float = 9.0) -> 
     fitted = f"× {scale:.4g}" + (f" {'+' if offset > 0 else '−'} {abs(offset):.4g}" if offset else "")
     kind: Literal["sign_flip", "unit_change"] = "sign_flip" if scale < 0 else "unit_change"
     return Fault(kind, f"{fitted} fits: {meaning}?", {"scale": scale, "offset": offset})
+
+
+def may_be_converted(reference: Floats, current: Floats, kurtosis: float = 9.0) -> NDArray[np.bool_]:
+    """Which of many features `unit_change` is worth asking about, by their `Moments`, shape (3, features): of the others it finds none.
+
+    >>> may_be_converted(np.array([[900, 900], [5, 5], [900, 900]]), np.array([[900, 900], [5, 5000], [900, 9e8]])).tolist()
+    [False, True]
+    """
+    (n, mean, m2), (n_now, mean_now, m2_now) = reference, current
+    with np.errstate(all="ignore"):
+        spread, wide = np.sqrt(m2 / (n - 1)), np.sqrt(m2_now / (n_now - 1))
+        chance = 1 / n + 1 / n_now
+        of_mean = (mean_now - mean) ** 2 / (np.maximum(spread, wide) ** 2 * chance)
+        of_spread = np.log(wide / spread) ** 2 / ((kurtosis - 1) / 4 * chance)
+        return np.asarray(~(of_mean + of_spread < 0.999 * FAR))  # the last digits may be others than those of `_misfit`
 
 
 def _misfit(reference: Moments, current: Moments, scale: float, offset: float, kurtosis: float) -> float:

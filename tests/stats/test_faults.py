@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from driftline.streams.stats import Moments, category_rename, clock_shift, null_spike, stuck_value, unit_change
-from driftline.streams.stats.faults import CONVERSIONS
+from driftline.streams.stats.faults import CONVERSIONS, may_be_converted
 
 
 def moments(values: NDArray[np.float64]) -> Moments:
@@ -31,6 +31,22 @@ def test_every_conversion_is_recognised_by_its_factor(kind: str, scale: float, o
     assert fault.parameters == pytest.approx({"scale": scale, "offset": offset})
     assert fault.kind == ("sign_flip" if scale < 0 else "unit_change")
     assert meaning in fault.message
+
+
+MOMENTS = st.builds(
+    lambda n, mean, spread: Moments(n, mean, n * spread**2), st.integers(0, 5000), st.floats(-1e6, 1e6), st.floats(0, 1e6)
+)  # fmt: skip
+
+
+@given(pairs=st.lists(st.tuples(MOMENTS, st.sampled_from(CONVERSIONS), MOMENTS, st.booleans()), min_size=1, max_size=5))
+def test_what_need_not_be_asked_about_has_no_conversion(pairs: list[tuple[Moments, tuple[float, float, str], Moments, bool]]) -> None:
+    converted = [
+        (before, Moments(now.n, scale * before.mean + offset, now.n * scale**2 * before.m2 / max(before.n, 1)) if fits else now)
+        for before, (scale, offset, _), now, fits in pairs
+    ]
+    reference, current = (np.array(side, np.float64).T for side in zip(*converted, strict=True))
+    worth = may_be_converted(reference, current)
+    assert all(asked or unit_change(before, now) is None for (before, now), asked in zip(converted, worth.tolist(), strict=True))
 
 
 @given(st.floats(-3, 3), st.floats(0.5, 2.0), st.integers(30, 5000), st.integers(0, 100))
