@@ -615,7 +615,7 @@ class Evaluation:
         until = min(state.watermark.outcomes, state.watermark.predictions)
         self._compare(model, state, until, results)
         for version, changed_from in list(state.changed_losses.items()):
-            panes = [(s, p) for s, p in self._losses(model, version) if s + model.pane_ms <= until]
+            panes = [*self._losses(model, version, until)]
             for detection, begin in self._watched(model, version, changed_from):
                 read = detection.read(panes, begin)
                 starts = {step.start // window.length_ms * window.length_ms for step in read}
@@ -653,7 +653,7 @@ class Evaluation:
     def _rivals(self, model: Model, changed_losses: Mapping[str, int], until: int) -> dict[tuple[str, str], int]:
         """From where each pair of versions must be compared again; pairs that are new begin their comparison.
 
-        Panes that are still open are not looked at: nothing is told of them yet, and each would be added up for its few new rows.
+        Panes that are still open are not looked at, for nothing is told of them yet.
         """
         found: dict[tuple[str, str], int] = {}
         for version, since in changed_losses.items():
@@ -675,9 +675,10 @@ class Evaluation:
             if pair[1] in first.rivals or pair[0] in second.rivals:
                 yield tally_of(start, first, second, pair, panes[0][1] + panes[1][1])
 
-    def _losses(self, model: Model, version: str) -> Iterator[tuple[int, Losses]]:
+    def _losses(self, model: Model, version: str, until: int) -> Iterator[tuple[int, Losses]]:
+        """Of the panes that have closed; one that is open would be added up for its few new rows."""
         series = Series(model.model, version, "")
-        for start in sorted(self._parts[series]):
+        for start in sorted(start for start in self._parts[series] if start <= until - model.pane_ms):
             yield start, self._pane(PaneKey(*series, start))[0].answers.losses
 
     def _watched(self, model: Model, version: str, changed_from: int) -> Iterator[tuple[Detection, int]]:
