@@ -46,7 +46,6 @@ MARKER = b"marker"
 TOPICS = b"topics"  # ids of the two source topics that the marker speaks of
 ORPHANS = 5_000  # of one record
 ENDED_S = 1.0  # without another label: those that came do not wait for more
-LONGEST_S = 10.0  # of a rest after a flush: one that took long because the broker was away says nothing about the next
 REMIND_S = 30.0  # between two complaints about a topic that waits
 ENOUGH = {"predictions": (8_192, 3 << 20), "outcomes": (65_536, 12 << 20)}  # records or bytes of a partition that await no flush
 
@@ -73,7 +72,7 @@ class Ingest:
         self._told: dict[int, tuple[Progress, frozenset[int]]] = {}  # of each partition, and to which ones of `panes`
         self._met_s: dict[int, dict[str, float]] = defaultdict(dict)  # of each partition, when it last had a record of a model
         self._reminded_s: dict[TP, float] = {}
-        self._flushed_s = self._flush_took_s = 0.0
+        self._flush_began_s = self._flush_took_s = 0.0
         self._taken = 0  # events, since the pace was told
         self._gathered = Gathered()
         self._turns = Turns()
@@ -336,20 +335,17 @@ class Ingest:
             await self.flush()
 
     def _flush_is_due(self) -> bool:
-        """Flushes rest as long as they take: otherwise slow ones would follow upon every chunk."""
-        rested_s = time.monotonic() - self._flushed_s
-        return not self._flushing.locked() and rested_s > max(self._pace.interval_s, min(self._flush_took_s, LONGEST_S))
+        return not self._flushing.locked() and self._pace.is_due(time.monotonic() - self._flush_began_s, self._flush_took_s)
 
     async def flush(self, everything: bool = False) -> None:
         """Make what is taken in durable, and acknowledge it; labels that wait for their turn only with `everything`."""
         async with self._flushing:
-            begin_s = time.monotonic()
+            self._flush_began_s = time.monotonic()
             await self._take_in(self._gathered.sources if everything else self._due())
             self._pace.flushed()
             # Each waits for the broker several times; one after another, a window's last partition would wait for all of them.
             await asyncio.gather(*(self._flush(number, each) for number, each in list(self._partitions.items()) if each.recovered))
-            self._flushed_s = time.monotonic()
-            self._flush_took_s = self._flushed_s - begin_s
+            self._flush_took_s = time.monotonic() - self._flush_began_s
             self.flushes, self.flush_seconds = self.flushes + 1, self.flush_seconds + self._flush_took_s
 
     async def _flush(self, number: int, partition: Partition) -> None:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Collection, Hashable
 
 AGE_S = 10.0  # the newest record of a chunk is older, and more are waiting: then its partition is behind
-TIMES = 20  # as long between two flushes of a worker that is behind
+TIMES = 22  # as long between two flushes of a worker that is behind
+REST_S = 10.0  # at most, after a flush: one that took long because the broker was away says nothing about the next
 EVENTS = 1_000_000  # what is read between two flushes waits in memory: no more than this
 LABELS = 0.007  # of the time, at most, goes into snapshots of panes that labels have touched; what is done with them takes 13 times that
 MOST_S = 0.05  # of that time that is saved up
@@ -23,7 +24,7 @@ class Pace:
     >>> pace = Pace(0.5)
     >>> pace.read("predictions-0", age_s=60.0, all_read=False, events=2_000)
     >>> pace.interval_s
-    10.0
+    11.0
     >>> pace.read("predictions-0", age_s=60.0, all_read=True, events=2_000)
     >>> pace.interval_s
     0.5
@@ -53,13 +54,22 @@ class Pace:
 
     @property
     def interval_s(self) -> float:
-        """Seconds from one flush, or evaluation, to the next.
+        """Seconds from the beginning of one flush to that of the next, and from one evaluation to the next.
 
         A partition of which nothing came for `AGE_S` has no backlog, or nobody may read it: its end may be a record that is none of ours.
         """
         since = time.monotonic() - AGE_S
         behind = any(seen_s > since for seen_s in self._behind.values())
         return self._flush_s * TIMES if behind and self._events < EVENTS else self._flush_s
+
+    def is_due(self, began_s: float, took_s: float) -> bool:
+        """Whether to flush: the last one began `began_s` ago. Flushes rest as long as they take, or slow ones would follow every chunk.
+
+        >>> pace = Pace(0.2)
+        >>> pace.is_due(0.21, took_s=0.08), pace.is_due(0.21, took_s=0.15), pace.is_due(0.31, took_s=0.15)
+        (True, False, True)
+        """
+        return began_s > max(self.interval_s, took_s + min(took_s, REST_S))
 
 
 class Turns:
