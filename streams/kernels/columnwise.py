@@ -9,7 +9,7 @@ import numpy as np
 from numba import typeof, types
 from numpy.typing import NDArray
 
-from driftline.streams.kernels.grid import GRID, Grid, place_of, places_in, with_number
+from driftline.streams.kernels.grid import GRID, Grid, grid_of, place_of, places_in, with_number
 from driftline.streams.kernels.machine import address, compiled, entry, float64, int64, set_float64, set_int64
 from driftline.streams.layout import Coded, Layout
 from driftline.streams.panes import NOVEL, Pane
@@ -47,7 +47,8 @@ class Into(NamedTuple):
 
 @compiled
 def add_numbers(sheet: Sheet, grid: Grid, to: Into, f: int, rows: int, n: int) -> None:
-    data, start, missing = int64(sheet.data, f), int64(sheet.starts, f), 0
+    data, counts, missing = int64(sheet.data, f), to.counts + 8 * int64(sheet.starts, f), 0
+    low, per, below, edges = grid_of(grid, f)
     centre, scale = float64(sheet.centre, f), float64(sheet.scale, f)
     total, squares = 0.0, 0.0
     least, most = float64(to.extremes, 2 * f), float64(to.extremes, 2 * f + 1)
@@ -56,11 +57,11 @@ def add_numbers(sheet: Sheet, grid: Grid, to: Into, f: int, rows: int, n: int) -
         if np.isnan(x):
             missing += 1
             continue
-        at = start + place_of(grid, f, x)
-        set_int64(to.counts, at, int64(to.counts, at) + 1)
+        at = place_of(low, per, below, edges, x)
+        set_int64(counts, at, int64(counts, at) + 1)
         total, squares, least, most = with_number(x, centre, scale, total, squares, least, most)
-    at = start + int64(sheet.bins, f)
-    set_int64(to.counts, at, int64(to.counts, at) + missing)
+    bins = int64(sheet.bins, f)
+    set_int64(counts, bins, int64(counts, bins) + missing)
     set_float64(to.sums, 2 * f, float64(to.sums, 2 * f) + total)
     set_float64(to.sums, 2 * f + 1, float64(to.sums, 2 * f + 1) + squares)
     set_float64(to.extremes, 2 * f, least)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import NumericProfile
 from driftline.streams.kernels.grammar import Parsed
-from driftline.streams.kernels.grid import GRID, Grid, place_of, places_in, with_number
+from driftline.streams.kernels.grid import GRID, Grid, grid_of, place_of, places_in, with_number
 from driftline.streams.kernels.machine import (
     address,
     byte,
@@ -81,15 +81,17 @@ def alike(p: Parsed, rows: int, n: int) -> int:
 def add_numbers(plan: Plan, grid: Grid, p: Parsed, to: Target, f: int, j: int, rows: int, n: int) -> None:
     """Add value `j` of each of `n` rows to a feature of numbers. What is no number counts apart."""
     start, centre, scale = int64(plan.starts, f), float64(plan.centre, f), float64(plan.scale, f)
+    counts, strange = to.counts + 8 * start, int64(plan.bins, f) + 1
+    low, per, below, edges = grid_of(grid, f)
     total, squares = float64(to.sums, 2 * f), float64(to.sums, 2 * f + 1)
     least, most = float64(to.extremes, 2 * f), float64(to.extremes, 2 * f + 1)
     for i in range(n):
         k = int64(p.first, int64(rows, i)) + j
         if int32(p.code, k) != NUMBER:
-            add_one(to.counts, start + int64(plan.bins, f) + 1)
+            add_one(counts, strange)
             continue
         x = float64(p.value, k)
-        add_one(to.counts, start + place_of(grid, f, x))
+        add_one(counts, place_of(low, per, below, edges, x))
         total, squares, least, most = with_number(x, centre, scale, total, squares, least, most)
     set_float64(to.sums, 2 * f, total)
     set_float64(to.sums, 2 * f + 1, squares)
