@@ -7,6 +7,7 @@ histograms ──► values, shape (windows, features) ──► their p-values,
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from driftline.schemas.reference import NumericProfile, Profile
 from driftline.streams.layout import Float64
 from driftline.streams.stats import TESTS, bin_positions
-from driftline.streams.stats.bootstrap import kept_draws, quantile_of_draws, tail_probability
+from driftline.streams.stats.bootstrap import kept_draws, quantile_of_draws, tail_probability, two_digits
 from driftline.streams.stats.chi_square_like import expected_rows
 from driftline.streams.stats.counts import Floats
 
@@ -76,10 +77,11 @@ class Distances:
         fits = {name: there & (self._numeric | (TESTS[name].needs == "bins")) for name in names}
         found = {name: self._known(name, fits[name], counts, places, reference, alike) for name in names}
         drawn = [name for name in names if TESTS[name].distance]
-        for name, at, draws in self._draws({name: fits[name] & np.isnan(found[name].p_values) for name in drawn}, reference):
-            found[name].p_values[at] = tail_probability(draws, float(found[name].values[at]))
-        for name, at, draws in self._draws({name: fits[name] & np.isnan(found[name].nulls) for name in drawn}, alike):
-            found[name].nulls[at] = quantile_of_draws(draws, QUANTILE)
+        for name, f, windows, draws in self._draws({name: fits[name] & np.isnan(found[name].p_values) for name in drawn}, reference):
+            values = found[name].values[windows, f].tolist()
+            found[name].p_values[windows, f] = [tail_probability(draws, value) for value in values]
+        for name, f, windows, draws in self._draws({name: fits[name] & np.isnan(found[name].nulls) for name in drawn}, alike):
+            found[name].nulls[windows, f] = quantile_of_draws(draws, QUANTILE)
         return found
 
     def _known(self, name: str, fits: NDArray[np.bool_], counts: Float64, at: Float64, reference: Sample, alike: Sample) -> Figures:
@@ -111,16 +113,19 @@ class Distances:
         at[..., 0] = low / 2 + self._outer[:, 0] / 2
         return at
 
-    def _draws(self, wanted: Mapping[str, NDArray[np.bool_]], sample: Sample) -> Iterator[tuple[str, tuple[int, int], Floats]]:
-        """What the tests are of samples with no drift, by window and feature: those of one feature after another share their samples."""
+    def _draws(self, wanted: Mapping[str, NDArray[np.bool_]], sample: Sample) -> Iterator[tuple[str, int, list[int], Floats]]:
+        """What the tests are of samples with no drift, by feature and the windows with so many rows; tests of a feature share samples."""
         tests = [(name, TESTS[name].distance, TESTS[name].needs == "positions") for name in wanted]
-        counts, sizes, asked = sample.counts.astype(np.int64), sample.size.astype(np.int64).tolist(), np.array([*wanted.values()], bool)
+        counts, sizes, asked = sample.counts.astype(np.int64), two_digits(sample.size), np.array([*wanted.values()], bool)
         for f in np.flatnonzero(asked.any((0, 1))).tolist() if tests else ():
-            shape, places = counts[f, : self._bins[f]].tobytes(), (self._keys[f],)
-            for w, mine in enumerate(asked[:, :, f].T.tolist()):
+            shape, places, mine = counts[f, : self._bins[f]].tobytes(), (self._keys[f],), asked[:, :, f].tolist()
+            alike: defaultdict[int, list[int]] = defaultdict(list)
+            for w, size in enumerate(sizes[:, f].tolist()):
+                alike[size].append(w)
+            for size, windows in alike.items():
                 for (name, distance, placed), one in zip(tests, mine, strict=True):
-                    if one and distance:
-                        yield name, (w, f), kept_draws(distance.each, shape, sizes[w][f], places if placed else ())
+                    if distance and (these := [w for w in windows if one[w]]):
+                        yield name, f, these, kept_draws(distance.each, shape, size, places if placed else ())
 
 
 @lru_cache(maxsize=16_384)

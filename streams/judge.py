@@ -92,53 +92,46 @@ class Judged:
 
 def feature_rows(key: PaneKey, model: Model, layout: Layout | None, pane: Pane, revision: int) -> list[FeaturePane]:
     """One pane's features as rows."""
-    common: dict[str, Any] = {
-        "model": key.model, "version": key.version, "segment": key.segment, "pane_start": key.start, "pane_ms": model.pane_ms,
-        "n": pane.n, "reference": pane.reference, "revision": revision,
-    }  # fmt: skip
     if layout is None:
+        common: dict[str, Any] = {
+            "model": key.model, "version": key.version, "segment": key.segment, "pane_start": key.start, "pane_ms": model.pane_ms,
+            "n": pane.n, "reference": pane.reference, "revision": revision,
+        }  # fmt: skip
         return [
             FeaturePane(
                 feature=name, kind="numeric" if s.numeric_rows > s.text_rows else "categorical", missing=s.missing,
                 type_errors=s.type_errors, minimum=_number(s.minimum), maximum=_number(s.maximum), bins=[], categories=s.texts,
-                **_moments(s.numeric_rows, s.total, s.squares), **common,
+                mean=mean, variance=variance, **common,
             )
             for name, s in sorted(pane.sketches.items())
+            for mean, variance in [_moments(s.numeric_rows, s.total, s.squares)]
         ]  # fmt: skip
+    about, by = (key.model, key.version, key.segment, key.start, model.pane_ms), (pane.reference, revision)
+    counts, sums, extremes = pane.counts.tolist(), pane.sums.tolist(), pane.extremes.tolist()
+    scaled = zip(layout.starts.tolist(), layout.bins.tolist(), layout.centre.tolist(), layout.scale.tolist(), strict=True)
     rows = []
-    for f, (name, profile) in enumerate(zip(layout.names, layout.profiles, strict=True)):
-        bins, missing, errors = layout.stretch(pane.counts, f)
+    for f, (name, profile, (start, width, centre, scale)) in enumerate(zip(layout.names, layout.profiles, scaled, strict=True)):
+        bins, missing, errors = counts[start : start + width], counts[start + width], counts[start + width + 1]
         if isinstance(profile, NumericProfile):
-            scale, centre = float(layout.scale[f]), float(layout.centre[f])
-            moments = _moments(int(bins.sum()), float(pane.sums[f, 0]), float(pane.sums[f, 1]), centre, scale)
-            low, high = pane.extremes[f].tolist()
-            rows.append(
-                FeaturePane(
-                    feature=name, kind="numeric", missing=missing, type_errors=errors, minimum=_number(low), maximum=_number(high),
-                    bins=bins.tolist(), categories={}, **moments, **common,
-                )
-            )  # fmt: skip
+            mean, variance = _moments(sum(bins), sums[f][0], sums[f][1], centre, scale)
+            low, high = map(_number, extremes[f])
+            rows.append(FeaturePane(*about, name, "numeric", pane.n, missing, errors, mean, variance, low, high, bins, {}, *by))
         else:
-            categories = {text: int(c) for text, c in zip(profile.categories, bins, strict=False) if c} | pane.novel.get(name, {})
-            rows.append(
-                FeaturePane(
-                    feature=name, kind="categorical", missing=missing, type_errors=errors, mean=None, variance=None, minimum=None,
-                    maximum=None, bins=bins.tolist(), categories=categories, **common,
-                )
-            )  # fmt: skip
+            named = {text: c for text, c in zip(profile.categories, bins, strict=False) if c} | pane.novel.get(name, {})
+            rows.append(FeaturePane(*about, name, "categorical", pane.n, missing, errors, None, None, None, None, bins, named, *by))
     return rows
 
 
-def _moments(n: int, total: float, squares: float, centre: float = 0.0, scale: float = 1.0) -> dict[str, Any]:
+def _moments(n: int, total: float, squares: float, centre: float = 0.0, scale: float = 1.0) -> tuple[float | None, float | None]:
     """Mean and population variance from the sums of (x − centre) / scale and of its square; None beyond what a float holds.
 
     >>> _moments(2, 2e200, float("inf"))
-    {'mean': 1e+200, 'variance': None}
+    (1e+200, None)
     """
     if not n:
-        return {"mean": None, "variance": None}
+        return None, None
     mean = total / n
-    return {"mean": _number(centre + scale * mean), "variance": _number(scale * scale * max(squares / n - mean * mean, 0.0))}
+    return _number(centre + scale * mean), _number(scale * scale * max(squares / n - mean * mean, 0.0))
 
 
 def performance_row(key: PaneKey, model: Model, pane: Pane, revision: int) -> PerformancePane:

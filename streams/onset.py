@@ -33,6 +33,8 @@ def onset_of_feature(panes: Panes, layout: Layout, feature: int) -> int | None:
     now = np.sum(counts, axis=0) if counts else before
     if not np.sum(now) or not before.sum():
         return None
+    if len(panes) == 1:  # one place to cut: between the reference and it
+        return panes[0][0]
     lifted = np.log((now + 0.5) / (np.sum(now) + 0.5 * len(before))) - np.log((before + 0.5) / (before.sum() + 0.5 * len(before)))
     reference, *batches = (_batch(int(each.sum()), float(each @ lifted), float(each @ lifted**2)) for each in (before, *counts))
     return _cut(panes, batches, reference)

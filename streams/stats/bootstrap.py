@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from driftline.streams.stats.counts import Floats
 
 #: Draws of each null distribution: a 95 % quantile from it varies by about 2 % of itself between seeds.
 DRAWS = 999
 SEED = 20_240_229
+_POWERS = 10 ** np.arange(1, 19)
 
 
 def null_draws(each: Callable[..., Floats], reference: ArrayLike, n_current: int, *extra: ArrayLike, draws: int = DRAWS) -> Floats:
@@ -99,6 +100,17 @@ def _samples(reference: bytes, n_current: int, many: int) -> tuple[Floats, Float
     n, rng = int(counts.sum()), np.random.default_rng(SEED)
     shape = counts / n
     return rng.multinomial(n, shape, many).astype(np.float64), rng.multinomial(n_current, shape, many).astype(np.float64)
+
+
+def two_digits(sizes: ArrayLike) -> NDArray[np.int64]:
+    """Sizes of windows as they are drawn for.
+
+    >>> two_digits([0, 7, 97, 1_234, 20_500]).tolist()
+    [0, 7, 97, 1200, 20000]
+    """
+    whole = np.asarray(sizes).astype(np.int64)
+    unit = 10 ** np.maximum(np.searchsorted(_POWERS, whole, side="right") - 1, 0)
+    return np.asarray(whole // unit * unit)
 
 
 def _two_digits(n: int) -> int:
