@@ -23,7 +23,6 @@ from driftline.streams.answers import BETWEEN, SCORE_BINS, Answers, timed_out
 from driftline.streams.causes import Change, typed, typed_by_gap
 from driftline.streams.estimates import combination, estimates, expectation_of, gap, weighted
 from driftline.streams.judge import Judged
-from driftline.streams.layout import Layout
 from driftline.streams.performance import ERRORS, RELATIVE, judged_metrics, metrics
 from driftline.streams.stats import UNKNOWN, Estimate, fairness, resampled
 
@@ -82,17 +81,15 @@ def performances(windows: Sequence[tuple[Judged, bool, bool]]) -> list[list[Perf
 
 
 def _combined(windows: Sequence[tuple[_Told, Answers]]) -> list[dict[str, Estimate]]:
-    """The combined figures of each window, those of one reference at once; none where there is no reference that knows labels."""
-    found: list[dict[str, Estimate]] = [{} for _ in windows]
-    of: dict[Layout, list[int]] = {}
-    for i, (told, _) in enumerate(windows):
-        if told.window.layout and told.window.layout.reference.performance.n:
-            of.setdefault(told.window.layout, []).append(i)
-    for layout, mine in of.items():
-        figures = combination(expectation_of(windows[mine[0]][0].window.model, layout), [_parts(*windows[i]) for i in mine])
-        for i, each in zip(mine, figures, strict=True):
-            found[i] = each
-    return found
+    """The combined figures of each window; none where there is no reference that knows labels."""
+    known = [i for i, (told, _) in enumerate(windows) if told.window.layout and told.window.layout.reference.performance.n]
+    asked = [
+        (expectation_of(told.window.model, told.window.layout), _parts(told, answers))
+        for told, answers in (windows[i] for i in known)
+        if told.window.layout
+    ]
+    figures = dict(zip(known, combination(asked), strict=True))
+    return [figures.get(i, {}) for i in range(len(windows))]
 
 
 def _parts(told: _Told, answers: Answers) -> list[tuple[float, Answers]]:

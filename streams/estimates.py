@@ -312,26 +312,37 @@ def _of_losses(expectation: Expectation, pane: Pane, layout: Layout) -> dict[str
 Parts = Sequence[tuple[float, Answers]]
 
 
-def combination(expectation: Expectation, windows: Sequence[Parts]) -> list[dict[str, Estimate]]:
+def combination(windows: Sequence[tuple[Expectation, Parts]]) -> list[dict[str, Estimate]]:
     """Figures of all the windows' predictions from the labels of some and the estimate of all: prediction-powered inference.
 
     Parameters
     ----------
     windows
-        Of each window its panes, each with its weight: one over the share of its predictions that have a label takes the lead from labels
-        that come early. With one weight for all, labels are taken to be missing at random.
+        Of each window what its reference lets one expect, and its panes, each with its weight: one over the share of its predictions that
+        have a label takes the lead from labels that come early. With one weight for all, labels are taken to be missing at random.
     """
-    model = expectation.model
-    if model.task == "regression":
-        return [_combined_errors(expectation.profile, parts) for parts in windows]
-    if expectation.calibration is None:
-        return [{} for _ in windows]
+    out: list[dict[str, Estimate]] = [{} for _ in windows]
+    alike: dict[tuple[object, ...], list[int]] = {}  # windows whose figures are made of the same ratios
+    for i, (expectation, parts) in enumerate(windows):
+        if expectation.model.task == "regression":
+            out[i] = _combined_errors(expectation.profile, parts)
+        elif expectation.calibration is not None:
+            alike.setdefault((expectation.model.task, *_ratios(expectation.model).items()), []).append(i)
+    for mine in alike.values():
+        for i, figures in zip(mine, _combined_ratios([windows[i] for i in mine]), strict=True):
+            out[i] = figures
+    return out
+
+
+def _combined_ratios(windows: Sequence[tuple[Expectation, Parts]]) -> list[dict[str, Estimate]]:
+    """Of windows of models of one task and one set of prices, which may have references of their own."""
+    model = windows[0][0].model
     groups = [
-        Group(i, model.task == "multiclass" or name == model.positive, *rows)
-        for i, parts in enumerate(windows)
+        Group(i, model.task == "multiclass" or name == each.model.positive, *rows, each.chance)
+        for i, (each, parts) in enumerate(windows)
         for name, rows in _merged(parts).items()
     ]
-    sums = Windows(groups, len(windows), expectation.chance)
+    sums = Windows(groups, len(windows))
     found = {
         name: figures if name in PRICES else [_in_unit(each) for each in figures] for name, figures in sums.ratios(_ratios(model)).items()
     }

@@ -137,6 +137,9 @@ class Evaluation:
         self._in_force: dict[tuple[str, str], dict[int, str]] = {}  # references of a version that its rows were told under
         self._left_out: dict[tuple[str, str, range], set[str]] = {}  # segments without a place, for as long as one evaluation takes
         self._changed: dict[bytes, bytes] = {}
+        self._labels: list[
+            tuple[Judged, bool, bool]
+        ] = []  # windows whose labels are yet to be told: whether features drifted, data were faulty
         self._moved: set[str] = set()  # models of which progress has come since windows that close were last looked for
         self._recover()
 
@@ -246,6 +249,7 @@ class Evaluation:
         out.removed, self._left_over = self._left_over, []
         self._changes_seen = self._registry.changes
         self._left_out.clear()
+        told: list[tuple[Model, _ModelState]] = []
         for name, state in self._models.items():
             model = self._registry.model(name)
             state.watermark = self._watermark(model, state, now_s)
@@ -254,11 +258,21 @@ class Evaluation:
             self._tell_panes(model, state, out.results, state.panes)
             self._tell_windows(model, state, out.results)
             self._detect(model, state, out.results)
-            self._forget(model, state, out)
+            told.append((model, state))
             yield
+            if not self._labels or len(told) == TOGETHER:
+                self._finish(told, out)
+        self._finish(told, out)
         out.state |= self._changed
         self._changed = {}
         out.results = {name: results for name, results in out.results.items() if results != Results()}
+
+    def _finish(self, told: list[tuple[Model, _ModelState]], out: Evaluated) -> None:
+        """What the labels of windows say, and then, of models all of whose windows are told, what may be forgotten."""
+        self._tell_labels(out.results)
+        for model, state in told:
+            self._forget(model, state, out)
+        told.clear()
 
     def first_rows(self, now_s: float = math.inf) -> dict[str, Results]:
         """By model, the rows of windows that have closed and were not told since, and of their panes; `evaluate` does all else.
@@ -281,6 +295,7 @@ class Evaluation:
                 self._tell_panes(model, state, out, self._panes_within(model, new))
                 self._tell(model, state, out, new | self._after_changed(model, state, new))
                 state.unfinal |= new
+        self._tell_labels(out)
         self._moved.clear()
         return {name: results for name, results in out.items() if results != Results()}
 
@@ -386,7 +401,6 @@ class Evaluation:
     ) -> None:
         """The rows of windows in order of time; what they all ask for is worked out side by side."""
         final = state.watermark.final(model)
-        labels: list[tuple[Judged, bool, bool]] = []  # of each window: whether features drifted, whether data were faulty
         wholes = [self._whole(model, *about) for about in windows]
         new = ((whole.layout, whole.pane) for whole in wholes if self._told_windows.get(whole.key, ())[:2] != (whole.pane.n, whole.layout))
         measure(((layout, pane) for layout, pane in new if layout and pane.n), model.tests)
@@ -418,20 +432,24 @@ class Evaluation:
                 of_reference = [row for row in rows if row.baseline == TRAINING]
                 if follows_on and self._lasting[model.model, series.version].take(judged, of_reference):
                     gathered[series.version] = min(start, gathered.get(series.version, start))
-            labels.append((judged, *self._features[judged.key]))
+            self._labels.append((judged, *self._features[judged.key]))
             if is_final:
                 self._told_windows.pop(judged.key, None)
                 self._features.pop(judged.key, None)
-        self._tell_labels(labels, results[model.model])
+        if len(self._labels) >= TOGETHER:
+            self._tell_labels(results)
 
-    def _tell_labels(self, windows: Sequence[tuple[Judged, bool, bool]], results: Results) -> None:
-        """What the labels of windows say; all of them together, for most are told again and again as labels come."""
+    def _tell_labels(self, results: dict[str, Results]) -> None:
+        """What the labels of windows say; all of them together, of whatever model, for most are told again and again as labels come."""
+        windows, self._labels = self._labels, []
         for (judged, _, _), rows in zip(windows, performances(windows), strict=True):
+            into = results[judged.model.model]
             worse = any(row.verdict == "worse" for row in rows)
             known = judged.layout.reference.performance if judged.layout else PerformanceProfile()
             began = onset_of_loss(self._timed(judged), known) if worse else None
-            results.performance_results.extend(msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in rows)
-        results.drift_results.extend(label_drift([judged for judged, _, _ in windows]))
+            into.performance_results.extend(msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in rows)
+        for row in label_drift([judged for judged, _, _ in windows]):
+            results[row.model].drift_results.append(row)
 
     def _after_changed(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]]) -> set[tuple[Series, Window, int]]:
         """Windows whose baselines hold one that is due."""

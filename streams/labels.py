@@ -70,7 +70,7 @@ def label_bins(window: Judged, profile: Profile) -> FeaturePane:
 
 
 def label_drift(windows: Sequence[Judged]) -> list[DriftResult]:
-    """Every test of the labels of windows of one model, as the feature `(label)`; nothing for a model without labels, and of windows for
+    """Every test of the labels of windows, of any models, as the feature `(label)`; nothing for a model without labels, and of windows for
     which there is no reference yet.
     """
     rows: list[DriftResult] = []

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from driftline.streams.answers import Float64, Int64
+from driftline.streams.answers import SCORE_BINS, Float64, Int64
 from driftline.streams.stats.combined import combined_each
 from driftline.streams.stats.estimate import Estimate
 
@@ -29,13 +29,15 @@ _OUTCOMES = ((_REST, _MISS), (_FALSE_ALARM, _HIT))
 class Group(NamedTuple):
     """Rows of one window and predicted group: labelled ones by outcome and score, shape (2, bins), the others by score, shape (bins,).
 
-    `apart`: of the positive class, whose right answers are hits; of the others they are the rest.
+    `apart`: of the positive class, whose right answers are hits; of the others they are the rest. `chance`: of coming true by score,
+    shape (bins,).
     """
 
     window: int
     apart: bool
     scored: Float64 | Int64
     rest: Float64 | Int64
+    chance: Float64
 
 
 class _Sums(NamedTuple):
@@ -57,23 +59,19 @@ class _Sums(NamedTuple):
 
 
 class Windows:
-    """The sums of `windows` windows.
+    """The sums of `windows` windows, of one model or of many; those of a window are the same whatever the others are."""
 
-    Parameters
-    ----------
-    chance
-        Of coming true by score, shape (bins,).
-    """
-
-    def __init__(self, groups: Sequence[Group], windows: int, chance: Float64) -> None:
-        self._windows, self._chance = windows, chance
+    def __init__(self, groups: Sequence[Group], windows: int) -> None:
+        self._windows = windows
         self._at = np.array([each.window for each in groups], np.int64)
         self._kind = np.array([each.apart for each in groups], np.int64)
-        bins = len(chance)
-        self._scored = np.stack([each.scored for each in groups]).astype(np.float64) if groups else np.zeros((0, 2, bins))
-        self._rest = np.stack([each.rest for each in groups]).astype(np.float64) if groups else np.zeros((0, bins))
-        powers = np.stack([np.ones(bins), chance, chance**2], 1)
-        told = np.concatenate([(self._scored @ powers).reshape(-1, 6), self._rest @ powers], 1)
+        self._scored = np.array([each.scored for each in groups], np.float64).reshape(len(groups), 2, -1 if groups else SCORE_BINS)
+        self._rest, self._chance = (
+            np.array(each, np.float64).reshape(len(groups), self._scored.shape[2])
+            for each in ([group.rest for group in groups], [group.chance for group in groups])
+        )
+        powers = _powers(self._chance)
+        told = np.concatenate([(self._scored @ powers).reshape(-1, 6), _times(self._rest, powers)], 1)
         self._told = np.zeros((windows, 2, 9))
         np.add.at(self._told, (self._at, self._kind), told)
 
@@ -98,10 +96,14 @@ class Windows:
     def of_score(self, loss: Float64) -> _Sums:
         """Of one loss by outcome and score, shape (2, bins)."""
         to_expect = self._chance * loss[1] + (1 - self._chance) * loss[0]
-        powers = np.stack([np.ones(len(to_expect)), to_expect, to_expect**2], 1)
-        realised = np.stack([loss, loss**2, loss * to_expect], 2)
+        powers = _powers(to_expect)
+        realised = (
+            np.stack([np.broadcast_to(each, to_expect.shape), np.broadcast_to(each**2, to_expect.shape), each * to_expect], 2)
+            for each in loss
+        )
         told = [
-            self._scored[:, 0] @ realised[0] + self._scored[:, 1] @ realised[1], self._scored.sum(1) @ powers, self._rest @ powers
+            sum(_times(self._scored[:, i], each) for i, each in enumerate(realised)), _times(self._scored.sum(1), powers),
+            _times(self._rest, powers),
         ]  # fmt: skip
         sums = np.zeros((self._windows, 9))
         np.add.at(sums, self._at, np.concatenate(told, 1))
@@ -128,6 +130,17 @@ class Windows:
         """The mean of a loss by outcome and score, of each window; NaN below two labelled rows."""
         value, half = self.of_score(loss).mean()
         return _estimates(value[:, 0], half[:, 0])
+
+
+def _powers(chance: Float64) -> Float64:
+    """One, itself and its square, of chances of shape (groups, bins); shape (groups, bins, 3)."""
+    return np.stack([np.ones_like(chance), chance, chance**2], 2)
+
+
+def _times(rows: Float64, figures: Float64) -> Float64:
+    """Sums over rows of shape (groups, bins) of figures of shape (groups, bins, 3); shape (groups, 3)."""
+    told: Float64 = (rows[:, None] @ figures)[:, 0]
+    return told
 
 
 def _estimates(value: Float64, half: Float64) -> list[Estimate]:

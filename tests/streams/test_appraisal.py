@@ -19,7 +19,7 @@ from driftline.schemas.config import METRICS as NAMES
 from driftline.schemas.config import Model, Policy
 from driftline.schemas.results import PerformanceResult
 from driftline.streams.answers import SCORE_BINS, AnswerRows, Answers, LabelRows, timed_out
-from driftline.streams.appraisal import performance, treatment
+from driftline.streams.appraisal import performance, performances, treatment
 from driftline.streams.estimates import Expectation, combination, estimates, weighted
 from driftline.streams.judge import Judged, WindowKey
 from driftline.streams.layout import Layout
@@ -323,7 +323,7 @@ def test_a_window_has_the_same_rows_whatever_of_its_labels_and_predictions_is_le
         full = window(frame, of, model)
         assert full.layout is not None
         assert list(estimates(expectation, full.pane, of)) == expectation.told("estimated")
-        assert list(combination(expectation, [[(1.0, full.pane.answers)]])[0]) == expectation.told("combined")
+        assert list(combination([(expectation, [(1.0, full.pane.answers)])])[0]) == expectation.told("combined")
         assert list(weighted(expectation, full.pane.answers)) == expectation.told("weighted")
         told = rows_of(full).keys()
         assert ("gap", "realised") in {(name, basis) for basis, name in told}
@@ -332,6 +332,21 @@ def test_a_window_has_the_same_rows_whatever_of_its_labels_and_predictions_is_le
         left_over = empty_pane(of)  # as of groups that all have labels enough by themselves
         left_over.answers.said |= {group: np.zeros_like(said) for group, said in full.pane.answers.said.items()}
         assert rows_of(replace(full, pane=left_over, panes=())).keys() == told
+
+
+def test_what_is_said_of_windows_of_several_models_together_is_what_is_said_of_each_alone() -> None:
+    rng = np.random.default_rng(9)
+    other = Layout(reference_from_frame(scored(rng, 3_000, 3, 1, flip=0.2), MODEL, "2", prediction="said", score="score", label="truth"))
+    regression = Layout(reference_from_frame(prices(rng, 2_000, 5), PRICE, "1", prediction="said", label="truth"))
+    dear = Model("dear", metrics=("all",), costs={"1/0": 3.0, "0/1": 1.0}, policy=POLICY)
+    windows = [
+        window(frame.assign(truth=frame["truth"].where(rng.random(len(frame)) < 0.6)), layout, model)
+        for frame, layout, model in (
+            (scored(rng, 500), REFERENCE, MODEL), (scored(rng, 300), other, MODEL), (prices(rng, 400, 5), regression, PRICE),
+            (scored(rng, 200), other, dear), (scored(rng, 700, 2, 1), REFERENCE, MODEL),
+        )
+    ]  # fmt: skip
+    assert performances([(each, False, False) for each in windows]) == [performance(each) for each in windows]
 
 
 def test_labels_that_come_early_are_weighed_against_their_lead() -> None:
