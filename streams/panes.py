@@ -242,6 +242,7 @@ class _Version(msgspec.Struct, array_like=True):
 
 _decoder, _decoder1 = msgspec.msgpack.Decoder(_Wire), msgspec.msgpack.Decoder(_Wire1)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
+_key_decoder = msgspec.json.Decoder(tuple[str, str, str, int, int])
 _HEAD = bytes([0x90 + len(_Wire.__struct_fields__), CODEC])  # as this version writes: an array of so many, the codec first
 _FENCE = struct.Struct(">QQ")
 _OWNED = 1 << 63  # set in the first eight bytes when they are an epoch; the first snapshots began with the fence
@@ -352,5 +353,5 @@ def decode_key(key: bytes) -> tuple[PaneKey, int]:
     >>> decode_key(encode_key(PaneKey("m", "1", "", 60_000), 3))
     (PaneKey(model='m', version='1', segment='', start=60000), 3)
     """
-    model, version, segment, start, partition = msgspec.json.decode(key, type=tuple[str, str, str, int, int])
+    model, version, segment, start, partition = _key_decoder.decode(key)
     return PaneKey(model, version, segment, start), partition
