@@ -28,10 +28,10 @@ from driftline.schemas.events import MAX_FEATURES, MAX_SEGMENTS, YEAR_2000_MS, Y
 from driftline.streams import chances, kernels
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic, misfit
-from driftline.streams.columns import UInt64, all_differ, distinct, fingerprints, hash_stretches, joined, partitions_of, stirred
+from driftline.streams.columns import UInt64, all_differ, fingerprints, hash_stretches, joined, partitions_of, stirred
 from driftline.streams.ipc import inflated_bytes
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
-from driftline.streams.layout import Coded
+from driftline.streams.layout import Coded, numbers_in
 from driftline.streams.segments import Cells
 from driftline.streams.transport.chunk import Chunk, Headers
 from driftline.streams.values import ColumnValues
@@ -458,7 +458,7 @@ def _fitting(rows: Rows, name: str, model: Model, chunk: Chunk, partitions: int 
         return np.full(rows.n, np.nan) if column is None else column.copy()
     if isinstance(column, np.ndarray):
         texts: list[Any]
-        texts, place = _numbers(column)
+        texts, place = numbers_in(column)
     else:
         texts, place = column.texts, column.code
     faults = [misfit(text, model) for text in texts]
@@ -473,21 +473,6 @@ def _fitting(rows: Rows, name: str, model: Model, chunk: Chunk, partitions: int 
         codes[used] = classes.of(text_of(texts[i]) for i in used.tolist())
         answers[use] = codes[place[use]]
     return answers
-
-
-def _numbers(column: Float64) -> tuple[list[float], Int64]:
-    """The numbers of a column, ascending, and the place of each row's among them, -1 for NaN.
-
-    >>> [each for each in _numbers(np.array([2.0, np.nan, 1.0]))]
-    [[1.0, 2.0], array([ 1, -1,  0])]
-    """
-    if np.abs(column).max(initial=0) <= len(column):  # no NaN among them
-        whole = column.astype(np.int64)
-        if (whole == column).all():
-            codes, place = distinct(whole)
-            return codes.astype(np.float64).tolist(), place
-    numbers = np.unique(column[~np.isnan(column)])
-    return numbers.tolist(), np.where(np.isnan(column), -1, np.searchsorted(numbers, column))
 
 
 def _scores(rows: Rows, model: Model) -> Float64:

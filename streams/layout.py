@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
 from driftline.streams import kernels
+from driftline.streams.columns import distinct
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -73,10 +74,25 @@ def coded(column: Any) -> Coded:
     if isinstance(column, Coded):
         return column
     if isinstance(column, np.ndarray):
-        known = np.unique(column[np.isfinite(column)])  # what is infinite is refused, and in no row that is used
-        code = np.where(np.isfinite(column), np.searchsorted(known, column), -1)
-        return Coded([text_of(number) for number in known.tolist()], code)
+        known, code = numbers_in(column)  # what is infinite is refused, and in no row that is used
+        return Coded([text_of(number) for number in known], code)
     return Coded([LIST], np.array([-1 if value is None else 0 for value in column], np.int64))
+
+
+def numbers_in(column: Float64) -> tuple[list[float], Int64]:
+    """The finite numbers of a column, ascending, and the place of each row's among them, -1 for what is none.
+
+    >>> numbers_in(np.array([2.0, np.nan, 1.0, np.inf]))
+    ([1.0, 2.0], array([ 1, -1,  0, -1]))
+    """
+    if np.abs(column).max(initial=0) <= len(column):  # all are finite
+        whole = column.astype(np.int64)
+        if (whole == column).all():
+            codes, place = distinct(whole)
+            return codes.astype(np.float64).tolist(), place
+    finite = np.isfinite(column)
+    numbers = np.unique(column[finite])
+    return numbers.tolist(), np.where(finite, np.searchsorted(numbers, column), -1)
 
 
 @dataclass(frozen=True, slots=True)
