@@ -26,7 +26,7 @@ from uuid import uuid4
 import kafka_node
 import workload
 from clickhouse_gateway import Gateway
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from workload import Shape, Source
 
@@ -185,10 +185,10 @@ class Site:
             self.store = ends.enter_context(ClickHouse.connect(self.dsn, create=True))
             self.store.migrate()
             self._configure()
-            client: dict[str, Any] = {"bootstrap.servers": self.broker.bootstrap, "log_level": 0}
-            self._group = Consumer({**client, "group.id": self.prefix, "enable.auto.commit": False})
+            self._client: dict[str, Any] = {"bootstrap.servers": self.broker.bootstrap, "log_level": 0}
+            self._group = Consumer({**self._client, "group.id": self.prefix, "enable.auto.commit": False})
             ends.callback(self._group.close)
-            self._admin = AdminClient(client)
+            self._admin = AdminClient(self._client)
             ends.callback(self.stop_workers)
             self._ends = ends.pop_all()
         return self
@@ -292,6 +292,16 @@ class Site:
         return sum(self._ends_of([TopicPartition(self.topics.dead_letters, k) for k in range(self.shape.partitions)]).values())
 
     def _ends_of(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        try:
+            return self._listed(partitions)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.FENCED_LEADER_EPOCH:
+                raise
+        # A broker that was starved of its core leads its partitions anew, and this client remembers when they were led before.
+        self._admin = AdminClient(self._client)
+        return self._listed(partitions)
+
+    def _listed(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         latest: Any = OffsetSpec.latest  # without annotations
         futures = self._admin.list_offsets({tp: latest() for tp in partitions})
         return {tp: future.result().offset for tp, future in futures.items()}

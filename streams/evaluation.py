@@ -137,9 +137,8 @@ class Evaluation:
         self._in_force: dict[tuple[str, str], dict[int, str]] = {}  # references of a version that its rows were told under
         self._left_out: dict[tuple[str, str, range], set[str]] = {}  # segments without a place, for as long as one evaluation takes
         self._changed: dict[bytes, bytes] = {}
-        self._labels: list[
-            tuple[Judged, bool, bool]
-        ] = []  # windows whose labels are yet to be told: whether features drifted, data were faulty
+        #: Windows whose labels are yet to be told: whether features drifted, whether data were faulty.
+        self._labels: list[tuple[Judged, bool, bool]] = []
         self._moved: set[str] = set()  # models of which progress has come since windows that close were last looked for
         self._recover()
 
