@@ -48,6 +48,7 @@ class Evaluate:
         self._halfway: dict[int, list[Any]] = {}  # of evaluations under way: what comes meanwhile and is taken in afterwards
         self._evaluated_s = self._took_s = self._came_s = 0.0
         self._evaluating, self._telling = asyncio.Lock(), asyncio.Lock()  # in this order
+        self._order: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # a partition's results are handed over one after another
 
     async def start(self, assigned: Iterable[TP]) -> None:
         """Begin anew with the partitions of an assignment."""
@@ -108,8 +109,9 @@ class Evaluate:
         async with self._telling:
             sends = []
             for number, evaluation in list(self._evaluations.items()):
-                if number not in self._halfway and not evaluation.outdated:
-                    sends += await self._send(number, evaluation.first_rows(time.monotonic()))
+                if not self._order[number].locked() and not evaluation.outdated:
+                    async with self._order[number]:
+                        sends += await self._send(number, evaluation.first_rows(time.monotonic()))
             await asyncio.gather(*sends)
 
     async def rest(self) -> None:
@@ -118,18 +120,19 @@ class Evaluate:
             self._evaluations.clear()
 
     async def _evaluate(self, number: int, evaluation: Evaluation) -> None:
-        events, self._events[number] = self._events[number], []
-        end = self._ends[number]
-        out = Evaluated()
-        self._halfway[number] = []
-        try:
-            for _ in evaluation.steps(out, time.monotonic()):
-                await asyncio.sleep(0)  # the producer must not wait for a thousand models
-            sends = await self._send(number, out.results)
-            sends += [await self._w.send(self._w.topics.models, 0, entry_key(each), encode_entry(each)) for each in out.learned]
-        finally:
-            for event in self._halfway.pop(number):
-                self._take(event)
+        async with self._order[number]:
+            events, self._events[number] = self._events[number], []
+            end = self._ends[number]
+            out = Evaluated()
+            self._halfway[number] = []
+            try:
+                for _ in evaluation.steps(out, time.monotonic()):
+                    await asyncio.sleep(0)  # the producer must not wait for a thousand models
+                sends = await self._send(number, out.results)
+                sends += [await self._w.send(self._w.topics.models, 0, entry_key(each), encode_entry(each)) for each in out.learned]
+            finally:
+                for event in self._halfway.pop(number):
+                    self._take(event)
         await self._tell_new()
         await asyncio.gather(*sends)
         tp = TP(self._w.topics.panes, number)
@@ -177,10 +180,10 @@ def pieces(results: Results) -> Iterator[Results]:
 
 
 def _cut(parts: list[Part]) -> Iterator[list[Part]]:
-    """The verdicts on one window as they are, or so many at a time where they are too many for a record."""
+    """The verdicts on one window as they are, or table by table, so many rows at a time, where they are too many for a record."""
     if sum(len(rows) for _, rows in parts) <= WINDOW_ROWS:
         yield parts
         return
-    every = [(name, row) for name, rows in parts for row in rows]
-    for at in range(0, len(every), WINDOW_ROWS):
-        yield [(name, [row]) for name, row in every[at : at + WINDOW_ROWS]]
+    for name, rows in parts:
+        for at in range(0, len(rows), WINDOW_ROWS):
+            yield [(name, rows[at : at + WINDOW_ROWS])]

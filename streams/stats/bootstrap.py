@@ -45,12 +45,12 @@ def null_draws(each: Callable[..., Floats], reference: ArrayLike, n_current: int
     0.11
     """
     frozen = tuple(np.asarray(each_extra, dtype=np.float64).tobytes() for each_extra in extra)
-    return kept_draws(each, np.asarray(reference, dtype=np.int64).tobytes(), n_current, frozen, draws)
+    return kept_draws(each, np.asarray(reference, dtype=np.int64).tobytes(), int(two_digits(n_current)), frozen, draws)
 
 
 def kept_draws(each: Callable[..., Floats], reference: bytes, n_current: int, extra: tuple[bytes, ...] = (), draws: int = DRAWS) -> Floats:
-    """`null_draws` for who asks again and again: counts as the bytes of int64, everything else as those of float64."""
-    return _draws(each, reference, _two_digits(n_current), extra, draws)
+    """`null_draws` for who asks again and again, of a size of `two_digits`: counts as the bytes of int64, all else as those of float64."""
+    return _draws(each, reference, n_current, extra, draws)
 
 
 def quantile_of_draws(draws: Floats, quantile: float) -> float:
@@ -111,8 +111,3 @@ def two_digits(sizes: ArrayLike) -> NDArray[np.int64]:
     whole = np.asarray(sizes).astype(np.int64)
     unit = 10 ** np.maximum(np.searchsorted(_POWERS, whole, side="right") - 1, 0)
     return np.asarray(whole // unit * unit)
-
-
-def _two_digits(n: int) -> int:
-    unit: int = 10 ** max(len(str(n)) - 2, 0)
-    return n // unit * unit

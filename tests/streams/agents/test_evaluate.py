@@ -29,9 +29,15 @@ class SlowBroker:
         self.results: list[bytes] = []
         self.written: list[bytes] = []
         self.writing, self.acknowledges = asyncio.Event(), asyncio.Event()
+        self.hand_overs = 0
+        self.has_room = asyncio.Event()  # for the first records; later ones find room
+        self.has_room.set()
 
     async def send_all(self, topic: str, partition: int, records: list[tuple[bytes, bytes]]) -> list[Any]:
         assert (topic, partition) == (TOPICS.results, 0)
+        self.hand_overs += 1
+        if self.hand_overs == 1:
+            await self.has_room.wait()
         self.results += [value for _, value in records]
         return [asyncio.sleep(0) for _ in records]
 
@@ -65,21 +71,27 @@ async def until(done: Any) -> None:
         await asyncio.sleep(0)
 
 
-async def story(broker: SlowBroker) -> None:
-    """A window closes, and another while the state of its evaluation is being written."""
+def beginning(broker: SlowBroker) -> tuple[Evaluate, list[int]]:
+    """A worker that has no panes yet, and the offsets of what it acknowledges."""
     wiring: Any = SimpleNamespace(flush_s=0.0, topics=TOPICS, evaluate_state=None, send_all=broker.send_all, forget=broker.forget)
-    evaluate, done = Evaluate(wiring), list[int]()
+    evaluate = Evaluate(wiring)
     evaluate._evaluations = {0: Evaluation(Registry({"m": MODEL}), 1, {})}
     evaluate._owned, evaluate._events, evaluate._ends = {0: broker}, {0: []}, {0: 0}  # type: ignore[dict-item]
+    return evaluate, []
 
-    def come(start: int, offset: int) -> None:
-        evaluate._take(SimpleNamespace(value=passed(start, offset), ack=lambda: done.append(offset)))
 
-    come(0, 0)
+def come(evaluate: Evaluate, start: int, offset: int, done: list[int]) -> None:
+    evaluate._take(SimpleNamespace(value=passed(start, offset), ack=lambda: done.append(offset)))
+
+
+async def story(broker: SlowBroker) -> None:
+    """A window closes, and another while the state of its evaluation is being written."""
+    evaluate, done = beginning(broker)
+    come(evaluate, 0, 0, done)
     evaluating = asyncio.ensure_future(evaluate.tick())
     async with asyncio.timeout(10):
         await broker.writing.wait()
-        come(20, 2)
+        come(evaluate, 20, 2, done)
         await evaluate.tick()
     assert broker.windows()[-1] == [20] and done == [] and broker.written == []
     broker.acknowledges.set()
@@ -89,3 +101,27 @@ async def story(broker: SlowBroker) -> None:
 
 def test_a_window_that_closes_while_the_state_of_an_evaluation_is_being_written_is_told_at_once() -> None:
     asyncio.run(story(SlowBroker()))
+
+
+async def no_room(broker: SlowBroker) -> None:
+    """The producer has no room for what is told of a window, and has room again when it is evaluated."""
+    evaluate, done = beginning(broker)
+    broker.has_room.clear()
+    broker.acknowledges.set()
+    come(evaluate, 0, 0, done)
+    first = asyncio.ensure_future(evaluate.tick())
+    async with asyncio.timeout(10):
+        await until(lambda: broker.hand_overs)
+        come(evaluate, 20, 2, done)
+        second = asyncio.ensure_future(evaluate.tick())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        told = broker.windows()
+        broker.has_room.set()
+        await asyncio.gather(first, second)
+    assert told == []
+    assert broker.windows()[0] == [0]
+
+
+def test_what_is_told_of_a_partition_is_handed_over_in_order() -> None:
+    asyncio.run(no_room(SlowBroker()))
