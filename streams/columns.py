@@ -298,9 +298,9 @@ class _Column:
         self.data[rows] = values
 
     def reserve(self, end: int, size: int) -> None:
-        """Room for `end` rows. It grows by a half while there are few, by an eighth, or a sixteenth of many, so little is ever empty."""
+        """Room for `end` rows. It grows by a half while there are few, by a quarter, or a sixteenth of many, so little is ever empty."""
         if end > self.capacity:
-            part = 16 if self.capacity > MANY else 8 if self.capacity > FEW else 2
+            part = 16 if self.capacity > MANY else 4 if self.capacity > FEW else 2
             self.capacity = max(end, self.capacity + self.capacity // part + 16)
             self._move(size)
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,11 @@ def test_the_report_can_be_made_again_from_the_store(full: Run, tmp_path: Path) 
 
 def test_a_demo_that_serves_takes_events_of_others_until_it_is_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "driftline", "demo", "--events", "500", "--serve"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with ExitStack() as ends:
+        # Tests that run in the background may have interrupts ignored, and what they start inherits that.
+        ends.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+        process = ends.enter_context(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        ends.callback(process.kill)
         assert process.stdout is not None
         address = next(found[1] for shown in process.stdout if (found := re.search(r'still running.*Publisher\("([^"]+)"', shown)))
         with Publisher(address, model="churn", version="1") as publisher:

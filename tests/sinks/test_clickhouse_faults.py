@@ -46,8 +46,9 @@ def test_lost_connections_and_lost_answers_store_the_block_once(gateway: Gateway
 
 def test_an_answer_that_takes_too_long_is_asked_for_again(gateway: Gateway, over_http: Open) -> None:
     errors: list[DriftlineError] = []
-    store = over_http("?send_receive_timeout=1", sleep=lambda _: None, on_retry=lambda error, *_: errors.append(error))
-    gateway.fail({"slow_s": 1.5})
+    over_http()  # has migrated: with this timeout a busy machine would give up
+    store = over_http("?send_receive_timeout=2", sleep=lambda _: None, on_retry=lambda error, *_: errors.append(error))
+    gateway.fail({"slow_s": 3.0})
     store.insert("references", ROWS, "t")
     assert stored(store) == (6, 6)
     assert {error.code for error in errors} == {"store_busy"}
