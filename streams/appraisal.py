@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
@@ -19,10 +20,11 @@ from scipy.stats import chi2_contingency
 from driftline.schemas.config import Model
 from driftline.schemas.reference import PerformanceProfile
 from driftline.schemas.results import PerformanceResult, Verdict
-from driftline.streams.answers import BETWEEN, SCORE_BINS, Answers, timed_out
+from driftline.streams.answers import BETWEEN, Answers, timed_out
 from driftline.streams.causes import Change, typed, typed_by_gap
 from driftline.streams.estimates import combination, estimates, expectation_of, gap, weighted
 from driftline.streams.judge import Judged
+from driftline.streams.panes import Pane
 from driftline.streams.performance import ERRORS, RELATIVE, judged_metrics, metrics
 from driftline.streams.stats import UNKNOWN, Estimate, fairness, resampled
 
@@ -42,6 +44,7 @@ class _Told(NamedTuple):
     labelled: int
     assumed: int
     coverage: float
+    waits: str = ""  # why more labels are needed
     change: Change = ""
 
     def row(
@@ -74,7 +77,7 @@ def performances(windows: Sequence[tuple[Judged, bool, bool]]) -> list[list[Perf
     for window, drifted, fault in windows:
         answers, assumed = timed_out(window.pane.answers, window.model) if window.timed_out else (window.pane.answers, 0)
         n = window.pane.n
-        told = _Told(window, answers.n_labelled, assumed, min(answers.n_labelled / n, 1.0) if n else 0.0)
+        told = _told(window, answers.n_labelled, assumed, n)
         known.append((told._replace(change=_change(told, answers, drifted, fault)), answers))
     combined = _combined(known)
     return [[*_realised(told, answers), *_expected(told, answers, found)] for (told, answers), found in zip(known, combined, strict=True)]
@@ -100,24 +103,27 @@ def _parts(told: _Told, answers: Answers) -> list[tuple[float, Answers]]:
 
 def why_labels_wait(window: Judged, answers: Answers) -> str:
     """Why more labels are needed before anything that needs them is judged, or ""."""
-    coverage = min(answers.n_labelled / window.pane.n, 1.0) if window.pane.n else 0.0
-    return _waits(_Told(window, answers.n_labelled, 0, coverage))
+    return _told(window, answers.n_labelled, 0, window.pane.n).waits
+
+
+def _told(window: Judged, labelled: int, assumed: int, n: int) -> _Told:
+    told = _Told(window, labelled, assumed, min(labelled / n, 1.0) if n else 0.0)
+    return told._replace(waits=_waits(told))
 
 
 def _change(told: _Told, answers: Answers, drifted: bool, fault: bool) -> Change:
     """The kind of change; unknown while labels are waited for, but for a fault of the data."""
     window = told.window
-    if fault or window.layout is None or _waits(told):
+    if fault or window.layout is None or told.waits:
         return "data fault" if fault else ""
     expectation = expectation_of(window.model, window.layout)
     if window.model.task != "regression":
-        before = sum(expectation.scored.values(), np.zeros((2, SCORE_BINS), np.int64))
-        change = typed(before, answers.scores, drifted=drifted).change
+        change = typed(expectation.every_score, answers.scores, drifted=drifted).change
         if change == "prior shift" and window.model.task == "multiclass" and not _other_shares(told, answers):
             return "concept drift"  # of several classes the score tells right from wrong: answers became worse, no class more frequent
         if change != "none":
             return change
-    found = gap(expectation, replace(window.pane, answers=answers), window.layout)
+    found = gap(expectation, _pane(window, answers), window.layout)
     threshold, worse, _ = _verdict_of_gap(told, found, window.layout.reference.performance)
     if window.model.task != "regression":  # too few rows to tell by the score; but answers are worth less than they were
         return "concept drift" if worse else "none"
@@ -152,9 +158,19 @@ def _realised(told: _Told, answers: Answers) -> Iterator[PerformanceResult]:
         yield told.row(name, "realised", estimate, before, (threshold, worse if name in judged else None, reason))
 
 
+def _pane(window: Judged, answers: Answers) -> Pane:
+    """The window's pane with these answers."""
+    return window.pane if answers is window.pane.answers else replace(window.pane, answers=answers)
+
+
 def _beyond(model: Model, many: int) -> float:
     """How many standard errors a difference must have."""
-    return NormalDist().inv_cdf(1 - model.policy.significance / (LOOKS * max(many, 1)))
+    return _standard_errors(model.policy.significance, many)
+
+
+@lru_cache(maxsize=1_024)
+def _standard_errors(significance: float, many: int) -> float:
+    return NormalDist().inv_cdf(1 - significance / (LOOKS * max(many, 1)))
 
 
 def _compare(name: str, estimate: Estimate, before: float | None, drop: float, beyond: float) -> tuple[float | None, bool]:
@@ -170,9 +186,8 @@ def _compare(name: str, estimate: Estimate, before: float | None, drop: float, b
 
 def _no_verdict(told: _Told, before: float | None, value: float) -> str:
     """Why the realised figure cannot be judged, or ""."""
-    waits = _waits(told)
-    if waits:
-        return waits
+    if told.waits:
+        return told.waits
     if before is None:
         return "the reference tells no performance to compare with"
     if told.window.unjudged:
@@ -203,7 +218,7 @@ def _expected(told: _Told, answers: Answers, combined: Mapping[str, Estimate]) -
     layout = window.layout
     if layout is None or not (profile := layout.reference.performance).n:
         return
-    expectation, pane = expectation_of(window.model, layout), replace(window.pane, answers=answers)
+    expectation, pane = expectation_of(window.model, layout), _pane(window, answers)
     found: dict[Basis, Mapping[str, Estimate]] = {
         "estimated": estimates(expectation, pane, layout), "weighted": weighted(expectation, answers), "combined": combined,
     }  # fmt: skip
@@ -236,7 +251,7 @@ def treatment(window: Judged, name: str) -> list[PerformanceResult]:
         return []
     groups = {segment: timed_out(each.answers, model)[0] if window.timed_out else each.answers for segment, each in window.groups.items()}
     n, labelled = sum(each.n for each in window.groups.values()), sum(each.n_labelled for each in groups.values())
-    told = _Told(replace(window, pane=replace(window.pane, n=n)), labelled, 0, min(labelled / n, 1.0) if n else 0.0)
+    told = _told(replace(window, pane=replace(window.pane, n=n)), labelled, 0, n)
     rows = []
     for metric, estimate in _fairness(groups, model).items():
         reason = _no_verdict(told, 1.0, estimate.value)

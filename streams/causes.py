@@ -14,6 +14,7 @@ features say comes first and last: a fault of the data explains everything, and 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -105,12 +106,12 @@ def _criteria(before: Float64, now: Float64) -> dict[Change, float]:
     """Minus twice the logarithm of each kind's likelihood, and a price for each parameter that it leaves free."""
     both, price = before + now, math.log(now.sum())
     tables = before, now, both
-    of_all = [_log_likelihood(table) for table in tables]
-    of_scores = [_log_likelihood(table.sum(0)) for table in tables]
-    of_labels = [_log_likelihood(table.sum(1)) for table in tables]
+    scores = [table.sum(0) for table in tables]
     # The price of P(s) where each of so many parts of the score may have become more or less frequent; with one it is as it was.
-    parts = [_PARTS[parts] @ np.stack([table.sum(0) for table in tables], 1) for parts in PARTS]
-    freely = [of_scores[2] + sum(_log_likelihood(part[:, i]) for i in range(2)) - _log_likelihood(part[:, 2]) for part in parts]
+    parts = [each.T for each in (_PARTS[parts] @ np.stack(scores, 1) for parts in PARTS)]
+    told = _log_likelihoods([*tables, *scores, *(table.sum(1) for table in tables), *(each for part in parts for each in part)])
+    of_all, of_scores, of_labels, *of_parts = (told[at : at + 3] for at in range(0, len(told), 3))
+    freely = [of_scores[2] + (one + other) - together for one, other, together in of_parts]
     moved = [-2 * told + (many - 1) * price for told, many in zip(freely, PARTS, strict=True)]
     apart = sum(of_all[i] - of_scores[i] for i in range(2))  # P(y | s), of each side by itself
     return {
@@ -121,7 +122,9 @@ def _criteria(before: Float64, now: Float64) -> dict[Change, float]:
     }
 
 
-def _log_likelihood(counts: Float64) -> float:
-    """Of counts under their own shares."""
-    n = counts.sum()
-    return float(xlogy(counts, counts).sum() - xlogy(n, n))
+def _log_likelihoods(tables: Sequence[Float64]) -> list[float]:
+    """Of each table's counts under their own shares."""
+    counts, rows = np.concatenate([table.ravel() for table in tables]), np.array([table.sum() for table in tables])
+    ends = np.cumsum([table.size for table in tables]).tolist()
+    each = np.split(xlogy(counts, counts), ends[:-1])
+    return [float(logs.sum() - whole) for logs, whole in zip(each, xlogy(rows, rows).tolist(), strict=True)]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -40,7 +40,6 @@ from driftline.streams.stats import (
     accuracy_of,
     auc_from_scores,
     averaged,
-    brier,
     combined,
     estimated,
     estimated_accuracy,
@@ -54,6 +53,7 @@ from driftline.streams.stats import (
     score_positions,
     specificity_of,
 )
+from driftline.streams.stats.calibration import brier_score
 
 LEAST_ROWS = 100  # labelled rows of the reference that a calibration is learned from
 ALIKE = 1.01  # weights that vary by less are taken as one
@@ -101,13 +101,33 @@ class Expectation:
     @cached_property
     def calibration(self) -> ScoreCalibration | None:
         """The chance by score of coming true; None without enough labelled rows of both outcomes."""
-        return _calibration(sum(self.scored.values(), _NONE))
+        return _calibration(self.every_score)
+
+    @cached_property
+    def every_score(self) -> Int64:
+        """`scored` of all groups together."""
+        return sum(self.scored.values(), _NONE)
 
     @cached_property
     def chance(self) -> Float64:
         """The chances of the calibration, which there is, by score; shape (256,)."""
         assert self.calibration is not None
         return self.calibration.chances()
+
+    @cached_property
+    def losses_by_score(self) -> tuple[tuple[Float64, Float64], tuple[Float64, Float64]]:
+        """The chance of a wrong answer, and its square: of groups for which what comes true is wrong, and of the others."""
+        return (self.chance, self.chance**2), (1 - self.chance, (1 - self.chance) ** 2)
+
+    def pooled(self, group: str) -> _Pooled:
+        """The share of the reference's rows of a group that came true, by score."""
+        if group not in self._pooled:
+            self._pooled[group] = _pooled(self.scored.get(group, _NONE))
+        return self._pooled[group]
+
+    @cached_property
+    def _pooled(self) -> dict[str, _Pooled]:
+        return {}
 
     @cached_property
     def by_class(self) -> dict[str, ScoreCalibration]:
@@ -141,7 +161,7 @@ class Expectation:
             return found | ({"combined": errors} if rows >= LEAST_ROWS else {})
         prices = [name for name, key in PRICES.items() if getattr(model, key)]
         cells = [*OF_CELLS, *prices]
-        weighed = model.task == "binary" and sum(self.scored.values(), _NONE).sum() >= LEAST_ROWS
+        weighed = model.task == "binary" and self.every_score.sum() >= LEAST_ROWS
         found = {"weighted": cells} if weighed else {}
         if self.calibration is None or model.task == "ranking":
             return found
@@ -154,8 +174,8 @@ class Expectation:
 
     def _said(self, answers: Answers) -> tuple[Int64, Int64]:
         """All scored predictions: those of the negative class, and of the positive."""
-        positive = answers.said.get(self.model.positive, _NONE[0])
-        return sum(answers.said.values(), _NONE[0]) - positive, positive
+        name = self.model.positive
+        return sum((said for group, said in answers.said.items() if group != name), _NONE[0]), answers.said.get(name, _NONE[0])
 
 
 _known: WeakKeyDictionary[Layout, Expectation] = WeakKeyDictionary()
@@ -189,7 +209,7 @@ def estimates(expectation: Expectation, pane: Pane, layout: Layout) -> dict[str,
     area = auc_from_scores(wrong, true)
     return found | {
         "auc": Estimate(area.value, area.lower, area.upper),
-        "brier": brier(wrong, true).score,
+        "brier": brier_score(wrong, true),
         "log_loss": log_loss(wrong, true),
     }
 
@@ -200,25 +220,39 @@ def weighted(expectation: Expectation, answers: Answers) -> dict[str, Estimate]:
     Unlike the calibrated form it takes nothing for granted of how the chance moves with the score, and its interval has the
     reference's own sampling error in it.
     """
-    model, total = expectation.model, sum(expectation.scored.values(), _NONE)
-    if model.task != "binary" or total.sum() < LEAST_ROWS or not answers.said:
+    model = expectation.model
+    if not expectation.told("weighted") or not answers.said:
         return {}
     cells = {}
     for name, said in zip(("negative", "positive"), expectation._said(answers), strict=True):
         group = model.positive if name == "positive" else ""
-        chance, spread = _pooled(expectation.scored.get(group, _NONE), said)
-        cells[name] = (float(said @ chance), float(said @ (1 - chance)), float(said @ (chance * (1 - chance))) + spread)
+        known, rows = expectation.pooled(group), said.astype(np.float64)
+        here = np.bincount(known.run, rows)
+        spread = float((here**2 * known.share * known.against / known.rows).sum())
+        cells[name] = (float(rows @ known.chance), float(rows @ known.no_chance), float(rows @ known.unsure) + spread)
     (fn, tn, negative_variance), (tp, fp, positive_variance) = cells["negative"], cells["positive"]
     return _of_cells(ExpectedConfusion(tp, fp, fn, tn, positive_variance, negative_variance), model)
 
 
-def _pooled(scored: Int64, said: Int64) -> tuple[Float64, float]:
-    """The share that came true by score, over runs of bins with `BIN_ROWS` rows each; and what its own error adds to the variance."""
+class _Pooled(NamedTuple):
+    """The share that came true by score, over runs of bins with `BIN_ROWS` rows each, and what its own error is made of."""
+
+    run: Int64  # of each bin
+    share: Float64  # of each run, like the next two: what came true, what did not, and rows
+    against: Float64
+    rows: Float64
+    chance: Float64  # of each bin, like the next two: of coming true, of not, and the variance of a row
+    no_chance: Float64
+    unsure: Float64
+
+
+def _pooled(scored: Int64) -> _Pooled:
     rows = scored.sum(0)
     run = (np.cumsum(rows) - rows) // BIN_ROWS
-    total, true, here = (np.bincount(run, each) for each in (rows, scored[1], said))
+    total, true = (np.bincount(run, each) for each in (rows, scored[1]))
     share = (true + 0.5) / (total + 1)
-    return share[run], float((here**2 * share * (1 - share) / (total + 1)).sum())
+    chance = share[run]
+    return _Pooled(run, share, 1 - share, (total + 1).astype(np.float64), chance, 1 - chance, chance * (1 - chance))
 
 
 def _of_cells(expected: ExpectedConfusion, model: Model) -> dict[str, Estimate]:
@@ -458,10 +492,11 @@ def gap(expectation: Expectation, pane: Pane, layout: Layout) -> Estimate:
     n = wrong = expected = squares = 0.0
     for name in _groups(answers):
         apart = model.task == "multiclass" or name == model.positive  # of the others what came true is wrong
-        scored, chance = answers.scored.get(name, _NONE), 1 - expectation.chance if apart else expectation.chance
+        scored, (chance, square) = answers.scored.get(name, _NONE), expectation.losses_by_score[apart]
         labelled = scored.sum(0)
         n, wrong = n + float(labelled.sum()), wrong + float(scored[0 if apart else 1].sum())
-        expected, squares = expected + float(labelled @ chance), squares + float(labelled @ chance**2)
+        labelled = labelled.astype(np.float64)
+        expected, squares = expected + float(labelled @ chance), squares + float(labelled @ square)
     if n < 2:
         return UNKNOWN
     # Rows waver around their own chance, and the calibration around the truth as its rows do.

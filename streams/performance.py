@@ -19,7 +19,6 @@ from driftline.streams.stats import (
     auc_from_scores,
     average_precision,
     averaged,
-    brier,
     ece,
     f1,
     kappa,
@@ -35,6 +34,7 @@ from driftline.streams.stats import (
     resampled,
     rmse,
 )
+from driftline.streams.stats.calibration import brier_score
 
 Metric = Callable[[Model, Answers], Estimate]
 
@@ -236,7 +236,7 @@ METRICS: Final[Mapping[Task, Mapping[str, Metric]]] = {
         "auc": _of_scores(_auc),
         "average_precision": _of_scores(average_precision),
         "log_loss": _of_scores(log_loss),
-        "brier": _of_scores(lambda negative, positive: brier(negative, positive).score),
+        "brier": _of_scores(brier_score),
         "lift": _of_scores(_lift),
     },
     "multiclass": {**_ANY_CLASSES, **_AVERAGES},

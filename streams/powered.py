@@ -117,9 +117,10 @@ class Windows:
         """
         above, below = (np.array([pair[i] for pair in figures.values()], np.float64) for i in range(2))
         with np.errstate(invalid="ignore", divide="ignore"):
-            bottom = self.of_outcome(below).mean()[0]
+            both = self.of_outcome(np.concatenate([below, above])).mean()[0]
+            bottom, top = both[:, : len(below)], both[:, len(below) :]
             bottom = np.where(bottom > 0, bottom, np.nan)
-            value = self.of_outcome(above).mean()[0] / bottom
+            value = top / bottom
             for _ in range(STEPS):
                 rest, half = self.of_outcome(above - value[..., None] * below).mean()
                 value = value + rest / bottom

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,26 @@ class Brier(NamedTuple):
     reliability: float
     resolution: float
     uncertainty: float
+
+
+class _Powers(NamedTuple):
+    """Of the score that each bin stands for what the losses need: the loss and its square, of rows of either class."""
+
+    squares: Floats
+    squares_of_rest: Floats
+    fourths: Floats
+    fourths_of_rest: Floats
+    if_low: Floats
+    if_high: Floats
+    if_low_squared: Floats
+    if_high_squared: Floats
+
+
+@lru_cache(maxsize=64)
+def _powers(bins: int) -> _Powers:
+    at = score_positions(bins)
+    if_low, if_high = -np.log1p(-at), -np.log(at)
+    return _Powers(at**2, (1 - at) ** 2, at**4, (1 - at) ** 4, if_low, if_high, if_low**2, if_high**2)
 
 
 def score_positions(bins: int) -> Floats:
@@ -113,8 +134,19 @@ def brier(negative: ArrayLike, positive: ArrayLike) -> Brier:
     if n == 0:
         return Brier(UNKNOWN, np.nan, np.nan, np.nan)
     share, base = np.divide(high, rows, out=np.zeros_like(rows), where=rows > 0), float(high.sum() / n)
-    score = mean_of_sums(int(n), float(low @ at**2 + high @ (1 - at) ** 2), float(low @ at**4 + high @ (1 - at) ** 4))
-    return Brier(score, float(rows @ (at - share) ** 2 / n), float(rows @ (share - base) ** 2 / n), base * (1 - base))
+    return Brier(brier_score(low, high), float(rows @ (at - share) ** 2 / n), float(rows @ (share - base) ** 2 / n), base * (1 - base))
+
+
+def brier_score(negative: ArrayLike, positive: ArrayLike) -> Estimate:
+    """The score of `brier`, without its parts.
+
+    >>> brier_score([8, 2], [2, 8]) == brier([8, 2], [2, 8]).score
+    True
+    """
+    low, high = np.asarray(negative, dtype=np.float64), np.asarray(positive, dtype=np.float64)
+    loss = _powers(low.size)
+    total, squares = low @ loss.squares + high @ loss.squares_of_rest, low @ loss.fourths + high @ loss.fourths_of_rest
+    return mean_of_sums(int((low + high).sum()), float(total), float(squares))
 
 
 def log_loss(negative: ArrayLike, positive: ArrayLike) -> Estimate:
@@ -137,6 +169,6 @@ def log_loss(negative: ArrayLike, positive: ArrayLike) -> Estimate:
     0.5074
     """
     low, high = np.asarray(negative, dtype=np.float64), np.asarray(positive, dtype=np.float64)
-    at = score_positions(low.size)
-    if_low, if_high = -np.log1p(-at), -np.log(at)
-    return mean_of_sums(int((low + high).sum()), float(low @ if_low + high @ if_high), float(low @ if_low**2 + high @ if_high**2))
+    loss = _powers(low.size)
+    total, squares = low @ loss.if_low + high @ loss.if_high, low @ loss.if_low_squared + high @ loss.if_high_squared
+    return mean_of_sums(int((low + high).sum()), float(total), float(squares))

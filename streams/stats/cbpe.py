@@ -57,11 +57,10 @@ def expected_confusion(calibration: ScoreCalibration, predicted_negative: ArrayL
     >>> [round(rows, 3) for rows in expected_confusion(calibration, [80, 0], [0, 20])[:4]]
     [18.0, 2.0, 8.0, 72.0]
     """
-    chance = calibration.chances()
+    chance, against, unsure = calibration.known
     low, high = np.asarray(predicted_negative, dtype=np.float64), np.asarray(predicted_positive, dtype=np.float64)
-    unsure = chance * (1 - chance)
     return ExpectedConfusion(
-        float(high @ chance), float(high @ (1 - chance)), float(low @ chance), float(low @ (1 - chance)),
+        float(high @ chance), float(high @ against), float(low @ chance), float(low @ against),
         float(high @ unsure), float(low @ unsure),
     )  # fmt: skip
 
@@ -143,8 +142,8 @@ def expected_classes(calibration: ScoreCalibration, scores: ArrayLike) -> tuple[
     >>> [each.tolist() for each in expected_classes(ScoreCalibration((0.25, 0.75)), [40, 80])]
     [[30.0, 20.0], [10.0, 60.0]]
     """
-    rows, chance = np.asarray(scores, dtype=np.float64), calibration.chances()
-    return rows * (1 - chance), rows * chance
+    rows, (chance, against, _) = np.asarray(scores, dtype=np.float64), calibration.known
+    return rows * against, rows * chance
 
 
 def estimated_accuracy(calibration: ScoreCalibration, confidences: ArrayLike, confidence: float = 0.95) -> Estimate:

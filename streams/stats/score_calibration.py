@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from driftline.streams.stats.counts import Floats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScoreCalibration:
     """`chance[i]` is the probability of the positive class for a score in bin i, ascending, shape (bins,)."""
 
@@ -46,7 +46,16 @@ class ScoreCalibration:
 
     def chances(self) -> Floats:
         """The probabilities, shape (bins,)."""
-        return np.array(self.chance)
+        return self.known[0]
+
+    @cached_property
+    def known(self) -> tuple[Floats, Floats, Floats]:
+        """The probabilities of the positive class, those of the negative, and the variance of one row; every window asks for them."""
+        chance = np.array(self.chance)
+        found = chance, 1 - chance, chance * (1 - chance)
+        for each in found:
+            each.flags.writeable = False
+        return found
 
 
 @lru_cache(maxsize=1_024)
