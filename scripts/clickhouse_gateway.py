@@ -136,16 +136,15 @@ class Handler(BaseHTTPRequestHandler):
         if not hmac.compare_digest(self.headers.get("Authorization", ""), self.server.login):
             self.fail("Code: 516. DB::Exception: writer: Authentication failed. (AUTHENTICATION_FAILED)")
             return
-        with self.server.order:
-            handle = connect(self.server.directory)
-            try:
-                self.run(handle, parameters, b"\n".join(filter(None, (parameters.get("query", "").encode(), body))))
-            except ConnectionError:  # whoever asked is gone
-                self.close_connection = True
-            except Exception as error:  # the engine has one class for all of its errors, and it is no public one
-                self.fail(str(error))
-            finally:
-                handle.close()
+        handle = connect(self.server.directory)  # its database and settings are its own, so that inserts can run side by side
+        try:
+            self.run(handle, parameters, b"\n".join(filter(None, (parameters.get("query", "").encode(), body))))
+        except ConnectionError:  # whoever asked is gone
+            self.close_connection = True
+        except Exception as error:  # the engine has one class for all of its errors, and it is no public one
+            self.fail(str(error))
+        finally:
+            handle.close()
 
     def run(self, handle: Any, parameters: dict[str, str], statement: bytes) -> None:
         if "database" in parameters:
@@ -163,9 +162,10 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, handle.query(text, name, params=bound).bytes() or b"", {"X-ClickHouse-Format": name})
 
     def insert(self, handle: Any, target: str, block: bytes, token: str) -> None:
-        fault: dict[str, Any] = next((fault for fault in self.server.faults if token.startswith(fault.get("token", ""))), {})
-        if fault:
-            self.server.faults.remove(fault)
+        with self.server.order:
+            fault: dict[str, Any] = next((fault for fault in self.server.faults if token.startswith(fault.get("token", ""))), {})
+            if fault:
+                self.server.faults.remove(fault)
         time.sleep(fault.get("slow_s", 0))
         if fault.get("half"):
             block = half(block)

@@ -32,6 +32,8 @@ RETRIABLE: Final = frozenset({3, 107, 159, 164, 202, 203, 209, 210, 236, 241, 24
 #: Codes that speak of a value in the block and not of the table or the server.
 REFUSED: Final = frozenset({6, 27, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 407, 469})
 
+CONNECTIONS: Final = 8  # at once; the client keeps as many open
+
 _REPEATED: Final = (str, int, bool, dict)  # types whose equal values are the same; not floats: 0 equals -0
 _MIGRATE: Final = "run `driftline migrate` (in a query of your own: correct the name)"
 _GRANT: Final = "give the user of DRIFTLINE_CLICKHOUSE the right to SELECT, INSERT and, to migrate, CREATE"
@@ -59,7 +61,7 @@ def masked(dsn: str) -> str:
 
 
 class ClickHouse(Retrying):
-    """One connection to one database. Calls block; threads take turns.
+    """One database. Calls block; over HTTP several threads are served at once, the engine inside this process one after another.
 
     Parameters
     ----------
@@ -89,7 +91,8 @@ class ClickHouse(Retrying):
         super().__init__(sleep=sleep, on_retry=on_retry)
         self._client = client
         self._dsn = dsn
-        self._lock = threading.Lock()
+        self._calls = 1 if urlsplit(dsn).scheme == "chdb" else CONNECTIONS
+        self._free = threading.Semaphore(self._calls)
         self._schemas: dict[str, pa.Schema] = {}
         self._process = os.getpid()
 
@@ -123,10 +126,12 @@ class ClickHouse(Retrying):
         return f"ClickHouse({masked(self._dsn)!r})"
 
     def close(self) -> None:
-        """Give up waiting attempts, wait for the call that is under way, and let go of the store."""
+        """Give up waiting attempts, wait for the calls that are under way, and let go of the store."""
         super().close()
-        with self._lock:
-            self._client.close()
+        for _ in range(self._calls):
+            self._free.acquire()
+        self._client.close()
+        self._free.release(self._calls)
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """The answer to `sql`, in which `{name:Type}` stands for a parameter that the server binds.
@@ -242,7 +247,7 @@ class ClickHouse(Retrying):
             raise DriftlineError(
                 "store_forked", "the store was opened before this process was forked", "open it in the new process, or spawn"
             )
-        with self._lock:
+        with self._free:
             self._require_open()
             return call(self._client)
 

@@ -1,7 +1,8 @@
 """store: what evaluate and decide said, and what nobody could use, into the store. One insert a table and block.
 
-A block is a chunk, or the part of it between two multiples of `BLOCK` offsets: what is read again after a crash falls into the same
-blocks wherever the fetches were cut, all but the first and the last.
+Chunks of a partition that come while the one before is being stored are stored together. A block is what is stored at once, or the part
+of it between two multiples of `BLOCK` offsets: what is read again after a crash in much falls into the same blocks wherever it was cut.
+Where it does not, the same rows are inserted under another token and replace themselves.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,16 +27,22 @@ from driftline.sinks.sink import Sink
 from driftline.streams.agents.letters import bury
 from driftline.streams.agents.positions import Positions
 from driftline.streams.agents.wiring import Wiring
-from driftline.streams.transport.chunk import Chunk
+from driftline.streams.transport.chunk import Chunk, merged
 from driftline.streams.transport.state import Owned
 
 log = logging.getLogger(__name__)
 BLOCK = 1_000  # offsets
+TOGETHER_BYTES = 4 << 20  # of chunks that are stored together
+WAITING_BYTES = 16 << 20  # of chunks that wait for those before them; the rest waits in the lane
+INSERTS = 4  # at once
 REMIND_S = 10.0  # between two reports of how far a partition is behind
 
 
 class Store:
-    """The output partitions of this worker. A chunk is acknowledged when all its rows are stored."""
+    """The output partitions of this worker. A chunk is acknowledged when all its rows are stored.
+
+    Each partition waits for itself alone: a window that has just closed must not wait for the alerts of another.
+    """
 
     def __init__(self, wiring: Wiring, sink: Sink) -> None:
         self._w, self._sink = wiring, sink
@@ -42,33 +50,76 @@ class Store:
         kept = (topics.results, topics.alerts, topics.retrain, topics.dead_letters)
         self.positions = Positions(wiring, wiring.store_state, kept, anew=(topics.models,))
         self._owned: dict[int, Owned] = {}
+        self._waiting: dict[TP, list[Any]] = {}  # events
+        self._storing: dict[TP, asyncio.Future[None]] = {}
+        self._threads = ThreadPoolExecutor(INSERTS, "store")  # of its own: while the store is away they wait, and nobody else should
 
     async def start(self, assigned: Iterable[TP]) -> None:
         """Begin anew with the partitions of an assignment. Nothing is kept between chunks but where they ended."""
         self._owned = await self.positions.start(assigned)
+        self._waiting.clear()
 
     async def run(self, stream: Any) -> None:
-        """Store chunk by chunk. While the store is away this waits, and the lane holds its partitions back."""
-        async for event in stream.events():
-            chunk: Chunk = event.value
-            tp = event.message.tp
-            if tp not in self.positions.starts:
-                continue
-            owned = self._owned.get(tp.partition) if tp.topic != self._w.topics.models else None
-            self.positions.follow(chunk)
-            for i, why in (await self._stored(chunk, tp)).items():
-                await bury(self._w, chunk, i, why)
-            if owned:
-                await owned.write(chunk.end, self.positions.pair(tp, chunk.end))
-            self.positions.finish(owned, tp, chunk.end)
+        """Store what comes, of each partition one chunk after another. While the store is away little is taken, and the lane holds the
+        partitions back."""
+        events = stream.noack().events()
+        coming: asyncio.Future[Any] | None = None
+        try:
+            while True:
+                if coming is None and sum(map(_size, self._waiting.values())) < WAITING_BYTES:
+                    coming = asyncio.ensure_future(anext(events))
+                under_way = {*self._storing.values(), *filter(None, [coming])}
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                for tp in [tp for tp, storing in self._storing.items() if storing.done()]:
+                    self._storing.pop(tp).result()
+                if coming and coming.done():
+                    self._take(coming.result())
+                    coming = None
+                for tp in self._waiting.keys() - self._storing.keys():
+                    self._storing[tp] = asyncio.ensure_future(self._store(tp, self._together(tp)))
+        finally:
+            for each in filter(None, [coming, *self._storing.values()]):
+                each.cancel()
+
+    def _take(self, event: Any) -> None:
+        tp = event.message.tp
+        if tp not in self.positions.starts:
+            event.ack()
+            return
+        self.positions.follow(event.value)
+        self._waiting.setdefault(tp, []).append(event)
+
+    def _together(self, tp: TP) -> list[Any]:
+        """What of a partition is stored next: chunks that follow one another. One that is read again may overlap the one before."""
+        waiting, n = self._waiting.pop(tp), 1
+        while n < len(waiting) and waiting[n].value.first == waiting[n - 1].value.end and _size(waiting[: n + 1]) <= TOGETHER_BYTES:
+            n += 1
+        if waiting[n:]:
+            self._waiting[tp] = waiting[n:]
+        return waiting[:n]
+
+    async def _store(self, tp: TP, events: list[Any]) -> None:
+        owned = self._owned.get(tp.partition) if tp.topic != self._w.topics.models else None
+        chunk = merged([event.value for event in events])
+        for i, why in (await self._stored(chunk, tp)).items():
+            await bury(self._w, chunk, i, why)
+        if owned:
+            await owned.write(chunk.end, self.positions.pair(tp, chunk.end))
+        self.positions.finish(owned, tp, chunk.end)
+        for event in events:
+            event.ack()
 
     async def _stored(self, chunk: Chunk, tp: TP) -> dict[int, Rejected]:
         """What `store` answers; says meanwhile how much waits."""
-        storing = asyncio.ensure_future(store(chunk, self._sink, self._w.topics))
+        storing = asyncio.ensure_future(store(chunk, self._sink, self._w.topics, self._threads))
         while not (await asyncio.wait({storing}, timeout=REMIND_S))[0]:
             end = self._w.consumer.highwater(tp) or chunk.end
             log.warning("%s-%s waits for the store; %s records are behind", tp.topic, tp.partition, end - chunk.first)
         return storing.result()
+
+
+def _size(events: list[Any]) -> int:
+    return sum(len(event.value.data) for event in events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +130,7 @@ class Rowed:
     records: list[int] = field(default_factory=list)
 
 
-async def store(chunk: Chunk, sink: Sink, topics: Topics) -> dict[int, Rejected]:
+async def store(chunk: Chunk, sink: Sink, topics: Topics, threads: Executor | None = None) -> dict[int, Rejected]:
     """Store one chunk of the topics results, alerts, retrain, dead-letters or models; returns when its rows are stored.
 
     A record that cannot be read raises `DriftlineError` before anything of the chunk is stored: what writes these topics is ours.
@@ -89,21 +140,20 @@ async def store(chunk: Chunk, sink: Sink, topics: Topics) -> dict[int, Rejected]
     The numbers of the records of which the store refused a row, and why. The other rows are stored.
     """
     refused: dict[int, Rejected] = {}
+    loop = asyncio.get_running_loop()
     for block, tables in [(block, rows_of(block, topics)) for block in blocks(chunk)]:
+        digest = digest_of(block)
 
-        def insert(block: Chunk = block, tables: dict[str, Rowed] = tables) -> None:
-            digest = digest_of(block)
-            for table, found in tables.items():
+        def insert(table: str, found: Rowed, block: Chunk = block, digest: str = digest) -> None:
+            def take(number: int, error: DriftlineError) -> None:
+                if chunk.topic == topics.dead_letters:
+                    raise error  # or its letter would come back here
+                record = int(np.searchsorted(chunk.offset, block.offset[found.records[number]]))
+                refused[record] = Rejected(error.code, error.message)
 
-                def take(number: int, error: DriftlineError, found: Rowed = found) -> None:
-                    if chunk.topic == topics.dead_letters:
-                        raise error  # or its letter would come back here
-                    record = int(np.searchsorted(chunk.offset, block.offset[found.records[number]]))
-                    refused[record] = Rejected(error.code, error.message)
+            sink.insert(table, found.rows, token(block, table, digest), take)
 
-                sink.insert(table, found.rows, token(block, table, digest), take)
-
-        await asyncio.to_thread(insert)  # one thread for all tables: to hand over costs as much as to send a small one
+        await asyncio.gather(*(loop.run_in_executor(threads, insert, table, found) for table, found in tables.items()))
     return refused
 
 
