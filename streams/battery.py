@@ -52,6 +52,15 @@ class Measured(NamedTuple):
     lone: bool  # all rows of the reference are alike: there is nothing to score
 
 
+class _Alike(NamedTuple):
+    """What windows are compared with where rows that say no more than one are counted as one, shape (features, bins): in whole rows,
+    and as it is where no rows are alike.
+    """
+
+    rows: Int64
+    counts: Float64
+
+
 class Battery:
     """The tests of several features, made once for a reference.
 
@@ -67,12 +76,13 @@ class Battery:
         self.numeric = np.array([isinstance(profile, NumericProfile) for profile in profiles], bool)
         self.distances = Distances(profiles, self.bins, self.smooth.reference.shape[1])
         self._nulls: dict[bytes, Float64] = {}
+        self._known = self._alike(self.smooth.reference)
+        self._inside = np.arange(self.smooth.reference.shape[1]) < np.array(self.bins, np.int64)[:, None]
 
     def matrix(self, counts: Int64 | Float64, starts: Int64) -> Float64:
-        """Histograms that lie end to end from `starts` on, below each other; shape (features, bins)."""
-        out = np.zeros(self.smooth.reference.shape)
-        for row, start, bins in zip(out, starts.tolist(), self.bins, strict=True):
-            row[:bins] = counts[start : start + bins]
+        """Histograms that lie end to end from `starts` on, below each other; shapes (…, all bins) and (…, features, bins)."""
+        out = np.zeros((*counts.shape[:-1], *self._inside.shape))
+        out[..., self._inside] = counts[..., (starts[:, None] + np.arange(self._inside.shape[1]))[self._inside]]
         return out
 
     def measured(self, counts: Float64, bounds: Float64, tests: Sequence[str], against: Float64 | None = None) -> list[list[Measured]]:
@@ -105,7 +115,8 @@ class Battery:
             n.astype(np.int64), np.broadcast_to(n_reference.astype(np.int64), n.shape), p_values, effect, np.where(there, null, np.nan),
             np.where(there, moved, 0.0), worth, np.broadcast_to((smooth.degree == 0) & (smooth.blocks > 0), n.shape),
         )  # fmt: skip
-        figures = self._figures(reference, counts, bounds, tests, effect, null)
+        alike = self._known if against is None else self._alike(reference)
+        figures = self._figures(reference, alike, counts, bounds, tests, effect, null)
         directions = [self._directions(*each) for each in zip(apart, shift, strict=True)]
         told = zip(there.tolist(), directions, figures, *(column.tolist() for column in columns), strict=True)
         return [
@@ -125,7 +136,7 @@ class Battery:
         alike = self.smooth.dispersion
         before, now = (np.maximum(rows / alike, 1.0) for rows in (n_reference, n))
         near = np.rint(2 ** (np.floor(2 * np.log2(now)) / 2))
-        shape = np.maximum(np.rint(reference / alike[:, None]), reference > 0).astype(np.int64)
+        shape = (self._known if against is None else self._alike(reference)).rows
         drawn = np.stack([self._drawn_nulls(shape, each, self._nulls if against is None else {}) for each in near])
         null: Float64 = drawn * (1 / before + 1 / now) / (1 / before + 1 / near)
         return null
@@ -143,14 +154,12 @@ class Battery:
         return found
 
     def _figures(
-        self, reference: Float64, counts: Float64, bounds: Float64, tests: Sequence[str], effect: Float64, null: Float64
+        self, reference: Float64, known: _Alike, counts: Float64, bounds: Float64, tests: Sequence[str], effect: Float64, null: Float64
     ) -> list[list[list[Figure]]]:
         """A figure a test that the model wants and the feature allows; always the PSI."""
         wanted = [*dict.fromkeys(("psi", *tests))]
-        alike = self.smooth.dispersion
-        shape = np.where(alike[:, None] == 1, reference, np.maximum(np.rint(reference / alike[:, None]), 1.0 * (reference > 0)))
-        sizes = counts.sum(-1)
-        size = np.maximum(np.rint(sizes / alike), 1)
+        sizes, shape = counts.sum(-1), known.counts
+        size = np.maximum(np.rint(sizes / self.smooth.dispersion), 1)
         statistic, p_value, _ = chi_squares(reference, counts)
         found = {"psi": Figures(effect, p_value, null)}
         if "chi_square" in wanted:
@@ -171,6 +180,11 @@ class Battery:
             ]
             for w in range(len(counts))
         ]
+
+    def _alike(self, reference: Float64) -> _Alike:
+        alike = self.smooth.dispersion[:, None]
+        rounded, used = np.rint(reference / alike), reference > 0
+        return _Alike(np.maximum(rounded, used).astype(np.int64), np.where(alike == 1, reference, np.maximum(rounded, 1.0 * used)))
 
     def _directions(self, apart: Float64, shift: Float64) -> list[str]:
         """Which way each feature of a window moved, by its scores or, where there are none, by its shares."""

@@ -7,8 +7,7 @@ histograms ──► values, shape (windows, features) ──► their p-values,
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,11 +17,12 @@ from numpy.typing import NDArray
 from driftline.schemas.reference import NumericProfile, Profile
 from driftline.streams.layout import Float64
 from driftline.streams.stats import TESTS, bin_positions
-from driftline.streams.stats.bootstrap import kept_draws, quantile_of_draws, tail_probability, two_digits
+from driftline.streams.stats.bootstrap import kept_quantile, kept_tail, two_digits
 from driftline.streams.stats.chi_square_like import expected_rows
 from driftline.streams.stats.counts import Floats
 
 QUANTILE = 0.95
+_Drawn = tuple[Callable[..., Floats], bytes, int, tuple[bytes, ...]]  # what `kept_draws` takes
 
 
 class Figures(NamedTuple):
@@ -59,6 +59,7 @@ class Distances:
                 own = bin_positions(profile.edges, *self._reach[f].tolist())
                 self._usual[f, : own.size], self._usual[f, own.size :] = own, own[-1]
         self._keys = [row[:own].tobytes() for row, own in zip(self._usual, self._bins, strict=True)]
+        self._places = [(key,) for key in self._keys]
 
     def told(self, names: Sequence[str], counts: Float64, bounds: Float64, reference: Sample, alike: Sample) -> dict[str, Figures]:
         """The figures of these tests.
@@ -77,11 +78,14 @@ class Distances:
         fits = {name: there & (self._numeric | (TESTS[name].needs == "bins")) for name in names}
         found = {name: self._known(name, fits[name], counts, places, reference, alike) for name in names}
         drawn = [name for name in names if TESTS[name].distance]
-        for name, f, windows, draws in self._draws({name: fits[name] & np.isnan(found[name].p_values) for name in drawn}, reference):
-            values = found[name].values[windows, f].tolist()
-            found[name].p_values[windows, f] = [tail_probability(draws, value) for value in values]
-        for name, f, windows, draws in self._draws({name: fits[name] & np.isnan(found[name].nulls) for name in drawn}, alike):
-            found[name].nulls[windows, f] = quantile_of_draws(draws, QUANTILE)
+        for name, f, windows, asked in self._draws({name: fits[name] & np.isnan(found[name].p_values) for name in drawn}, reference):
+            tail, (values, p_values, _) = kept_tail(*asked), found[name]
+            for w in windows:
+                p_values[w, f] = tail.probability(values.item(w, f))
+        for name, f, windows, asked in self._draws({name: fits[name] & np.isnan(found[name].nulls) for name in drawn}, alike):
+            null = kept_quantile(*asked, QUANTILE)
+            for w in windows:
+                found[name].nulls[w, f] = null
         return found
 
     def _known(self, name: str, fits: NDArray[np.bool_], counts: Float64, at: Float64, reference: Sample, alike: Sample) -> Figures:
@@ -113,19 +117,21 @@ class Distances:
         at[..., 0] = low / 2 + self._outer[:, 0] / 2
         return at
 
-    def _draws(self, wanted: Mapping[str, NDArray[np.bool_]], sample: Sample) -> Iterator[tuple[str, int, list[int], Floats]]:
-        """What the tests are of samples with no drift, by feature and the windows with so many rows; tests of a feature share samples."""
+    def _draws(self, wanted: Mapping[str, NDArray[np.bool_]], sample: Sample) -> Iterator[tuple[str, int, list[int], _Drawn]]:
+        """What to draw for each test and feature, and the windows with so many rows; tests of a feature follow on: they share samples."""
         tests = [(name, TESTS[name].distance, TESTS[name].needs == "positions") for name in wanted]
-        counts, sizes, asked = sample.counts.astype(np.int64), two_digits(sample.size), np.array([*wanted.values()], bool)
-        for f in np.flatnonzero(asked.any((0, 1))).tolist() if tests else ():
-            shape, places, mine = counts[f, : self._bins[f]].tobytes(), (self._keys[f],), asked[:, :, f].tolist()
-            alike: defaultdict[int, list[int]] = defaultdict(list)
-            for w, size in enumerate(sizes[:, f].tolist()):
-                alike[size].append(w)
+        asked = np.array([*wanted.values()], bool).reshape(len(tests), *sample.size.shape)
+        features = np.flatnonzero(asked.any((0, 1))).tolist()
+        counts, sizes, mine = sample.counts[features].astype(np.int64), two_digits(sample.size).T.tolist(), asked.T.tolist()
+        for f, row in zip(features, counts, strict=True):
+            shape = row[: self._bins[f]].tobytes()
+            alike: dict[int, list[int]] = {}
+            for w, size in enumerate(sizes[f]):
+                alike.setdefault(size, []).append(w)
             for size, windows in alike.items():
-                for (name, distance, placed), one in zip(tests, mine, strict=True):
-                    if distance and (these := [w for w in windows if one[w]]):
-                        yield name, f, these, kept_draws(distance.each, shape, size, places if placed else ())
+                for t, (name, distance, placed) in enumerate(tests):
+                    if distance and (these := [w for w in windows if mine[f][w][t]]):
+                        yield name, f, these, (distance.each, shape, size, self._places[f] if placed else ())
 
 
 @lru_cache(maxsize=16_384)

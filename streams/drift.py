@@ -24,7 +24,7 @@ from driftline.schemas.results import DriftResult, Verdict
 from driftline.streams.battery import Battery, Measured
 from driftline.streams.calibration import Yardstick
 from driftline.streams.judge import Judged
-from driftline.streams.layout import LABEL, PREDICTION, SCORE, Int64, KeptByLayout, Layout
+from driftline.streams.layout import LABEL, PREDICTION, SCORE, Float64, Int64, KeptByLayout, Layout
 from driftline.streams.panes import Pane
 from driftline.streams.segments import cells_expected
 from driftline.streams.stats import TESTS, benjamini_hochberg
@@ -92,12 +92,13 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
     wrong = {**_blamed(faults or {}), **(faults or {})}
     p_values = np.array([feature.p_value for feature in features])
     usable = np.array([not reason and feature.name not in wrong for feature, reason in zip(features, reasons, strict=True)], bool)
-    worth = known.null.calibrate(np.where(usable, p_values, np.nan)) if features else p_values
+    chances = np.stack([np.where(usable, p_values, np.nan), tests.tails(features, window.model.policy.psi)])
+    worth, tails = known.null.calibrate(chances) if features else chances
     allowed = level(window.model, window.key.segment)
     believed = benjamini_hochberg(worth, allowed)
     smallest = allowed / max(int(usable.sum()), 1)  # what a feature that drifts alone must reach
     rows: list[DriftResult] = []
-    reasons = [reason or few for reason, few in zip(reasons, too_few(features, tests, window.model, known, smallest), strict=True)]
+    reasons = [reason or few for reason, few in zip(reasons, too_few(features, tails, smallest), strict=True)]
     for feature, reason, significance, found in zip(features, reasons, worth.tolist(), believed.tolist(), strict=True):
         verdict, why = verdict_of(feature, reason, found, window, wrong.get(feature.name, ""))
         rows += rows_of(window, feature, against.name, significance, verdict, why, window.coverage)
@@ -115,7 +116,7 @@ def measure(windows: Iterable[tuple[Layout, Pane]], tests: tuple[str, ...]) -> N
         known, many = battery(layout), max(AT_A_TIME // max(layout.length, 1), 1)
         for start in range(0, len(panes), many):
             abouts = [*panes][start : start + many]
-            counts = np.stack([known.matrix(panes[about].counts, layout.starts) for about in abouts])
+            counts = known.matrix(np.stack([panes[about].counts for about in abouts]), layout.starts)
             bounds = np.stack([panes[about].extremes for about in abouts])
             for about, found in zip(abouts, known.measured(counts, bounds, tests), strict=True):
                 _remember(about, found)
@@ -195,10 +196,13 @@ def why_unjudged(feature: Measured, window: Judged) -> str:
     return "" if math.isfinite(feature.effect) else "the distance is not defined: the histograms are empty"
 
 
-def too_few(features: Sequence[Measured], tests: Battery, model: Model, known: Yardstick, smallest: float) -> list[str]:
-    """Where the rows could not show a drift of the size that matters; then it is not known either that there is none."""
+def too_few(features: Sequence[Measured], tails: Float64, smallest: float) -> list[str]:
+    """Where the rows could not show a drift of the size that matters; then it is not known either that there is none.
+
+    `tails`: the p-value of each feature, as the reference has it, were there a drift of that size and nothing else.
+    """
     found = []
-    for feature, chance in zip(features, known.null.calibrate(tests.tails(features, model.policy.psi)).tolist(), strict=True):
+    for feature, chance in zip(features, tails.tolist(), strict=True):
         told = chance <= smallest or feature.lone  # a constant is another one or it is not
         what = f"{feature.n} values against {feature.n_reference}, worth {feature.worth:.0f} independent ones"
         found.append("" if told else f"not enough data for a verdict at this budget: {what}")

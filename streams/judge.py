@@ -73,6 +73,8 @@ class Judged:
         if not self.maturities or not sum(rows):
             return None
         there = min(self.pane.answers.n_labelled / self.pane.n, 1.0)  # of all rows, so at least of those that get a label
+        if len(rows) == 1:  # NumPy asks more about one number than it is worth
+            return max(self.maturities[0] * rows[0] / rows[0], there)
         return max(float(np.average(self.maturities, weights=rows)), there)
 
     @cached_property

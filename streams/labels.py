@@ -108,7 +108,7 @@ def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> list[D
     counts = np.stack([label_counts(profile, answers)[None] for _, answers in windows])
     found = [label for (label,) in tests.measured(counts, np.full((len(windows), 1, 2), np.nan), model.tests)]
     worth = known.null.calibrate(np.array([label.p_value for label in found])).tolist()
-    few = too_few(found, tests, model, known, level)
+    few = too_few(found, known.null.calibrate(tests.tails(found, model.policy.psi)), level)
     rows: list[DriftResult] = []
     for (window, answers), label, chance, too in zip(windows, found, worth, few, strict=True):
         reason = why_labels_wait(window, answers) or why_unjudged(label, window)

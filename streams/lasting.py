@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -57,6 +58,16 @@ class _State(msgspec.Struct):
     sums: bytes
 
 
+class _Reached(NamedTuple):
+    """The evidence after the window that begins at `start`, from the base and every one of the steps up to it."""
+
+    start: int
+    model: Model
+    reference: str
+    revision: int
+    sums: Float64
+
+
 @dataclass
 class Lasting:
     """See the module. `reference` is the hash of the one that `sums`, shape (features, WIDTH), belong to."""
@@ -66,6 +77,9 @@ class Lasting:
     revision: int = 0  # of the windows in them
     sums: Float64 = field(default_factory=lambda: np.zeros((0, WIDTH)))
     steps: dict[int, Step] = field(default_factory=dict)
+    _reached: _Reached | None = field(
+        default=None, compare=False, repr=False
+    )  # where the last rows left off: most that are asked for follow on
 
     def take(self, window: Judged, rows: Sequence[DriftResult]) -> bool:
         """Take in a window as judged, in place of what was known of it; whether it counts here."""
@@ -74,20 +88,27 @@ class Lasting:
             return False
         of_psi = tuple(row for row in rows if row.test == "psi")
         scores, away = _scores(layout, window, of_psi)
+        if self._reached and window.key.start <= self._reached.start:
+            self._reached = None
         self.steps[window.key.start] = Step(window.key.start, window.revision, layout, scores, away, of_psi)
         return True
 
     def rows(self, model: Model, since: int) -> list[DriftResult]:
         """The evidence after each window from `since` on, a row a feature."""
         told: list[DriftResult] = []
-        sums, reference, revision = self.sums, self.reference, self.revision
-        for start in sorted(self.steps):
+        sums, reference, revision, starts = self.sums, self.reference, self.revision, sorted(self.steps)
+        if (before := self._reached) and before.start < since and before.model is model:
+            sums, reference, revision = before.sums, before.reference, before.revision
+            starts = [start for start in starts if start > before.start]
+        for start in starts:
             step = self.steps[start]
             revision += step.revision
             sums = _after(sums if reference == step.layout.hash else _nothing(step.layout), step, model)
             reference = step.layout.hash
             if start >= since:
                 told += _told(step, sums, model, revision)
+        if starts:
+            self._reached = _Reached(starts[-1], model, reference, revision, sums)
         return told
 
     def settle(self, before: int, model: Model) -> None:
@@ -97,6 +118,8 @@ class Lasting:
             self.sums = _after(self.sums if self.reference == step.layout.hash else _nothing(step.layout), step, model)
             self.reference, self.revision = step.layout.hash, self.revision + step.revision
         self.settled = max(self.settled, before)
+        if self._reached and self._reached.start < before:
+            self._reached = None
 
     def to_bytes(self) -> bytes:
         """A version byte, then MessagePack; the steps are judged again after a crash."""

@@ -33,12 +33,8 @@ ROWS = "(rows)"
 TWICE_ROWS, TWICE_BINS = 200, 30  # rows of a pane, and bins in use, whose being all even is no accident (2⁻³⁰)
 
 
-class _Check(NamedTuple):
-    name: str
-    value: float
-    before: float | None
-    threshold: float
-    reason: str = ""
+#: Its name, the value, the reference's, the threshold, and what is wrong where it is above that. Not by name: a window has hundreds.
+_Check = tuple[str, float, float | None, float, str]
 
 
 def quality(window: Judged) -> list[QualityResult]:
@@ -61,14 +57,14 @@ def quality(window: Judged) -> list[QualityResult]:
             checks += [(layout.names[f], check, n) for check in _checks(window, layout, f, seen, strange=strange)]
     n = window.pane.n
     added = window.pane.novel.get(ADDED, {})
-    checks += [(name, _Check("added", rows / n, 0.0, math.nan), n) for name, rows in sorted(added.items())]
+    checks += [(name, ("added", rows / n, 0.0, math.nan, ""), n) for name, rows in sorted(added.items())]
     return _rows(window, checks + [(ROWS, check, n) for check in _traffic(window) if n])
 
 
 def without_cell(window: Judged, name: str, rows: int) -> QualityResult:
     """The share of a window's `rows` that are in none of its cells of a watched name, `window.groups`: told, not judged."""
     inside = sum(pane.n for pane in window.groups.values())
-    [told] = _rows(window, [(ROWS, _Check("without_cell", 1 - inside / max(rows, 1), None, math.nan), rows)])
+    [told] = _rows(window, [(ROWS, ("without_cell", 1 - inside / max(rows, 1), None, math.nan, ""), rows)])
     said = f"{len(window.groups)} values of {name} have cells, as many as may: name those that matter under known_values"
     return msgspec.structs.replace(told, reason=said, coverage=0.0)
 
@@ -79,15 +75,15 @@ def _traffic(window: Judged) -> Iterator[_Check]:
     factor = max(n / usual, usual / n) if usual and n else 0.0
     if 1 < policy.volume_change < factor:
         said = f"{n} rows, where windows of the last week have {usual:g}"
-        yield _Check("volume", float(n), usual, -math.inf, said)
+        yield "volume", float(n), usual, -math.inf, said
     else:
-        yield _Check("volume", float(n), usual, math.inf)
+        yield "volume", float(n), usual, math.inf, ""
     if window.newest is not None:
         silence, limit = (window.key.end - window.newest) / 1000, policy.max_silence_ms / 1000
-        yield _Check("freshness", silence, None, limit or math.inf, f"no event in the last {silence:g} seconds of the window")
+        yield "freshness", silence, None, limit or math.inf, f"no event in the last {silence:g} seconds of the window"
     twice = sum(pane.n for pane in window.panes if _comes_twice(pane))
     if window.panes:
-        yield _Check("duplicated_traffic", twice / n, 0.0, 0.01, f"{100 * twice / n:.0f} % of the rows come twice or more, in pairs alike")
+        yield "duplicated_traffic", twice / n, 0.0, 0.01, f"{100 * twice / n:.0f} % of the rows come twice or more, in pairs alike"
 
 
 def _comes_twice(pane: Pane) -> bool:
@@ -193,25 +189,23 @@ def _checks(window: Judged, layout: Layout, f: int, seen: _Seen, *, strange: boo
     n, before = present + missing + errors, usual.missing[f]
     removed = missing == n and before ** (n / _alike(layout, f)) < UNLIKELY
     gone = f"no event of the window has it; {100 * (1 - before):.1f} % of the reference's rows do" if removed else ""
-    yield _Check("removed", float(removed), 0.0, 0.5, gone)
+    yield "removed", float(removed), 0.0, 0.5, gone
     limit, share = before + policy.missing_rise, missing / n
     said = f"{100 * share:.1f} % missing, {100 * before:.1f} % in the reference" if share > limit else ""
-    yield _Check("missing_rate", share, before, limit, said)
+    yield "missing_rate", share, before, limit, said
     share = errors / n
     said = f"{100 * share:.1f} % of the values are of a wrong type" if share > policy.type_errors else ""
-    yield _Check("type_error_rate", share, 0.0, policy.type_errors, said)
+    yield "type_error_rate", share, 0.0, policy.type_errors, said
     if isinstance(profile, CategoricalProfile):
-        yield _Check("new_category_rate", last / n, usual.beyond[f], math.nan)
-        unseen = len(window.pane.novel.get(layout.names[f], {}))
-        yield _Check(
-            "categories", float(np.count_nonzero(layout.stretch(window.pane.counts, f)[0][:-1])) + unseen, usual.categories[f], math.nan
-        )
+        yield "new_category_rate", last / n, usual.beyond[f], math.nan, ""
+        known, unseen = np.count_nonzero(layout.stretch(window.pane.counts, f)[0][:-1]), len(window.pane.novel.get(layout.names[f], {}))
+        yield "categories", float(known) + unseen, usual.categories[f], math.nan, ""
     else:
-        yield _Check("out_of_range_rate", (first + last) / n, usual.beyond[f], math.nan)
+        yield "out_of_range_rate", (first + last) / n, usual.beyond[f], math.nan, ""
     if present and (layout.names[f] in window.model.ranges or layout.names[f] in window.model.domains):
         yield from _declared(window, layout, f, layout.stretch(window.pane.counts, f)[0], n)
     fault = fingerprint(window, layout, f) if present and strange else None
-    yield _Check("fingerprint", float(fault is not None), 0.0, 0.5, fault.message if fault else "")
+    yield "fingerprint", float(fault is not None), 0.0, 0.5, fault.message if fault else ""
 
 
 def _declared(window: Judged, layout: Layout, f: int, bins: Int64, n: int) -> Iterator[_Check]:
@@ -229,7 +223,7 @@ def _declared(window: Judged, layout: Layout, f: int, bins: Int64, n: int) -> It
         outside += int(bins[int(np.searchsorted(edges, most, side="right")) + 1 :].sum()) if most < math.inf else 0
         outside = max(outside, int(low < least) + int(high > most))
         said = f"{100 * outside / n:.1f} % of the values lie outside {least:g} to {most:g}: {low:g} to {high:g}"
-        yield _Check("range", outside / n, 0.0, model.policy.type_errors, said)
+        yield "range", outside / n, 0.0, model.policy.type_errors, said
     if isinstance(profile, CategoricalProfile) and name in model.domains:
         domain, unseen = set(model.domains[name]), window.pane.novel.get(name, {})
         strange = {text: int(count) for text, count in zip(profile.categories, bins, strict=False) if count and text not in domain}
@@ -240,7 +234,7 @@ def _declared(window: Judged, layout: Layout, f: int, bins: Int64, n: int) -> It
         strange |= novel
         listed = ", ".join(sorted(strange, key=lambda text: (-strange[text], text))[:3])
         said = f"{100 * beyond / n:.1f} % of the values are not in the domain: {listed}"
-        yield _Check("domain", beyond / n, 0.0, model.policy.type_errors, said)
+        yield "domain", beyond / n, 0.0, model.policy.type_errors, said
 
 
 def fingerprint(window: Judged, layout: Layout, f: int) -> Fault | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,12 +79,42 @@ def tail_probability(draws: Floats, value: float) -> float:
     >>> [round(tail_probability(draws, value), 5) for value in (0.0, 5.99, 13.8)]  # in truth 1, 0.05 and 0.001
     [1.0, 0.05, 0.00215]
     """
-    # A little slack, or ties would turn on the last bit.
-    at = value * (1 - 1e-9)
+    return _tail_of(draws).probability(value)
+
+
+class Tail(NamedTuple):
+    """Ascending draws, and what is asked of them for every window."""
+
+    draws: Floats
+    begin: float  # above it the tail is taken to fall off exponentially
+    excess: float  # mean of the draws there, less the begin; 0: they are all alike
+
+    def probability(self, value: float) -> float:
+        """See `tail_probability`."""
+        at, size = value * (1 - 1e-9), self.draws.size  # a little slack, or ties would turn on the last bit
+        if self.excess and at > self.begin:
+            return float((size // 100 + 1) / (1 + size) * np.exp(-(at - self.begin) / self.excess))
+        return float(1 + size - self.draws.searchsorted(at)) / (1 + size)
+
+
+def _tail_of(draws: Floats) -> Tail:
     many = draws.size // 100 + 1
-    if at > (begin := draws.item(-many)) and draws.item(-1) > begin:
-        return float(many / (1 + draws.size) * np.exp(-(at - begin) / (draws[1 - many :] - begin).mean()))
-    return float(1 + draws.size - draws.searchsorted(at)) / (1 + draws.size)
+    begin = draws.item(-many)
+    return Tail(draws, begin, float((draws[1 - many :] - begin).mean()) if draws.item(-1) > begin else 0.0)
+
+
+@lru_cache(maxsize=4096)
+def kept_tail(each: Callable[..., Floats], reference: bytes, n_current: int, extra: tuple[bytes, ...] = ()) -> Tail:
+    """`kept_draws`, for who asks how likely values are."""
+    return _tail_of(_draws(each, reference, n_current, extra, DRAWS))
+
+
+@lru_cache(maxsize=4096)
+def kept_quantile(
+    each: Callable[..., Floats], reference: bytes, n_current: int, extra: tuple[bytes, ...] = (), quantile: float = 0.95
+) -> float:
+    """`quantile_of_draws` of `kept_draws`."""
+    return quantile_of_draws(_draws(each, reference, n_current, extra, DRAWS), quantile)
 
 
 @lru_cache(maxsize=4096)
