@@ -22,7 +22,7 @@ from driftline.schemas.reference import PerformanceProfile
 from driftline.schemas.results import PerformanceResult, Verdict
 from driftline.streams.answers import BETWEEN, Answers, timed_out
 from driftline.streams.causes import Change, typed, typed_by_gap
-from driftline.streams.estimates import combination, estimates, expectation_of, gap, weighted
+from driftline.streams.estimates import combination, expectation_of, gap, without_labels
 from driftline.streams.judge import Judged
 from driftline.streams.panes import Pane
 from driftline.streams.performance import ERRORS, RELATIVE, judged_metrics, metrics
@@ -219,9 +219,8 @@ def _expected(told: _Told, answers: Answers, combined: Mapping[str, Estimate]) -
     if layout is None or not (profile := layout.reference.performance).n:
         return
     expectation, pane = expectation_of(window.model, layout), _pane(window, answers)
-    found: dict[Basis, Mapping[str, Estimate]] = {
-        "estimated": estimates(expectation, pane, layout), "weighted": weighted(expectation, answers), "combined": combined,
-    }  # fmt: skip
+    estimated, weighted = without_labels(expectation, pane, layout)
+    found: dict[Basis, Mapping[str, Estimate]] = {"estimated": estimated, "weighted": weighted, "combined": combined}
     for basis, figures in found.items():
         for name in expectation.told(basis):
             yield told.row(name, basis, figures.get(name, UNKNOWN), profile.metrics.get(name), (None, None, ""))

@@ -11,6 +11,7 @@ gap, realised loss less expected loss of the same rows, is itself a finding.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ from driftline.streams.stats import (
 from driftline.streams.stats.calibration import brier_score
 
 LEAST_ROWS = 100  # labelled rows of the reference that a calibration is learned from
+LATELY = 2_000  # windows whose estimates are remembered
 ALIKE = 1.01  # weights that vary by less are taken as one
 BIN_ROWS = 25  # of the reference that neighbouring bins of the score are put together for, in the weighted form
 OF_CELLS = {"accuracy": accuracy_of, "precision": precision_of, "recall": recall_of, "f1": f1_of, "specificity": specificity_of}
@@ -86,7 +88,7 @@ def _labelled_places(answers: Answers) -> list[tuple[int, tuple[float, ...]]]:
     return [(place, tuple(row)) for place, row in zip(places, table.tolist(), strict=True) if row[1]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Expectation:
     """What a version's reference lets one expect of its answers."""
 
@@ -192,6 +194,24 @@ def expectation_of(model: Model, layout: Layout) -> Expectation:
 def _calibration(counts: Int64) -> ScoreCalibration | None:
     wrong, true = counts
     return ScoreCalibration.fit(wrong, true) if counts.sum() >= LEAST_ROWS and wrong.any() and true.any() else None
+
+
+_lately: dict[tuple[Expectation, bytes], tuple[dict[str, Estimate], dict[str, Estimate]]] = {}
+
+
+def without_labels(expectation: Expectation, pane: Pane, layout: Layout) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """`estimates` and `weighted`; those of binary models are remembered, for a window is told again and again as its labels come."""
+    if expectation.model.task != "binary":
+        return estimates(expectation, pane, layout), weighted(expectation, pane.answers)
+    content = hashlib.blake2b(digest_size=16)
+    for group in expectation._said(pane.answers):
+        content.update(group.tobytes())
+    about = expectation, content.digest() + bytes([bool(pane.answers.said)])
+    if about not in _lately:
+        _lately[about] = estimates(expectation, pane, layout), weighted(expectation, pane.answers)
+        if len(_lately) > LATELY:
+            del _lately[next(iter(_lately))]
+    return _lately[about]
 
 
 def estimates(expectation: Expectation, pane: Pane, layout: Layout) -> dict[str, Estimate]:

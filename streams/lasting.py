@@ -77,9 +77,8 @@ class Lasting:
     revision: int = 0  # of the windows in them
     sums: Float64 = field(default_factory=lambda: np.zeros((0, WIDTH)))
     steps: dict[int, Step] = field(default_factory=dict)
-    _reached: _Reached | None = field(
-        default=None, compare=False, repr=False
-    )  # where the last rows left off: most that are asked for follow on
+    #: Where the last rows left off: most that are asked for follow on.
+    _reached: _Reached | None = field(default=None, compare=False, repr=False)
 
     def take(self, window: Judged, rows: Sequence[DriftResult]) -> bool:
         """Take in a window as judged, in place of what was known of it; whether it counts here."""

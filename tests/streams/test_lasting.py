@@ -130,16 +130,21 @@ def test_any_order_any_revision_and_a_crash_anywhere_give_the_same_evidence(orde
 @given(order=st.permutations(range(6)), settled=st.integers(0, 6), revised=st.booleans())
 def test_who_asks_after_every_window_is_told_what_who_asks_once_is_told(order: list[int], settled: int, revised: bool) -> None:
     lasting, plain, told = Lasting(), Lasting(), dict[tuple[int, str], DriftResult]()
-    judged = [JUDGED[at] for at in order] + ([(REVISED, drift(REVISED))] if revised else [])
-    for each, rows in judged:
-        plain.take(each, rows)
-        lasting.take(each, rows)
-        told |= {(row.window_start, row.feature): row for row in lasting.rows(MODEL, each.key.start)}
-    once = plain.rows(MODEL, 0)
-    assert told == {(row.window_start, row.feature): row for row in once}
-    lasting.settle(settled * HOUR_MS, MODEL)
-    assert lasting.rows(MODEL, 0) == [row for row in once if row.window_start >= settled * HOUR_MS]
+    for at in order:
+        take_in(JUDGED[at], lasting, plain)
+        told |= {(row.window_start, row.feature): row for row in lasting.rows(MODEL, at * HOUR_MS)}
+    assert told == {(row.window_start, row.feature): row for row in plain.rows(MODEL, 0)}
+    if revised:
+        take_in((REVISED, drift(REVISED)), lasting, plain)
+    if settled:
+        once = plain.rows(MODEL, 0)
+        lasting.settle(settled * HOUR_MS, MODEL)
+        assert lasting.rows(MODEL, settled * HOUR_MS) == [row for row in once if row.window_start >= settled * HOUR_MS]
     later = window(6, 406, 0.2)
-    plain.take(later, drift(later))
-    lasting.take(later, drift(later))
-    assert lasting.rows(MODEL, 6 * HOUR_MS) == plain.rows(MODEL, 6 * HOUR_MS)
+    take_in((later, drift(later)), lasting, plain)
+    assert lasting.rows(MODEL, 6 * HOUR_MS) == [row for row in plain.rows(MODEL, 0) if row.window_start == 6 * HOUR_MS]
+
+
+def take_in(judged: tuple[Judged, list[DriftResult]], *all_of: Lasting) -> None:
+    for each in all_of:
+        each.take(*judged)
