@@ -15,11 +15,13 @@ from typing import Any
 import aiokafka.consumer.fetcher as aiokafka_fetcher
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from driftline.streams.transport.chunk import Chunk, Data
 from driftline.streams.transport.raw import CHUNK_BYTES, LEAST_BATCH, LENGTH_BYTES, Room, Row, head_at, length_at
+from driftline.streams.transport.wire import writer
 
 _STEP = 256  # records read between two looks at the size, at most
 _FIELDS = attrgetter("offset", "timestamp", "key", "value", "headers")
@@ -30,7 +32,7 @@ _ROOMS: list[Room] = []
 def chunk_lanes(fetcher: Fetcher, topics: frozenset[str], chunk_records: int) -> None:
     """From now on `fetcher` hands out chunks of `topics`; other topics stay as they are. Call it before the first fetch."""
     fetcher._records = _Blocks(topics, chunk_records)
-    aiokafka_fetcher.MemoryRecords = _Kept
+    aiokafka_fetcher.MemoryRecords, aiokafka_fetcher.FetchRequest = _Kept, _Asked
 
 
 LONGEST_WAIT_MS = 200
@@ -56,6 +58,22 @@ def fetch_seldom(fetcher: Fetcher) -> None:
         return plan(assignment)
 
     fetcher._get_actions_per_node = planned
+
+
+def _quick(kind: Any) -> Any:
+    """The same request, written by `wire`."""
+    write, names = writer(kind.SCHEMA), kind.SCHEMA.names
+    return type(kind.__name__, (kind,), {"encode": lambda self: write([getattr(self, name) for name in names])})
+
+
+_KINDS = {kind: _quick(kind) for kind in FetchRequest._CLASSES}
+
+
+class _Asked(FetchRequest):  # type: ignore[misc]
+    """A fetch that is written quickly; it stands for aiokafka's."""
+
+    def build(self, request_struct_class: type[Any]) -> Any:
+        return super().build(_KINDS[request_struct_class])
 
 
 class _Kept:
@@ -110,6 +128,9 @@ def chunks(records: PartitionRecords, chunk_records: int, chunk_bytes: int = CHU
     Control batches and aborted transactions leave offsets without records: they lie in the span of the chunk around them. A block
     without any record gives one empty chunk, so that its reader's position moves on all the same.
 
+    A chunk is closed at `chunk_bytes`; the last one of a block may have half as much again, since what would be left is copied for its
+    smallness, and costs its reader as much as a large one.
+
     `records.next_fetch_offset` is the end of the chunk whenever one is handed out: aiokafka takes the partition's position from it.
     """
     try:
@@ -125,11 +146,13 @@ def chunks(records: PartitionRecords, chunk_records: int, chunk_bytes: int = CHU
 
 
 def _chunks(records: PartitionRecords, room: Room, chunk_records: int, chunk_bytes: int) -> Iterator[Chunk]:
-    tp, first = records._tp, records.next_fetch_offset
+    tp, first, blocks = records._tp, records.next_fetch_offset, records._records
     for begin, end, after in _readable_batches(records):
-        for _ in _added(room, records._records, begin, end):
+        size = room.size
+        for _ in _added(room, blocks, begin, end):
+            to_come = (room.size - size) / (end - begin) * (len(blocks.data) - end)  # if the rest unpacks as this batch does
             room.drop_before(first)  # the fetch may have begun inside the batch
-            while n := room.full(chunk_records, chunk_bytes):
+            while n := room.full(chunk_records, chunk_bytes if to_come > chunk_bytes / 2 else chunk_bytes * 3 // 2):
                 chunk = room.take(n, tp, first)
                 records.next_fetch_offset = first = chunk.end
                 yield chunk

@@ -57,6 +57,11 @@ class Room:
         self._headers: list[Headers] = []
         self.n = self._size = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes of what is here."""
+        return self._size
+
     def full(self, records: int, size: int) -> int:
         """How many of the first records make a chunk of so many records, or of so many bytes; 0 if there are not enough."""
         if self.n < records and self._size < size:

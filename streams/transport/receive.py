@@ -2,8 +2,8 @@
 
 asyncio's streams make an object of every piece that comes, put the pieces together in memory that grows, and copy an answer out of it;
 aiokafka copies each partition's records out of that. In a backlog all of it is memory touched for the first time, which costs more than
-the copies. Here a large answer to a fetch is received where it stays, and its blocks are views of it. Everything else of a connection,
-its beginning with TLS and login, other answers, its end, is aiokafka's own.
+the copies. Here a large answer to a fetch is received where it stays, and its blocks are views of it; small ones are read by our own
+reader too. Everything else of a connection, its beginning with TLS and login, other answers, its end, is aiokafka's own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.fetch import FetchRequest
 from numpy.typing import NDArray
+
+from driftline.streams.transport.wire import reader
 
 #: Of one fetch, of all partitions.
 FETCH_BYTES: Final = 16 << 20
@@ -52,7 +54,9 @@ class InPlace(asyncio.BufferedProtocol):
         self._protocol = connection._protocol
         self._memory = self._small = np.empty(SMALL_BYTES, np.uint8)
         self._n = 0  # bytes in it
-        self._read: list[_Reader] = []  # of answers in it: it is not free before the rest has moved on, though all pieces were copied
+        self._lent: list[
+            memoryview | None
+        ] = []  # answers in it: it is not free before the rest has moved on, though all pieces were copied
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: behind those of the answer that has begun."""
@@ -85,7 +89,7 @@ class InPlace(asyncio.BufferedProtocol):
         self._n = len(left)
         if old is not self._small and id(old) not in _LENT:
             _take_back(old)
-        self._read.clear()
+        self._lent.clear()
 
     def _hand_over(self, begin: int, end: int) -> None:
         """Give the first request that waits its answer, as `AIOKafkaConnection._handle_frame` does it."""
@@ -93,16 +97,18 @@ class InPlace(asyncio.BufferedProtocol):
         if connection is None or not connection.connected():
             return
         correlation_id, request, waiting = connection._requests[0]
-        if self._memory is not self._small and request.API_KEY == FetchRequest.API_KEY:
-            reader = _reader(self._memory, begin, end)
-            self._read.append(reader)
-            if request.parse_response_header(reader).correlation_id == correlation_id:
-                if not waiting.done():
-                    waiting.set_result(request.RESPONSE_TYPE.decode(reader))
-                connection._last_action = time.monotonic()
-                connection._requests.popleft()
-                return
-        connection._handle_frame(bytes(self._memory.data[begin:end]))
+        answer = self._memory.data[begin:end]
+        fetched = request is not None and request.API_KEY == FetchRequest.API_KEY and not request.FLEXIBLE_VERSION
+        if fetched and answer[:_SIZE] == correlation_id.to_bytes(_SIZE, "big"):
+            if not waiting.done():
+                kind, lent = request.RESPONSE_TYPE, None if self._memory is self._small else _lend(self._memory, begin, end)
+                self._lent.append(lent)
+                values, _ = reader(kind.SCHEMA)(answer if lent is None else lent, _SIZE, bytes if lent is None else _kept)
+                waiting.set_result(kind(*values))
+            connection._last_action = time.monotonic()
+            connection._requests.popleft()
+        else:
+            connection._handle_frame(bytes(answer))
 
     def pause_writing(self) -> None:
         self._protocol.pause_writing()
@@ -118,16 +124,9 @@ class InPlace(asyncio.BufferedProtocol):
         self._protocol.connection_lost(exc)
 
 
-class _Reader:
-    """Reads an answer as `io.BytesIO` does, but for large pieces, which are views of it where it is lent."""
-
-    def __init__(self, answer: memoryview, lent: bool) -> None:
-        self._answer, self._lent, self._at = answer, lent, 0
-
-    def read(self, n: int) -> bytes | memoryview:
-        piece = self._answer[self._at : self._at + n]
-        self._at += n
-        return piece if self._lent and n > _COPIED_BYTES else bytes(piece)
+def _kept(piece: memoryview) -> bytes | memoryview:
+    """A large piece of an answer that is lent stays where it is."""
+    return piece if len(piece) > _COPIED_BYTES else bytes(piece)
 
 
 _FREE: list[NDArray[np.uint8]] = []
@@ -142,14 +141,14 @@ def _memory(size: int) -> NDArray[np.uint8]:
         return np.empty(BIG_BYTES, np.uint8)
 
 
-def _reader(memory: NDArray[np.uint8], begin: int, end: int) -> _Reader:
-    """Reads what lies there; the memory is taken back when nothing refers to it any more."""
+def _lend(memory: NDArray[np.uint8], begin: int, end: int) -> memoryview | None:
+    """What lies there, to be referred to; the memory is taken back when nothing does any more. None where all of it is to be copied."""
     if id(memory) in _LENT or len(_LENT) >= MOST_LENT:
-        return _Reader(memory.data[begin:end], lent=False)
+        return None
     lent = memory[begin:end]
     _LENT.add(id(memory))
     weakref.finalize(lent, _take_back, memory).atexit = False
-    return _Reader(lent.data, lent=True)
+    return lent.data
 
 
 def _take_back(memory: NDArray[np.uint8]) -> None:

@@ -128,8 +128,13 @@ def test_a_batch_larger_than_a_chunk_is_cut() -> None:
 
 
 def test_a_chunk_is_closed_when_it_is_large_in_bytes() -> None:
-    got = list(chunks(fetched([plain(b"x" * 100), plain(b"x" * 100), plain(b"x")]), 100, chunk_bytes=150))
+    got = list(chunks(fetched([plain(b"x" * 100), plain(b"x" * 100), plain(b"x" * 100)]), 100, chunk_bytes=150))
     assert [len(chunk) for chunk in got] == [2, 1]
+
+
+def test_what_little_is_left_of_a_block_goes_into_its_last_chunk() -> None:
+    got = list(chunks(fetched([plain(b"x" * 100) for _ in range(6)] + [plain(b"x")]), 100, chunk_bytes=300))
+    assert [len(chunk) for chunk in got] == [3, 4]
 
 
 def test_a_fetch_from_inside_a_batch_begins_at_its_position() -> None:

@@ -88,9 +88,18 @@ WORDS: list[tuple[Any, list[str], str]] = [
         ],
         "the lane repeats it for large answers",
     ),
-    (fetcher.Fetcher._get_actions_per_node, ["FetchRequest(\n                self._fetch_max_wait_ms,"], "the lane says for how long"),
+    (
+        fetcher.Fetcher._get_actions_per_node,
+        ["FetchRequest(\n                self._fetch_max_wait_ms,"],
+        "the lane says for how long, and writes it",
+    ),
     (fetcher.Fetcher.__init__, ["self._records = collections.OrderedDict()"], "the lane puts its own mapping in this place"),
     (fetcher.Fetcher._proc_fetch_request, ["self._records[tp] = FetchResult("], "blocks are switched to chunks as they are stored"),
+    (
+        AIOKafkaConnection.send,
+        ["request_struct = request.prepare(self._versions)", "header.encode() + request_struct.encode()"],
+        "a fetch is written by the lane",
+    ),
     (
         fetcher.Fetcher._proc_fetch_request,
         ["records = MemoryRecords(part_data[-1])", "records.size_in_bytes()"],
