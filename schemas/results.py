@@ -4,13 +4,24 @@ Times are integer milliseconds since the epoch (UTC). `revision` is the sum of t
 the higher knows more and replaces the lower.
 
 No row can be part of a cycle, so the collector of garbage need not know them (`gc=False`): they are made in half the time.
+
+On the wire a table is columns, and so it stays until it is stored: most columns of a record have one value for all rows, and a
+thousand rows are twenty-odd lists instead of a thousand objects.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, starmap
+from types import GenericAlias
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, overload
 
 import msgspec
+from msgspec.structs import FieldInfo, astuple, fields
+
+ROWS_LIMIT: Final = 2**20  # rows of one table in one record; how many there are need not show in the record's length
 
 Verdict = Literal["ok", "drift", "fault", "worse", "insufficient", "undefined", "learning"]
 
@@ -195,7 +206,7 @@ class Orphan(msgspec.Struct, frozen=True, array_like=True, gc=False):
     revision: int
 
 
-class Results(msgspec.Struct, omit_defaults=True):
+class Results(msgspec.Struct):
     """One record on the `results` topic. What an evaluation wrote, table by table; and the orphans that ingest named."""
 
     drift_results: list[DriftResult] = []
@@ -208,14 +219,170 @@ class Results(msgspec.Struct, omit_defaults=True):
     orphans: list[Orphan] = []
 
 
-_decoder = msgspec.msgpack.Decoder(Results)
+class Verdicts(NamedTuple):
+    """The part of `Results` that decides something."""
+
+    drift_results: Sequence[DriftResult] = ()
+    performance_results: Sequence[PerformanceResult] = ()
+    quality_results: Sequence[QualityResult] = ()
+
+
+# ── rows as columns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+_REPEATED: Final = (str, int, bool, type(None))  # types whose equal values are the same; of floats 0 equals -0
+
+
+@dataclass(frozen=True, slots=True)
+class Columns(Sequence[Row]):
+    """Rows of one class, at least one, column by column.
+
+    Attributes
+    ----------
+    kind
+        The class; its fields are the columns, in order.
+    rows
+        How many.
+    values
+        Of each column a value a row, or the one that all rows have.
+
+    Examples
+    --------
+    >>> two = columns_of([Orphan("churn", 0, at, "5ca1ab1e", 60, 90, 7) for at in (3, 5)])
+    >>> two.values
+    (['churn'], [0], [3, 5], ['5ca1ab1e'], [60], [90], [7])
+    >>> two[1] == Orphan("churn", 0, 5, "5ca1ab1e", 60, 90, 7)
+    True
+    """
+
+    kind: type[Row]
+    rows: int
+    values: tuple[list[Any], ...]
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[Row]:
+        return starmap(self.kind, zip(*(_spread(values, self.rows) for values in self.values), strict=True))
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> Columns[Row]: ...
+    def __getitem__(self, at: int | slice) -> Row | Columns[Row]:
+        numbers = range(self.rows)[at]
+        if isinstance(numbers, int):
+            return self.kind(*(values[numbers if len(values) == self.rows else 0] for values in self.values))
+        return Columns(self.kind, len(numbers), tuple(values[at] if len(values) == self.rows else values for values in self.values))
+
+    def column(self, name: str) -> list[Any]:
+        """The values of all rows."""
+        return _spread(self.values[self.kind.__struct_fields__.index(name)], self.rows)
+
+
+def columns_of(rows: Sequence[Row]) -> Columns[Row]:
+    """The rows, at least one and all of one class, as columns."""
+    if isinstance(rows, Columns):
+        return rows
+    return Columns(type(rows[0]), len(rows), tuple(map(_once, zip(*map(astuple, rows), strict=True))))
+
+
+def joined(parts: Sequence[Columns[Row]]) -> Columns[Row]:
+    """The rows of all parts, at least one and all of one class, in order.
+
+    >>> one, two = (columns_of([Orphan("churn", 0, at, "5ca1ab1e", 60, 90, 7)]) for at in (3, 5))
+    >>> joined([one, two]) == columns_of([*one, *two])
+    True
+    """
+    if len(parts) == 1:
+        return parts[0]
+    rows = [part.rows for part in parts]
+    return Columns(parts[0].kind, sum(rows), tuple(_end_to_end(each, rows) for each in zip(*(part.values for part in parts), strict=True)))
+
+
+def _end_to_end(columns: Sequence[list[Any]], rows: Sequence[int]) -> list[Any]:
+    """One column of several, which have so many rows each."""
+    if all(len(values) == 1 for values in columns) and len(once := _once([values[0] for values in columns])) == 1:
+        return once
+    return [*chain.from_iterable(map(_spread, columns, rows))]
+
+
+def _once(values: Sequence[Any]) -> list[Any]:
+    """The values, or the one that all are.
+
+    >>> _once([1.5, 1.5]), _once([0.0, -0.0]), _once([None, None]), _once([{}, {}])
+    ([1.5], [0.0, -0.0], [None], [{}])
+    """
+    first = values[0]
+    can_be = type(first) in _REPEATED or (type(first) is float and first) or first == {}
+    return [first] if can_be and values[-1] == first and values.count(first) == len(values) else list(values)
+
+
+def _spread(values: list[Any], rows: int) -> list[Any]:
+    return values if len(values) == rows else values * rows
+
+
+# ── the wire ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def encode_results(results: Results) -> bytes:
-    """The value of a record on the `results` topic (MessagePack)."""
-    return msgspec.msgpack.encode(results)
+    """The value of a record on the `results` topic: MessagePack, of each table that has rows how many, and their columns."""
+    tables = {name: columns_of(rows) for name in Results.__struct_fields__ if (rows := getattr(results, name))}
+    return msgspec.msgpack.encode({name: {"rows": each.rows, "values": each.values} for name, each in tables.items()})
 
 
 def decode_results(value: bytes) -> Results:
     """The rows in a record's value."""
-    return _decoder.decode(value)
+    return Results(**{name: list(rows) for name, rows in decode_columns(value).items()})
+
+
+def decode_columns(value: bytes) -> dict[str, Columns[Any]]:
+    """The columns of each table that has rows, of a record's value.
+
+    Raises
+    ------
+    msgspec.MsgspecError
+        It is no such record.
+    """
+    return _columns(_results.decode(value))
+
+
+def decode_verdicts(value: bytes) -> Verdicts:
+    """The verdicts in a record's value, in columns; what else there is, is passed over. Raises like `decode_columns`."""
+    return Verdicts(**_columns(_verdicts.decode(value)))
+
+
+def _columns(record: msgspec.Struct) -> dict[str, Columns[Any]]:
+    told = {name: part for name in record.__struct_fields__ if (part := getattr(record, name))}
+    return {name: columns_of(part) if isinstance(part, list) else _checked(_KINDS[name], part) for name, part in told.items()}
+
+
+def _checked(kind: type[msgspec.Struct], table: Any) -> Columns[Any]:
+    values = astuple(table.values)
+    if not {*map(len, values)} <= {1, table.rows}:
+        raise msgspec.ValidationError(f"{kind.__name__}: a column has neither one value nor {table.rows}")
+    return Columns(kind, table.rows, values)
+
+
+def _record(tables: Iterable[str]) -> Any:
+    """The class of a record with these tables, each of which is columns, or rows, as older releases wrote them."""
+    rows: dict[str, Any] = {name: GenericAlias(list, (_KINDS[name],)) for name in tables}
+    return msgspec.defstruct("Record", [(name, rows[name] | _table(_KINDS[name]), []) for name in tables])
+
+
+def _table(kind: type[msgspec.Struct]) -> Any:
+    """The class of a table in columns; a column that an older release did not know has its default in all rows."""
+    columns: list[Any] = []
+    for each in fields(kind):
+        known = (msgspec.field(default_factory=partial(_default, each)),) if not each.required else ()
+        columns.append((each.name, GenericAlias(list, (each.type,)), *known))
+    rows = Annotated[int, msgspec.Meta(ge=1, le=ROWS_LIMIT)]
+    return msgspec.defstruct("Table", [("rows", rows), ("values", msgspec.defstruct("Values", columns, array_like=True))])
+
+
+def _default(column: FieldInfo) -> list[Any]:
+    return [column.default if column.default_factory is msgspec.NODEFAULT else column.default_factory()]
+
+
+_KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {each.name: get_args(each.type)[0] for each in fields(Results)}
+_results, _verdicts = (msgspec.msgpack.Decoder(_record(names)) for names in (_KINDS, Verdicts._fields))

@@ -17,13 +17,14 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import clickhouse_connect
 import msgspec
-import numpy as np
 import pyarrow as pa
 from clickhouse_connect.driver.binding import quote_identifier
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 from driftline.schemas.errors import DriftlineError
+from driftline.schemas.results import columns_of
+from driftline.sinks.arrays import arrays_of
 from driftline.sinks.sink import PATIENCE, Busy, OnRetry, Refused, Retrying
 from driftline.sinks.tables import Migration, migrations
 
@@ -34,7 +35,6 @@ REFUSED: Final = frozenset({6, 27, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 4
 
 CONNECTIONS: Final = 8  # at once; the client keeps as many open
 
-_REPEATED: Final = (str, int, bool, dict)  # types whose equal values are the same; not floats: 0 equals -0
 _MIGRATE: Final = "run `driftline migrate` (in a query of your own: correct the name)"
 _GRANT: Final = "give the user of DRIFTLINE_CLICKHOUSE the right to SELECT, INSERT and, to migrate, CREATE"
 _LOGIN: Final = "correct the user and the password in DRIFTLINE_CLICKHOUSE"
@@ -298,33 +298,15 @@ def _check_applied(applied: Mapping[int, Mapping[str, Any]], known: Sequence[Mig
 
 
 def _block(schema: pa.Schema, rows: Sequence[msgspec.Struct]) -> pa.Table:
-    """The rows in columns; raises `Refused` where a value does not fit its column."""
-    names = rows[0].__struct_fields__
+    """The rows as the table's types; raises `Refused` where a value does not fit its column."""
+    columns = columns_of(rows)
+    names = columns.kind.__struct_fields__
     try:
-        columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
-        arrays = [_array(values, schema.field(name).type) for name, values in zip(names, columns, strict=True)]
+        kinds = [schema.field(name).type for name in names]
+        arrays = arrays_of(columns, kinds)
     except KeyError as error:
-        raise _stopped(f"{type(rows[0]).__name__}: the table has no such column: {error}", 16) from None
-    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise Refused(str(error)) from None
+        raise _stopped(f"{columns.kind.__name__}: the table has no such column: {error}", 16) from None
     return pa.table(arrays, names=list(names))
-
-
-def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
-    first = values[0]
-    # Most columns of one window's rows.
-    alike = type(first) in _REPEATED and values[-1] == first and values.count(first) == len(values)
-    if alike and not isinstance(first, dict):
-        one: Any = pa.scalar(first, type=kind)
-        repeated: pa.Array[Any] = pa.repeat(one, len(values))
-        return repeated
-    if alike and not first and pa.types.is_map(kind):
-        starts: Any = np.zeros(len(values) + 1, np.int32)
-        empty: pa.Array[Any] = pa.MapArray.from_arrays(starts, pa.array([], kind.key_type), pa.array([], kind.item_type))
-        return empty
-    if pa.types.is_map(kind):
-        values = [list(value.items()) if isinstance(value, dict) else value for value in values]
-    return pa.array(values, type=kind)
 
 
 def _client(dsn: str) -> Client:

@@ -29,6 +29,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from driftline.schemas.errors import DriftlineError
+from driftline.schemas.results import columns_of
+from driftline.sinks.arrays import arrays_of
 from driftline.sinks.rows import TABLES
 from driftline.sinks.sink import Busy, OnRetry, Refused, Retrying
 from driftline.sinks.tables import tables
@@ -190,23 +192,13 @@ def _arrow(kind: str, is_bytes: bool) -> Any:
 
 
 def _block(table: str, rows: Sequence[msgspec.Struct]) -> pa.Table:
-    """The rows in columns; raises `Refused` where a value does not fit its column."""
+    """The rows as the table's types; raises `Refused` where a value does not fit its column."""
     schema = schema_of(table)
-    try:
-        columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
-        arrays = [_array(values, field) for values, field in zip(columns, schema, strict=True)]
-    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise Refused(str(error)) from None
+    arrays = arrays_of(columns_of(rows), schema.types)
+    for array, field in zip(arrays, schema, strict=True):
+        if array.null_count and not field.nullable:
+            raise Refused(f"{field.name} has no value")
     return pa.table(arrays, schema=schema)
-
-
-def _array(values: Sequence[Any], field: pa.Field[Any]) -> pa.Array[Any]:
-    if pa.types.is_map(field.type):
-        values = [list(value.items()) if isinstance(value, dict) else value for value in values]
-    array: pa.Array[Any] = pa.array(values, type=field.type)
-    if array.null_count and not field.nullable:
-        raise ValueError(f"{field.name} has no value")
-    return array
 
 
 def _days(table: str, block: pa.Table) -> list[tuple[str, pa.Table]]:

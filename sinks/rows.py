@@ -34,11 +34,11 @@ from driftline.schemas.results import (
     PerformanceResult,
     QualityResult,
     References,
-    decode_results,
+    decode_columns,
 )
 
 Headers = Sequence[tuple[str, bytes]]
-Rows = dict[str, list[msgspec.Struct]]
+Rows = Mapping[str, Sequence[msgspec.Struct]]
 
 #: Bytes of a dead letter's key, value and of each header that the store keeps.
 KEPT_BYTES: Final = 65_536
@@ -162,10 +162,9 @@ def result_rows(value: bytes) -> Rows:
         `undecodable`
     """
     try:
-        results = decode_results(value)
+        return decode_columns(value)
     except msgspec.MsgspecError as error:
         raise _undecodable("a result", error) from None
-    return {table: rows for table in results.__struct_fields__ if (rows := getattr(results, table))}
 
 
 def event_rows(headers: Headers, value: bytes, revision: int) -> Rows:
@@ -238,7 +237,8 @@ def model_rows(value: bytes, offset: int, time: int) -> Rows:
         detail = f"reference {reference}, built from {size} rows"
     else:
         event, reference, size, detail = entry.event, "", 0, ""
-    rows: Rows = {"models": [ModelRow(entry.model, entry.version, event, entry.effective_from, reference, size, time, offset)]}
+    step = ModelRow(entry.model, entry.version, event, entry.effective_from, reference, size, time, offset)
+    rows: dict[str, list[msgspec.Struct]] = {"models": [step]}
     if event != "reference.learned":
         rows["audit_log"] = [AuditRow(f"models-{offset}", time, "models topic", event, f"{entry.model} {entry.version}", detail, offset)]
     return rows

@@ -12,18 +12,17 @@ Architecture invariant: an incident's id is made of (model, version, cause, open
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import attrgetter
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from driftline.schemas.alerts import Cause, Finding, deterministic_id
 from driftline.schemas.config import Model, Policy
-from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult, Results
+from driftline.schemas.results import Columns, DriftResult, PerformanceResult, QualityResult, Results, Verdicts, columns_of
 from driftline.streams.joint import NAMES as JOINT
 
 COUNTED = 2_000  # settled windows whose rows are remembered
@@ -47,18 +46,10 @@ WORSE_IS: Mapping[str, Cause] = {
 }  # fmt: skip
 BAD = frozenset({"drift", "fault", "worse"})
 _OWN: Mapping[str, Kind] = {"(error)": "error", "(label)": "label"}
-_about = attrgetter("model", "version", "segment", "window_start", "window_end", "revision")
+_ABOUT = ("model", "version", "segment", "window_start", "window_end", "revision")
 
 
 # ── evidence: what the results say about one window ─────────────────────────────────────────────────────────────────────────
-
-
-class Verdicts(msgspec.Struct):
-    """The part of `Results` that decides something; decoding into it skips the rest."""
-
-    drift_results: list[DriftResult] = []
-    performance_results: list[PerformanceResult] = []
-    quality_results: list[QualityResult] = []
 
 
 class Key(NamedTuple):
@@ -96,31 +87,35 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True):
 
 def evidence_of(results: Verdicts | Results) -> dict[Version, list[Evidence]]:
     """The evidence in one record of results, by (model, version)."""
-    tables: tuple[Sequence[Row], ...] = (results.drift_results, results.performance_results, results.quality_results)
-    groups: defaultdict[tuple[tuple[str, str, str, int, int, int], Kind], list[Row]] = defaultdict(list)
-    for rows in tables:
-        for about, together in groupby(rows, key=_about):
-            of_kind: defaultdict[Kind, list[Row]] = defaultdict(list)
-            for row in together:
-                of_kind[_kind(row)].append(row)
-            for kind, same in of_kind.items():
-                groups[about, kind] += same
     evidence: defaultdict[Version, list[Evidence]] = defaultdict(list)
-    for ((model, version, segment, start, end, revision), kind), rows in groups.items():
-        said = {row.verdict for row in rows}
-        bad = [row for row in rows if _is_bad(row)] if said & BAD else []
+    tables: tuple[Sequence[Row], ...] = (results.drift_results, results.performance_results, results.quality_results)
+    for rows in filter(None, tables):
+        for version, item in _evidence_of_table(columns_of(rows)):
+            evidence[version].append(item)
+    return dict(evidence)
+
+
+def _evidence_of_table(table: Columns[Row]) -> Iterator[tuple[Version, Evidence]]:
+    """One piece of each window, segment, revision and kind. A table is columns, of which most rows need a few: they found nothing."""
+    groups: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for i, about in enumerate(zip(*map(table.column, _ABOUT), _kinds(table), strict=True)):
+        groups[about].append(i)
+    verdicts, is_final, n, references, policies = map(table.column, ("verdict", "is_final", "n", "reference", "policy"))
+    labelled = table.column("n_labelled") if table.kind is PerformanceResult else [0] * len(table)
+    for (model, version, segment, start, end, revision, kind), rows in groups.items():
+        said = {verdicts[i] for i in rows}
+        bad = [row for i in rows if verdicts[i] in BAD and _is_bad(row := table[i])] if said & BAD else []
         item = Evidence(
             *(kind, segment, start, end, revision),
             judged=bool(bad) or "ok" in said,
-            is_final=any([row.is_final for row in rows]),
-            n=max([row.n for row in rows]),
-            n_labelled=max([row.n_labelled for row in rows if isinstance(row, PerformanceResult)], default=0),
-            reference=rows[0].reference,
-            policy=rows[0].policy,
-            findings=strongest([_finding(row) for row in bad]),
+            is_final=any([is_final[i] for i in rows]),
+            n=max([n[i] for i in rows]),
+            n_labelled=max([labelled[i] for i in rows]),
+            reference=references[rows[0]],
+            policy=policies[rows[0]],
+            findings=strongest(map(_finding, bad)),
         )
-        evidence[model, version].append(item)
-    return dict(evidence)
+        yield (model, version), item
 
 
 def findings_of(results: Verdicts | Results) -> list[tuple[Key, int, Finding]]:
@@ -132,9 +127,9 @@ def findings_of(results: Verdicts | Results) -> list[tuple[Key, int, Finding]]:
     """
     tables: tuple[Sequence[Row], ...] = (results.drift_results, results.performance_results, results.quality_results)
     return [
-        (Key(_kind(row), row.segment, row.window_start, row.window_end), row.revision, _finding(row))
-        for rows in tables
-        for row in rows
+        (Key(kind, row.segment, row.window_start, row.window_end), row.revision, _finding(row))
+        for rows in filter(None, tables)
+        for kind, row in zip(_kinds(columns_of(rows)), rows, strict=True)
         if _is_bad(row)
     ]
 
@@ -186,19 +181,21 @@ def _is_bad(row: Row) -> bool:
     return row.verdict in BAD and not (isinstance(row, DriftResult) and row.verdict == "fault")
 
 
-def _kind(row: Row) -> Kind:
-    if isinstance(row, DriftResult):
-        return _OWN.get(row.feature) or ("lasting" if row.test == "lasting" else "data")
-    if isinstance(row, PerformanceResult):
-        return "performance"
-    return "service" if row.feature == "(service)" else "quality"
+def _kinds(table: Columns[Row]) -> Iterable[Kind]:
+    """Of what kind each row is."""
+    if table.kind is DriftResult:
+        pairs = zip(table.column("feature"), table.column("test"), strict=True)
+        return [_OWN.get(feature) or ("lasting" if test == "lasting" else "data") for feature, test in pairs]
+    if table.kind is PerformanceResult:
+        return ["performance"] * len(table)
+    return ["service" if feature == "(service)" else "quality" for feature in table.column("feature")]
 
 
 def _finding(row: Row) -> Finding:
     where = (row.segment, row.window_start, row.window_end)
     if isinstance(row, DriftResult):
         speaks: Mapping[Kind, Cause] = {"error": "concept drift", "label": "prior shift"}
-        cause: Cause = speaks.get(_kind(row), "data drift")
+        cause: Cause = speaks.get(_OWN.get(row.feature, "data"), "data drift")
         worth = row.p_value if row.significance is None else row.significance
         figures = (row.value, row.threshold, worth, row.effect, row.null_quantile)
         return Finding(row.feature, row.test, *where, *figures, row.n, row.verdict, cause, row.reason, row.began, row.carriers)

@@ -14,13 +14,12 @@ import msgspec
 from faust.types import TP
 
 from driftline.schemas.config import Model
+from driftline.schemas.results import decode_verdicts
 from driftline.streams.agents.positions import Positions, state_items
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.ledger import Event, Ledger, apply
-from driftline.streams.policy import Evidence, Verdicts, Version, evidence_of
+from driftline.streams.policy import Evidence, Version, evidence_of
 from driftline.streams.transport.state import Owned
-
-_decoder = msgspec.msgpack.Decoder(Verdicts)
 
 
 class Ledgers:
@@ -44,7 +43,7 @@ class Ledgers:
         evidence: defaultdict[Version, list[Evidence]] = defaultdict(list)
         for value in values:
             if value:
-                for about, items in evidence_of(_decoder.decode(value)).items():
+                for about, items in evidence_of(decode_verdicts(value)).items():
                     evidence[about] += items
         events: list[Event] = []
         state: list[tuple[bytes, bytes]] = []

@@ -13,7 +13,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ import numpy as np
 from faust.types import TP
 
 from driftline.schemas.errors import DriftlineError, Rejected
+from driftline.schemas.results import Columns, columns_of, joined
 from driftline.schemas.topics import Topics
 from driftline.sinks.rows import Rows, dead_letter_rows, event_rows, model_rows, result_rows
 from driftline.sinks.sink import Sink
@@ -126,8 +127,8 @@ def _size(events: list[Any]) -> int:
 class Rowed:
     """Rows of one table, and for each the number of the record in its chunk that it came from."""
 
-    rows: list[msgspec.Struct] = field(default_factory=list)
-    records: list[int] = field(default_factory=list)
+    rows: Columns[msgspec.Struct]
+    records: list[int]
 
 
 async def store(chunk: Chunk, sink: Sink, topics: Topics, threads: Executor | None = None) -> dict[int, Rejected]:
@@ -174,7 +175,7 @@ def blocks(chunk: Chunk) -> Iterator[Chunk]:
 
 def rows_of(chunk: Chunk, topics: Topics) -> dict[str, Rowed]:
     """All rows of a chunk, by table."""
-    found: defaultdict[str, Rowed] = defaultdict(Rowed)
+    found: defaultdict[str, list[tuple[int, Columns[msgspec.Struct]]]] = defaultdict(list)
     for i in range(len(chunk)):
         try:
             of_record = _rows_of_record(chunk, i, topics)
@@ -182,9 +183,11 @@ def rows_of(chunk: Chunk, topics: Topics) -> dict[str, Rowed]:
             where = f"{chunk.topic}, partition {chunk.partition}, offset {int(chunk.offset[i])}"
             raise DriftlineError(error.code, f"{where}: {error.message}", error.fix) from None
         for table, rows in of_record.items():
-            found[table].rows.extend(rows)
-            found[table].records.extend([i] * len(rows))
-    return found
+            found[table].append((i, columns_of(rows)))
+    return {
+        table: Rowed(joined([rows for _, rows in parts]), [i for i, rows in parts for _ in range(len(rows))])
+        for table, parts in found.items()
+    }
 
 
 def digest_of(chunk: Chunk) -> str:

@@ -1,0 +1,134 @@
+"""Records of results: rows go in, columns travel, the same rows come out."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.schemas.results import (
+    ROWS_LIMIT,
+    Columns,
+    DriftResult,
+    Orphan,
+    QualityResult,
+    References,
+    Results,
+    columns_of,
+    decode_columns,
+    decode_results,
+    decode_verdicts,
+    encode_results,
+    joined,
+)
+
+DRIFT = DriftResult(
+    "churn", "7", "", 0, 3_600_000, "age", "psi", 0.5, 0.001, 0.1, 0.5, 0.2, 900, 400, "drift", "", "ref", "pol", True, 1.0, 5
+)
+ORPHAN = Orphan("churn", 0, 3, "5ca1ab1e5ca1ab1e", 60, 90, 7)
+
+few = st.sampled_from(["", "a", "ü"])
+figure = st.sampled_from([None, 0.0, -0.0, 1.0, 0.25, float("inf")])
+shares = st.sampled_from([{}, {"a": 0.0}, {"a": -0.0}, {"a": 1.0, "b": 0.5}])
+drifts = st.builds(
+    DriftResult, *([few] * 3), st.integers(0, 2), st.integers(0, 2**62), few, few, *([figure] * 5), st.integers(0, 1),
+    st.integers(0, 2**64 - 1), st.sampled_from(["ok", "drift"]), few, few, few, st.booleans(),
+    st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 1), began=st.sampled_from([None, 0, 7]), split=shares, carriers=shares,
+)  # fmt: skip
+tables = st.lists(drifts, min_size=1, max_size=6)
+
+
+def bits(rows: Any) -> bytes:
+    """Tells -0.0 from 0.0."""
+    return msgspec.msgpack.encode(list(rows))
+
+
+@given(tables)
+def test_the_same_rows_come_out_to_the_bit(rows: list[DriftResult]) -> None:
+    value = encode_results(Results(drift_results=rows, orphans=[ORPHAN]))
+    assert bits(decode_results(value).drift_results) == bits(rows)
+    assert bits(decode_verdicts(value).drift_results) == bits(rows)
+    assert decode_results(value).orphans == [ORPHAN]
+
+
+@given(st.lists(tables, min_size=1, max_size=4), st.integers(-30, 30), st.integers(-30, 30))
+def test_columns_are_the_rows_they_were_made_of(parts: list[list[DriftResult]], first: int, end: int) -> None:
+    rows = [row for part in parts for row in part]
+    columns = joined([columns_of(part) for part in parts])
+    assert bits(columns) == bits(rows)
+    assert bits(columns[first:end]) == bits(rows[first:end])
+    assert bits(columns[i] for i in range(len(columns))) == bits(rows)
+    assert columns.column("window_start") == [row.window_start for row in rows]
+
+
+def test_what_is_the_same_in_all_rows_is_told_once() -> None:
+    rows = [msgspec.structs.replace(DRIFT, feature=f"f{i}") for i in range(1_000)]
+    assert len(encode_results(Results(drift_results=rows))) < 8_000
+
+
+def test_a_row_beyond_the_end_is_none() -> None:
+    with pytest.raises(IndexError):
+        columns_of([DRIFT])[1]
+
+
+def test_tables_without_rows_are_left_out() -> None:
+    assert encode_results(Results()) == msgspec.msgpack.encode({})
+    assert decode_columns(encode_results(Results(orphans=[ORPHAN]))) == {"orphans": columns_of([ORPHAN])}
+
+
+def test_a_record_of_rows_as_they_were_once_written_is_read() -> None:
+    written = b64decode(
+        "gq1kcmlmdF9yZXN1bHRzkdwAHKVjaHVybqE3oADOADbugKNhZ2WjcHNpyz/gAAAAAAAAyz9QYk3S8an8yz+5mZmZmZmayz/gAAAAAAAAyz/JmZmZmZmazQOE"
+        "zQGQpWRyaWZ0oKNyZWajcG9sw8s/8AAAAAAAAAXAoKCodHJhaW5pbmfAgICnb3JwaGFuc5GXpWNodXJuAAOwNWNhMWFiMWU1Y2ExYWIxZTxaBw=="
+    )
+    assert decode_results(written) == Results(drift_results=[DRIFT], orphans=[ORPHAN])
+    assert list(decode_verdicts(written).drift_results) == [DRIFT]
+
+
+def test_a_column_that_an_older_release_did_not_know_has_its_default() -> None:
+    of_then = [[each] for each in msgspec.structs.astuple(DRIFT)[:21]]
+    value = msgspec.msgpack.encode({"drift_results": {"rows": 2, "values": of_then}})
+    assert decode_results(value).drift_results == [DRIFT, DRIFT]
+
+
+def test_a_column_and_a_table_that_a_newer_release_knows_are_passed_over() -> None:
+    of_then = [*([each] for each in msgspec.structs.astuple(ORPHAN)), ["new"]]
+    value = msgspec.msgpack.encode({"orphans": {"rows": 1, "values": of_then}, "news": [1]})
+    assert decode_results(value) == Results(orphans=[ORPHAN])
+
+
+def told(rows: object = 2, **changes: object) -> dict[str, object]:
+    columns = {name: [value] for name, value in msgspec.structs.asdict(ORPHAN).items()} | changes
+    return {"orphans": {"rows": rows, "values": list(columns.values())}}
+
+
+UNREADABLE: dict[str, object] = {
+    "a column of another type": told(model=[7]),
+    "a column that is too short": told(rows=3, offset=[1, 2]),
+    "a column that is too long": told(offset=[1, 2, 3]),
+    "a column of nothing": told(offset=[]),
+    "no rows": told(rows=0),
+    "more rows than there can be": told(rows=ROWS_LIMIT + 1),
+    "columns that are missing": {"orphans": {"rows": 1, "values": [["churn"]]}},
+    "rows that are too short": {"orphans": [["churn"]]},
+    "no table": {"orphans": 7},
+}
+
+
+@pytest.mark.parametrize("record", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_record_of_another_shape_is_refused(record: object) -> None:
+    assert decode_results(msgspec.msgpack.encode(told())) == Results(orphans=[ORPHAN, ORPHAN])
+    with pytest.raises(msgspec.MsgspecError):
+        decode_columns(msgspec.msgpack.encode(record))
+
+
+def test_verdicts_are_read_without_the_rest() -> None:
+    check = QualityResult("churn", "7", "", 0, 60, "age", "missing_rate", 0.0, 0.0, 0.1, 9, "ok", "", "ref", "pol", True, 1.0, 1)
+    known = References("churn", "7", "ref", "training", 0, 900, "{}", 1)
+    verdicts = decode_verdicts(encode_results(Results(quality_results=[check], references=[known])))
+    assert isinstance(verdicts.quality_results, Columns)
+    assert (list(verdicts.drift_results), list(verdicts.quality_results)) == ([], [check])
