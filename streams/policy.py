@@ -429,7 +429,8 @@ def _ask(state: Base, steps: Sequence[Step], step: Step, findings: list[Finding]
         return None
     # Rows of a faulty window teach nothing: the training range begins after the last of them.
     start = max(change, state.streak("data fault", step.length).last)
-    rows, labelled = _rows([*state.counted, *map(_counted, steps)], step, start)
+    reached = [_counted(other) for other in steps if other.length == step.length and start < other.end <= step.end]
+    rows, labelled = _rows([*state.counted, *reached], step, start)
     state.asks = [ask for ask in state.asks if step.end < ask.end + policy.cooldown_ms] + [Ask(answers, step.end)]
     request = Request(step.start, step.end, start, rows, labelled, step.end + policy.cooldown_ms, strongest(findings))
     return replace(incident, request=request)
