@@ -4,7 +4,7 @@
 
 The real client speaks to the real engine through it. Tests hold a `Gateway`. `POST /faults` takes a JSON list: the next inserts
 meet one each, and one with {"token": "…"} only an insert whose token begins so; `GET /faults` lists those that nothing has met yet.
-`GET /inserts` lists every insert that reached the engine, as (token, rows written).
+`GET /inserts` lists every insert that reached the engine, as (token, rows written, when the engine had them: seconds, monotonic).
 
     {"code": 241}          answer with this error instead of inserting
     {"status": 503}        answer as a proxy that has lost the server
@@ -83,8 +83,15 @@ class Gateway:
 
     def inserts(self, about: str) -> list[tuple[str, int]]:
         """Token and rows written of every insert that reached the engine and whose token begins with `about`."""
+        return [(token, rows) for token, rows, _ in self._inserts() if token.startswith(about)]
+
+    def stored(self, about: str) -> list[tuple[str, float]]:
+        """Their tokens and the moments from which on whoever asks sees their rows; seconds on the monotonic clock of this machine."""
+        return [(token, at_s) for token, _, at_s in self._inserts() if token.startswith(about)]
+
+    def _inserts(self) -> list[tuple[str, int, float]]:
         with urlopen(f"http://127.0.0.1:{self.port}/inserts", timeout=10) as answer:
-            return [(token, rows) for token, rows in json.load(answer) if token.startswith(about)]
+            return [(token, rows, at_s) for token, rows, at_s in json.load(answer)]
 
 
 class Server(ThreadingHTTPServer):
@@ -97,7 +104,7 @@ class Server(ThreadingHTTPServer):
         self.engine = connect(directory)  # stays open, so that the engine does
         self.order = threading.Lock()
         self.faults: list[dict[str, Any]] = []
-        self.inserts: list[tuple[str, int]] = []
+        self.inserts: list[tuple[str, int, float]] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -177,7 +184,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             written = write(handle, target, block)
-            self.server.inserts.append((token, written))
+            self.server.inserts.append((token, written, time.monotonic()))
             if fault.get("drop") == "after":
                 self.close_connection = True
             else:

@@ -20,14 +20,15 @@ import msgspec
 from aiokafka.partitioner import murmur2
 from faust.types import TP
 
-from driftline.schemas.errors import DriftlineError
+from driftline.schemas.errors import DriftlineError, Rejected
+from driftline.schemas.events import decode_prediction, parse_time
 from driftline.schemas.progress import CODEC, Marker, Progress, decode_marker, encode_marker, encode_progress, progress_key
 from driftline.schemas.results import Orphan, Results, encode_results
 from driftline.streams.agents.archive import Archive
 from driftline.streams.agents.cold import Cold, begin, bring_back, make_room, name_orphans
 from driftline.streams.agents.gathered import Gathered, Source
 from driftline.streams.agents.letters import bury
-from driftline.streams.agents.pace import Pace, Turns
+from driftline.streams.agents.pace import Closings, Pace, Turns
 from driftline.streams.agents.positions import refuse_recreated
 from driftline.streams.agents.wiring import Wiring
 from driftline.streams.batch import Topic
@@ -75,7 +76,7 @@ class Ingest:
         self._flush_began_s = self._flush_took_s = 0.0
         self._taken = 0  # events, since the pace was told
         self._gathered = Gathered()
-        self._turns = Turns()
+        self._turns, self._closings = Turns(), Closings()
         self._labelled: set[int] = set()  # partitions that have taken in labels since their last flush
         self._taking_in = asyncio.Lock()
         self._noted_s = -REMIND_S
@@ -102,7 +103,7 @@ class Ingest:
             self._began = {k: partition.positions for k, partition in self._partitions.items()}
             self._events = {k: [] for k in self._partitions}
             self._dead = {k: [] for k in self._partitions}
-            self._gathered, self._turns = Gathered(), Turns()
+            self._gathered, self._turns, self._closings = Gathered(), Turns(), Closings()
             self._told, self._ids_kept = {}, {}
             self._pace.start()
             self._late = {k: _late(partition) for k, partition in self._partitions.items()}
@@ -168,6 +169,7 @@ class Ingest:
                 event.value = event.message.value = chunk.span
                 self._gathered.add(verdict.chunk, event, time.monotonic())
                 self._note_pace(verdict.chunk)
+                self._note_closing(verdict.chunk)
                 if self._gathered.too_much:
                     await self._take_in(self._gathered.sources)
                 elif self._gathered.enough((chunk.topic, chunk.partition), *ENOUGH[self._topic(chunk.topic)]):
@@ -215,6 +217,17 @@ class Ingest:
         newest_s = int(chunk.timestamp.max(initial=0)) / 1000
         self._pace.read(tp, time.time() - newest_s, end is not None and chunk.end >= end, self._taken)
         self._taken = 0
+
+    def _note_closing(self, chunk: Chunk) -> None:
+        """By its last record: whether a window has closed is known before anything is taken in. Of a batch it is not."""
+        if not len(chunk) or chunk.topic != self._w.topics.predictions or chunk.headers[-1]:
+            return
+        last = decode_prediction(chunk.value(len(chunk) - 1))
+        if isinstance(last, Rejected) or not (model := self._w.registry.configured.get(last.model)):
+            return
+        ts = parse_time(last.ts)
+        if not isinstance(ts, Rejected):
+            self._closings.read(model, chunk.partition, ts, time.monotonic())
 
     async def _seek_back(self, tp: TP, position: int) -> None:
         await self._take_in(self._gathered.sources)
@@ -335,12 +348,16 @@ class Ingest:
             await self.flush()
 
     def _flush_is_due(self) -> bool:
-        return not self._flushing.locked() and self._pace.is_due(time.monotonic() - self._flush_began_s, self._flush_took_s)
+        if self._flushing.locked():
+            return False
+        now_s = time.monotonic()
+        return self._pace.is_due(now_s - self._flush_began_s, self._flush_took_s) or (self._closings.due(now_s) and not self._pace.behind)
 
     async def flush(self, everything: bool = False) -> None:
         """Make what is taken in durable, and acknowledge it; labels that wait for their turn only with `everything`."""
         async with self._flushing:
             self._flush_began_s = time.monotonic()
+            self._closings.flushed()
             await self._take_in(self._gathered.sources if everything else self._due())
             self._pace.flushed()
             # Each waits for the broker several times; one after another, a window's last partition would wait for all of them.

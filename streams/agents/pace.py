@@ -1,4 +1,5 @@
-"""How often a worker flushes and evaluates: often while it keeps up, seldom while it works off a backlog, since what it says then is old.
+"""How often a worker flushes and evaluates: often while it keeps up, seldom while it works off a backlog, since what it says then is old;
+and at once when a window has just closed, for somebody waits for it.
 
 A flush sends every pane that labels have touched, and every window with one of them is judged again: that costs by the flush, not by the
 event, and took most of the processor time of a worker that catches up.
@@ -9,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Hashable
 
+from driftline.schemas.config import Model
+
 AGE_S = 10.0  # the newest record of a chunk is older, and more are waiting: then its partition is behind
 TIMES = 22  # as long between two flushes of a worker that is behind
 REST_S = 10.0  # at most, after a flush: one that took long because the broker was away says nothing about the next
@@ -16,6 +19,7 @@ EVENTS = 1_000_000  # what is read between two flushes waits in memory: no more 
 LABELS = 0.007  # of the time, at most, goes into snapshots of panes that labels have touched; what is done with them takes 13 times that
 MOST_S = 0.05  # of that time that is saved up
 LONGEST_S = 10.0  # that labels wait, whatever they cost
+TOGETHER_S = 0.05  # that a window's partitions wait for one another: they are read side by side
 
 
 class Pace:
@@ -58,9 +62,13 @@ class Pace:
 
         A partition of which nothing came for `AGE_S` has no backlog, or nobody may read it: its end may be a record that is none of ours.
         """
+        return self._flush_s * TIMES if self.behind and self._events < EVENTS else self._flush_s
+
+    @property
+    def behind(self) -> bool:
+        """Whether a backlog is worked off."""
         since = time.monotonic() - AGE_S
-        behind = any(seen_s > since for seen_s in self._behind.values())
-        return self._flush_s * TIMES if behind and self._events < EVENTS else self._flush_s
+        return any(seen_s > since for seen_s in self._behind.values())
 
     def is_due(self, began_s: float, took_s: float) -> bool:
         """Whether to flush: the last one began `began_s` ago. Flushes rest as long as they take, or slow ones would follow every chunk.
@@ -70,6 +78,55 @@ class Pace:
         (True, False, True)
         """
         return began_s > max(self.interval_s, took_s + min(took_s, REST_S))
+
+
+class Closings:
+    """Whether a window has just closed in what was read, so that it need not wait for the next flush. Every other flush may come early.
+
+    >>> from driftline.schemas.config import Window
+    >>> model, closings = Model("m", disorder_ms=5, windows=(Window(100, 100),)), Closings()
+    >>> for partition, ts in ((0, 90), (1, 80), (0, 104)):
+    ...     closings.read(model, partition, ts, now_s=1.0)
+    >>> closings.due(1.0)
+    False
+    >>> closings.read(model, 0, 105, now_s=1.0)
+    >>> closings.due(1.01), closings.due(1.06)  # partition 1 may be about to close it too
+    (False, True)
+    >>> closings.read(model, 1, 107, now_s=1.02)
+    >>> closings.due(1.02)
+    True
+    >>> closings.flushed()
+    >>> closings.due(1.1)
+    False
+    """
+
+    def __init__(self) -> None:
+        self._closed: dict[str, dict[int, int]] = {}  # model → partition → how many windows
+        self._since_s: float | None = None
+        self._everywhere = self._early = False
+
+    def start(self) -> None:
+        """Other partitions from now on."""
+        self._closed.clear()
+        self._since_s = None
+
+    def read(self, model: Model, partition: int, ts: int, now_s: float) -> None:
+        """The last prediction of a chunk, or any other. `now_s` is any clock that does not go back."""
+        closed = self._closed.setdefault(model.model, {})
+        number = sum((ts - model.disorder_ms - window.length_ms) // window.every_ms for window in model.windows)
+        if number > closed.setdefault(partition, number):
+            closed[partition] = number
+            self._since_s = now_s if self._since_s is None else self._since_s
+            self._everywhere = min(closed.values()) >= number
+
+    def due(self, now_s: float) -> bool:
+        """Whether to flush before it is time."""
+        return not self._early and self._since_s is not None and (self._everywhere or now_s - self._since_s > TOGETHER_S)
+
+    def flushed(self) -> None:
+        """A flush begins, and takes in everything that was read."""
+        self._early = self._since_s is not None and not self._early
+        self._since_s = None
 
 
 class Turns:
