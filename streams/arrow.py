@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,12 +29,17 @@ from driftline.streams import chances, kernels
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic, misfit
 from driftline.streams.columns import UInt64, all_differ, fingerprints, hash_stretches, joined, partitions_of, stirred
+from driftline.streams.forms import Form, Forms, schema_of
 from driftline.streams.ipc import inflated_bytes
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
 from driftline.streams.layout import Coded, numbers_in
 from driftline.streams.segments import Cells
 from driftline.streams.transport.chunk import Chunk, Headers
 from driftline.streams.values import ColumnValues
+
+if TYPE_CHECKING:
+    from driftline.streams.kernels.batches import Gathered
+    from driftline.streams.kernels.reader import Reader
 
 CONTENT_TYPE = b"application/vnd.apache.arrow.stream"
 MAX_ROWS = 100_000
@@ -51,6 +56,7 @@ _LISTED = {
     "role": ("champion", "challenger", "shadow", "canary"),
     "kind": ("final", "provisional", "correction", "retraction"),
 }
+_FORMS = {topic: Forms() for topic in _FIELDS}
 Column = Any  # float64 with NaN for what is absent, `Coded`, or a list of values
 
 
@@ -80,7 +86,8 @@ class Ids:
 class Rows:
     """Columns of batches that are alike, one after another, and what is wrong with which of their rows.
 
-    `index` has the number of the record of each row, `first` the row with which its batch begins.
+    `index` has the number of the record of each row, `first` the row with which its batch begins. `prints`: fingerprints of the rows,
+    where these are known already.
     """
 
     model: str
@@ -91,6 +98,7 @@ class Rows:
     bad: Bool
     columns: dict[str, Column] = field(default_factory=dict)
     wrong: list[tuple[Rejected, Int64]] = field(default_factory=list)
+    prints: UInt64 | None = None
 
     @property
     def n(self) -> int:
@@ -124,8 +132,8 @@ def _listed(rows: Int64) -> str:
 _UNREADABLE = (pa.ArrowException, OSError, MemoryError, ValueError, TypeError, OverflowError)
 
 
-def read(values: Sequence[tuple[int, bytes]], topic: Topic) -> Iterator[tuple[list[int], Rows | Rejected]]:
-    """Batches, each with the number of its record, judged as far as no configuration is needed. Those that are alike come together.
+def read(chunk: Chunk, numbers: Sequence[int], topic: Topic) -> Iterator[tuple[list[int], Rows | Rejected]]:
+    """Batches, the records of these numbers, judged as far as no configuration is needed. Those that are alike come together.
 
     Either their columns come, or why none of it can be used.
 
@@ -134,12 +142,25 @@ def read(values: Sequence[tuple[int, bytes]], topic: Topic) -> Iterator[tuple[li
     >>> sink = pa.BufferOutputStream()
     >>> with pa.ipc.new_stream(sink, batch.schema) as writer:
     ...     writer.write_batch(batch)
-    >>> [(numbers, rows)] = read([(0, sink.getvalue().to_pybytes()), (1, sink.getvalue().to_pybytes())], "outcomes")
+    >>> from driftline.streams.transport.chunk import chunk_of
+    >>> records = [(offset, 0, None, sink.getvalue().to_pybytes(), ()) for offset in range(2)]
+    >>> [(numbers, rows)] = read(chunk_of("t", 0, 0, 2, records), [0, 1], "outcomes")
     >>> numbers, rows.n, rows.verdicts()[1].code
     ([0, 1], 4, 'out_of_bounds')
     """
+    left = numbers
+    if reader := kernels.current():
+        formed, rest = _FORMS[topic].parted(chunk, numbers)
+        for form, own in formed:
+            gathered = _gathered(reader, form, chunk, own)
+            if gathered is not None:
+                rows = _formed(form, gathered, own, chunk, topic)
+                yield [own[i] for i in gathered.kept.tolist()], rows
+            rest += own if gathered is None else np.delete(own, gathered.kept).tolist()
+        left = sorted(rest)
     alike: dict[bytes, list[tuple[int, Any]]] = {}
-    for number, value in values:
+    for number in left:
+        value = chunk.value(number) or b""
         try:
             table = _opened(value)
             alike.setdefault(table.schema.serialize().to_pybytes(), []).append((number, table))
@@ -148,7 +169,37 @@ def read(values: Sequence[tuple[int, bytes]], topic: Topic) -> Iterator[tuple[li
         except _UNREADABLE as error:
             yield [number], Rejected("malformed", f"not an Arrow IPC stream: {error}"[:300])
     for tables in alike.values():
-        yield from _read_alike(tables, topic)
+        for own, found in _read_alike(tables, topic):
+            if reader and isinstance(found, Rows) and found.unknown is None:
+                _learn(chunk, own, tables[0][1].schema, found, topic)
+            yield own, found
+
+
+def _learn(chunk: Chunk, numbers: Sequence[int], schema: pa.Schema, rows: Rows, topic: Topic) -> None:
+    """The forms of streams that pyarrow had to read, of each schema the first one's."""
+    data, starts, ends = memoryview(chunk.data), chunk.value_start.tolist(), chunk.value_end.tolist()
+    each = [data[starts[number] : ends[number]] for number in reversed(numbers)]
+    for stream in {schema_of(stream): stream for stream in each}.values():
+        _FORMS[topic].learn(stream, schema, rows.model, rows.version)
+
+
+def _gathered(reader: Reader, form: Form, chunk: Chunk, numbers: Sequence[int]) -> Gathered | None:
+    own = np.array(numbers)
+    return reader.read_batches(form, chunk.data, chunk.value_start[own], chunk.value_end[own], MAX_ROWS, _prints_of_any)
+
+
+def _formed(form: Form, gathered: Gathered, numbers: Sequence[int], chunk: Chunk, topic: Topic) -> Rows:
+    """Columns that compiled code has read, judged as others are; it leaves rows to pyarrow that their type alone makes bad."""
+    lengths = np.diff(gathered.first)
+    index, first = np.repeat(np.array(numbers)[gathered.kept], lengths), np.repeat(gathered.first[:-1], lengths)
+    bad = np.zeros(len(index), bool)
+    rows = Rows(form.model, form.version, index, first, None, bad, gathered.columns, prints=gathered.prints)
+    for name, column in gathered.columns.items():
+        if isinstance(column, Coded) and not column.bools:
+            _judge_texts(rows, name, column)
+    rows.columns["id"] = Ids(chunk.data, gathered.start, gathered.end, np.zeros(len(index), bool))
+    _judge_rows(rows, topic)
+    return rows
 
 
 def _read_alike(tables: list[tuple[int, Any]], topic: Topic) -> Iterator[tuple[list[int], Rows | Rejected]]:
@@ -343,8 +394,13 @@ def _texts(rows: Rows, name: str, array: Any) -> Coded:
     if None in texts:  # a dictionary may have null as a value
         index[index == texts.index(None)] = -1
         texts = ["" if text is None else text for text in texts]
-    most, category = 4_096, name.startswith("feature.")
     column = Coded(texts, index)
+    _judge_texts(rows, name, column)
+    return column
+
+
+def _judge_texts(rows: Rows, name: str, column: Coded) -> None:
+    texts, most, category = column.texts, 4_096, name.startswith("feature.")
     if max(map(len, texts), default=0) > most:
         rows.refuse(column.mask(lambda text: len(text) > most), "out_of_bounds", f"a text in `{name}` is longer than {most} characters")
     if name in _LISTED:
@@ -352,7 +408,6 @@ def _texts(rows: Rows, name: str, array: Any) -> Coded:
     broken = _NUL if category else _CONTROL
     if name != "trace" and broken.search("".join(texts)):
         rows.refuse(column.mask(lambda text: bool(broken.search(text))), "bad_name", f"a text in `{name}` has a control character in it")
-    return column
 
 
 def _judge_rows(rows: Rows, topic: Topic) -> None:
@@ -522,6 +577,8 @@ def _id_hashes(rows: Rows) -> UInt64:
 
 def _fingerprints(rows: Rows) -> UInt64:
     """By which copies of a row are known, whatever batch they come in."""
+    if rows.prints is not None:
+        return rows.prints
     names = tuple(name for name in rows.columns if name != "id")
     reader, total = kernels.current(), np.zeros(rows.n, np.uint64)
     for name, own in zip(names, _prints_of(names).tolist(), strict=True):
@@ -537,8 +594,11 @@ def _fingerprints(rows: Rows) -> UInt64:
 
 
 def _prints_of_texts(column: Coded) -> UInt64:
-    few = sum(map(len, column.texts)) <= REMEMBERED
-    return np.append(_prints_of(tuple(column.texts)) if few else _text_prints(column.texts), np.uint64(0))
+    return np.append(_prints_of_any(tuple(column.texts)), np.uint64(0))
+
+
+def _prints_of_any(texts: tuple[str, ...]) -> UInt64:
+    return _prints_of(texts) if sum(map(len, texts)) <= REMEMBERED else _text_prints(texts)
 
 
 def _words(column: Column) -> UInt64:

@@ -80,10 +80,10 @@ class Intake:
         """Records that are batches, with the dead letters among them."""
         if not any(chunk.headers):
             return
-        found = [(i, chunk.value(i)) for i, headers in enumerate(chunk.headers) if headers and arrow.is_batch(headers)]
-        values = [(i, value) for i, value in found if value is not None]
-        into.batches |= {i for i, _ in values}
-        for numbers, rows in arrow.read(values, topic) if values else ():
+        there = (chunk.value_start >= 0).tolist()
+        found: list[int] = [i for i, headers in enumerate(chunk.headers) if headers and there[i] and arrow.is_batch(headers)]
+        into.batches.update(found)
+        for numbers, rows in arrow.read(chunk, found, topic):
             if isinstance(rows, Rejected):
                 into.dead += [DeadLetter(i, rows) for i in numbers]
                 continue

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from struct import error, unpack_from
 
-_DICTIONARY, _RECORDS = 2, 3  # of the union MessageHeader
+Stream = bytes | memoryview
+DICTIONARY, RECORDS = 2, 3  # of the union MessageHeader
 
 
-def inflated_bytes(stream: bytes) -> int:
+def inflated_bytes(stream: Stream) -> int:
     """Bytes of all buffers of a stream when they are decompressed, never less than what its metadata says.
 
     Raises `ValueError` where the metadata points outside the stream.
@@ -45,17 +46,17 @@ def inflated_bytes(stream: bytes) -> int:
     return total
 
 
-def _body(stream: bytes, at: int, body: int) -> tuple[int, int]:
+def _body(stream: Stream, at: int, body: int) -> tuple[int, int]:
     """Decompressed and present size of one message's buffers; its metadata begins at `at`, its buffers at `body`."""
     message = at + int(unpack_from("<I", stream, at)[0])
-    length = int(unpack_from("<q", stream, place)[0]) if (place := _field(stream, message, 3)) else 0
-    kind = stream[place] if (place := _field(stream, message, 1)) else 0
-    records = _table(stream, message, 2)
-    if kind == _DICTIONARY and records:
-        records = _table(stream, records, 1)
-    if kind not in {_DICTIONARY, _RECORDS} or not records or not _table(stream, records, 3):
+    length = int(unpack_from("<q", stream, place)[0]) if (place := field(stream, message, 3)) else 0
+    kind = stream[place] if (place := field(stream, message, 1)) else 0
+    records = table(stream, message, 2)
+    if kind == DICTIONARY and records:
+        records = table(stream, records, 1)
+    if kind not in {DICTIONARY, RECORDS} or not records or not table(stream, records, 3):
         return length, length
-    size, vector = 0, _table(stream, records, 2)
+    size, vector = 0, table(stream, records, 2)
     for i in range(unpack_from("<I", stream, vector)[0] if vector else 0):
         start, present = unpack_from("<qq", stream, vector + 4 + 16 * i)
         if present > 0:
@@ -66,18 +67,18 @@ def _body(stream: bytes, at: int, body: int) -> tuple[int, int]:
     return size, length
 
 
-def _field(stream: bytes, table: int, number: int) -> int:
+def field(stream: Stream, parent: int, number: int) -> int:
     """Where a field of a flatbuffers table lies; 0 where it is absent."""
-    vtable = table - unpack_from("<i", stream, table)[0]
+    vtable = parent - unpack_from("<i", stream, parent)[0]
     if vtable < 0:
         raise ValueError("a table outside the stream")
     if 4 + 2 * number >= unpack_from("<H", stream, vtable)[0]:
         return 0
     offset = int(unpack_from("<H", stream, vtable + 4 + 2 * number)[0])
-    return table + offset if offset else 0
+    return parent + offset if offset else 0
 
 
-def _table(stream: bytes, table: int, number: int) -> int:
+def table(stream: Stream, parent: int, number: int) -> int:
     """Where the table or vector begins that a field points to; 0 where it is absent."""
-    place = _field(stream, table, number)
+    place = field(stream, parent, number)
     return place + int(unpack_from("<I", stream, place)[0]) if place else 0

@@ -22,6 +22,7 @@ from driftline.schemas.errors import Rejected
 from driftline.schemas.events import decode_outcome, decode_prediction
 from driftline.streams.arrow import Rows, read
 from driftline.streams.columns import joined, partitions_of
+from driftline.streams.transport.chunk import chunk_of
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -70,7 +71,7 @@ def test_every_event_of_the_workload_is_one_that_driftline_takes() -> None:
 def test_every_batch_of_the_workload_is_one_that_driftline_takes_where_it_is_sent() -> None:
     shape = Shape(models=2)
     for record in (*(source := Source(shape, "arrow")).records(10_000), *source.last_labels()):
-        [(_, rows)] = read([(0, record.value)], record.topic)
+        [(_, rows)] = read(chunk_of("t", 0, 0, 1, [(0, 0, None, record.value, ())]), [0], record.topic)
         assert isinstance(rows, Rows) and not rows.verdicts()
         ids = list(map(str, pa.ipc.open_stream(record.value).read_all()["id"].to_pylist()))
         assert set((partitions_of(*joined(ids)) % shape.partitions).tolist()) == {record.partition}

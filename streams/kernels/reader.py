@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.streams.kernels.batches import read_batches
 from driftline.streams.kernels.columnwise import Columnwise
 from driftline.streams.kernels.fold import AllTerms
 from driftline.streams.kernels.grammar import Parsed, grammar
@@ -111,6 +112,7 @@ class Reader:
     add_column = staticmethod(add_column)
     words_of = staticmethod(words_of)
     index_batch = staticmethod(index_batch)  # may be called from any thread
+    read_batches = staticmethod(read_batches)
     sheet = Columnwise
 
     def _renew(self) -> None:
