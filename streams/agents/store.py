@@ -62,21 +62,24 @@ class Store:
 
     async def run(self, stream: Any) -> None:
         """Store what comes, of each partition one chunk after another. While the store is away little is taken, and the lane holds the
-        partitions back."""
+        partitions back. When the stream ends, what is being stored is waited for; what waits is read again."""
         events = stream.noack().events()
         coming: asyncio.Future[Any] | None = None
+        ended = False
         try:
-            while True:
-                if coming is None and sum(map(_size, self._waiting.values())) < WAITING_BYTES:
-                    coming = asyncio.ensure_future(anext(events))
+            while self._storing or not ended:
+                if not ended and coming is None and sum(map(_size, self._waiting.values())) < WAITING_BYTES:
+                    coming = asyncio.ensure_future(anext(events, None))
                 under_way = {*self._storing.values(), *filter(None, [coming])}
                 await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                 for tp in [tp for tp, storing in self._storing.items() if storing.done()]:
                     self._storing.pop(tp).result()
                 if coming and coming.done():
-                    self._take(coming.result())
-                    coming = None
-                for tp in self._waiting.keys() - self._storing.keys():
+                    event, coming = coming.result(), None
+                    ended = event is None
+                    if event is not None:
+                        self._take(event)
+                for tp in () if ended else self._waiting.keys() - self._storing.keys():
                     self._storing[tp] = asyncio.ensure_future(self._store(tp, self._together(tp)))
         finally:
             for each in filter(None, [coming, *self._storing.values()]):

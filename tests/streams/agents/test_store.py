@@ -57,7 +57,7 @@ class Worker:
     def __init__(self, sink: Slow) -> None:
         self.acked: list[tuple[int, int]] = []
         self.asked = 0
-        self._queue: asyncio.Queue[Chunk] = asyncio.Queue()
+        self._queue: asyncio.Queue[Chunk | None] = asyncio.Queue()
         wiring: Any = SimpleNamespace(topics=TOPICS, store_state=None)
         self.store = Store(wiring, sink)
         self.store.positions.starts = {TP(TOPICS.results, k): 0 for k in (0, 1)}
@@ -70,11 +70,13 @@ class Worker:
         while True:
             self.asked += 1
             chunk = await self._queue.get()
+            if chunk is None:
+                return
             ack = partial(self.acked.append, (chunk.partition, chunk.end))
             yield SimpleNamespace(value=chunk, message=SimpleNamespace(tp=TP(chunk.topic, chunk.partition)), ack=ack)
 
-    async def come(self, chunks: Iterable[Chunk]) -> None:
-        """Hand chunks over, and let the agent do what it can."""
+    async def come(self, chunks: Iterable[Chunk | None]) -> None:
+        """Hand chunks over, None where the stream ends, and let the agent do what it can."""
         for chunk in chunks:
             self._queue.put_nowait(chunk)
         await self.until(self._queue.empty)
@@ -168,3 +170,23 @@ def test_a_store_that_breaks_ends_the_agent_and_nothing_is_acknowledged() -> Non
         assert worker.acked == []
 
     told(story, breaks=True)
+
+
+def test_when_the_stream_ends_what_is_being_stored_is_waited_for_and_the_rest_is_read_again() -> None:
+    async def story(worker: Worker, sink: Slow) -> None:
+        await worker.come([said(0, 1), said(1, 2), None])
+        assert not worker.running.done()
+        sink.goes_on[0].set()
+        await asyncio.wait_for(worker.running, 20)
+        assert (sink.begun, worker.acked) == ([(0, [0])], [(0, 1)])
+
+    told(story)
+
+
+def test_a_stream_that_ends_where_nothing_is_stored_ends_the_agent() -> None:
+    async def story(worker: Worker, sink: Slow) -> None:
+        await worker.come([None])
+        await asyncio.wait_for(worker.running, 20)
+        assert sink.begun == []
+
+    told(story)
