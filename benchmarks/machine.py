@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("aiokafka", "chdb", "confluent-kafka", "faust-streaming", "msgspec", "numba", "numpy", "pandas", "pyarrow", "scipy")
+WRITTEN = ("benchmarks/results", "README.md", "docs")  # by measurements
 
 
 def machine() -> dict[str, str | int]:
@@ -42,6 +43,11 @@ def _cpu() -> str:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    told = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "unknown"
+    """The commit, "-dirty" where code has changed since. What a measurement itself writes is no change."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", *(f":(top,exclude){path}" for path in WRITTEN))
+    return (_git("describe", "--always") or "unknown") + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    told = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return told.stdout.strip()

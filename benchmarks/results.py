@@ -79,15 +79,16 @@ def load(path: Path) -> Found:
 
 
 def merged(before: Found, machine: Found, parts: Found) -> Found:
-    """The parts put into what was there before on the same machine.
+    """The parts put into what was there before on the same machine; `commits` tells of which driftline each was measured.
 
     >>> merged({"machine": {"cpu": "a"}, "json": {"x": 1}}, {"cpu": "a"}, {"arrow": {"x": 2}})["json"]
     {'x': 1}
-    >>> merged({"machine": {"cpu": "a"}, "json": {"x": 1}}, {"cpu": "b"}, {"arrow": {"x": 2}})
-    {'machine': {'cpu': 'b'}, 'arrow': {'x': 2}}
+    >>> merged({"machine": {"cpu": "a"}, "json": {"x": 1}}, {"cpu": "b", "driftline": "1f"}, {"arrow": {"x": 2}})
+    {'machine': {'cpu': 'b', 'driftline': '1f'}, 'arrow': {'x': 2}, 'commits': {'arrow': '1f'}}
     """
-    same = all(before.get("machine", {}).get(name) == machine.get(name) for name in SAME)
-    return {**(before if same else {}), "machine": machine, **parts}
+    known = before if all(before.get("machine", {}).get(name) == machine.get(name) for name in SAME) else {}
+    commits = known.get("commits", {}) | dict.fromkeys(parts.keys() - {"skipped"}, machine.get("driftline"))
+    return {**known, "machine": machine, **parts, "commits": dict(sorted(commits.items()))}
 
 
 def at(found: Found, key: str) -> Any:
@@ -121,12 +122,22 @@ def table(found: Found) -> str:
 
 
 def where(found: Found) -> str:
-    """The machine, in a sentence."""
+    """The machine, and of which driftline what was measured, in a sentence.
+
+    >>> machine = {"cpu": "A", "cores": 2, "memory_gib": 4, "system": "Linux 6", "python": "3.11", "driftline": "1f"}
+    >>> where({"machine": machine, "commits": {"json": "1f", "cold": "0e", "arrow": "1f"}})
+    'Measured on A, 2 cores, 4 GiB, Linux 6, Python 3.11, of driftline 1f (cold: 0e).'
+    """
     m = found["machine"]
+    others: dict[str, list[str]] = {}
+    for part, commit in found.get("commits", {}).items():
+        if commit != m["driftline"]:
+            others.setdefault(commit, []).append(part)
+    told = "; ".join(f"{', '.join(names)}: {commit}" for commit, names in others.items())
     load = max((part.get("load", 0.0) for part in found.values() if isinstance(part, dict)), default=0.0)
     busy = f" Other work kept up to {load:.0f} threads of it busy meanwhile." if load >= BUSY else ""
     on = f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['system']}, Python {m['python']}"
-    return f"Measured on {on}, of driftline {m['driftline']}.{busy}"
+    return f"Measured on {on}, of driftline {m['driftline']}{f' ({told})' if told else ''}.{busy}"
 
 
 def about(found: Found) -> str:

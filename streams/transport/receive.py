@@ -19,7 +19,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.fetch import FetchRequest
 from numpy.typing import NDArray
 
-from driftline.streams.transport.wire import reader
+from driftline.streams.transport.wire import Keep, reader
 
 #: Of one fetch, of all partitions.
 FETCH_BYTES: Final = 16 << 20
@@ -54,9 +54,7 @@ class InPlace(asyncio.BufferedProtocol):
         self._protocol = connection._protocol
         self._memory = self._small = np.empty(SMALL_BYTES, np.uint8)
         self._n = 0  # bytes in it
-        self._lent: list[
-            memoryview | None
-        ] = []  # answers in it: it is not free before the rest has moved on, though all pieces were copied
+        self._lent: list[memoryview] = []  # of answers in it: it is not free before the rest has moved on, though all pieces were copied
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: behind those of the answer that has begun."""
@@ -101,9 +99,12 @@ class InPlace(asyncio.BufferedProtocol):
         fetched = request is not None and request.API_KEY == FetchRequest.API_KEY and not request.FLEXIBLE_VERSION
         if fetched and answer[:_SIZE] == correlation_id.to_bytes(_SIZE, "big"):
             if not waiting.done():
-                kind, lent = request.RESPONSE_TYPE, None if self._memory is self._small else _lend(self._memory, begin, end)
-                self._lent.append(lent)
-                values, _ = reader(kind.SCHEMA)(answer if lent is None else lent, _SIZE, bytes if lent is None else _kept)
+                kind = request.RESPONSE_TYPE
+                keep: Keep = bytes
+                if self._memory is not self._small and (lent := _lend(self._memory, begin, end)):
+                    self._lent.append(lent)
+                    answer, keep = lent, _kept
+                values, _ = reader(kind.SCHEMA)(answer, _SIZE, keep)
                 waiting.set_result(kind(*values))
             connection._last_action = time.monotonic()
             connection._requests.popleft()
