@@ -91,3 +91,14 @@ def test_two_flushes_in_a_row_are_not_early() -> None:
         found.append(closings.due(0.0))
         closings.flushed()
     assert found == [True, False, True, False]
+
+
+def test_a_prediction_that_comes_late_closes_nothing() -> None:
+    model, closings = Model("m", disorder_ms=5, windows=(Window(100, 100),)), Closings()
+    for ts in (90, 260, 120):
+        closings.read(model, 0, ts, now_s=1.0)
+        if ts == 260:
+            assert closings.due(1.0)
+            closings.flushed()
+            closings.flushed()  # the next one may be early again
+    assert not closings.due(2.0)
