@@ -69,8 +69,8 @@ class Pipeline:
 
     def evaluate(self) -> None:
         for results in self.evaluation.evaluate().results.values():
-            for name in results.__struct_fields__:
-                self.rows[name] = self.rows.get(name, 0) + len(getattr(results, name))
+            for name, table in results.tables().items():
+                self.rows[name] = self.rows.get(name, 0) + len(table)
 
 
 class Events:

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, starmap
+from itertools import chain, groupby, starmap
 from types import GenericAlias
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, overload
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, overload
 
 import msgspec
 from msgspec.structs import FieldInfo, astuple, fields
@@ -206,27 +206,6 @@ class Orphan(msgspec.Struct, frozen=True, array_like=True, gc=False):
     revision: int
 
 
-class Results(msgspec.Struct):
-    """One record on the `results` topic. What an evaluation wrote, table by table; and the orphans that ingest named."""
-
-    drift_results: list[DriftResult] = []
-    performance_results: list[PerformanceResult] = []
-    quality_results: list[QualityResult] = []
-    feature_panes: list[FeaturePane] = []
-    performance_panes: list[PerformancePane] = []
-    references: list[References] = []
-    comparisons: list[ComparisonResult] = []
-    orphans: list[Orphan] = []
-
-
-class Verdicts(NamedTuple):
-    """The part of `Results` that decides something."""
-
-    drift_results: Sequence[DriftResult] = ()
-    performance_results: Sequence[PerformanceResult] = ()
-    quality_results: Sequence[QualityResult] = ()
-
-
 # ── rows as columns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -277,7 +256,28 @@ class Columns(Sequence[Row]):
 
     def column(self, name: str) -> list[Any]:
         """The values of all rows."""
-        return _spread(self.values[self.kind.__struct_fields__.index(name)], self.rows)
+        return _spread(self._told(name), self.rows)
+
+    def runs(self, *names: str) -> Iterator[tuple[tuple[Any, ...], Columns[Row]]]:
+        """Rows next to one another that have the same values in these columns; the values and the rows.
+
+        >>> three = columns_of([Orphan("churn", k, 5, "5ca1ab1e", 60, 90, 7) for k in (0, 0, 1)])
+        >>> [(about, rows.rows) for about, rows in three.runs("model", "partition")]
+        [(('churn', 0), 2), (('churn', 1), 1)]
+        """
+        columns = [*map(self._told, names)]
+        if all(len(values) == 1 for values in columns):
+            yield tuple(values[0] for values in columns), self
+            return
+        begin = 0
+        for about, together in groupby(zip(*(_spread(values, self.rows) for values in columns), strict=True)):
+            end = begin + sum(1 for _ in together)
+            part = tuple(_once(values[begin:end]) if len(values) == self.rows else values for values in self.values)
+            yield about, Columns(self.kind, end - begin, part)
+            begin = end
+
+    def _told(self, name: str) -> list[Any]:
+        return self.values[self.kind.__struct_fields__.index(name)]
 
 
 def columns_of(rows: Sequence[Row]) -> Columns[Row]:
@@ -304,7 +304,7 @@ def _end_to_end(columns: Sequence[list[Any]], rows: Sequence[int]) -> list[Any]:
     """One column of several, which have so many rows each."""
     if all(len(values) == 1 for values in columns) and len(once := _once([values[0] for values in columns])) == 1:
         return once
-    return [*chain.from_iterable(map(_spread, columns, rows))]
+    return _once([*chain.from_iterable(map(_spread, columns, rows))])
 
 
 def _once(values: Sequence[Any]) -> list[Any]:
@@ -322,18 +322,122 @@ def _spread(values: list[Any], rows: int) -> list[Any]:
     return values if len(values) == rows else values * rows
 
 
+# ── tables ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Table(Sequence[Row]):
+    """Rows of one class as they are told, in order: those that came as columns stay so, and nobody makes objects of them.
+
+    >>> table = Table([Orphan("churn", 0, 3, "5ca1ab1e", 60, 90, 7)])
+    >>> table.extend(columns_of([Orphan("churn", 0, at, "5ca1ab1e", 60, 90, 7) for at in (5, 8)]))
+    >>> len(table), table[2].offset, [part.rows for part in table.parts()]
+    (3, 8, [1, 2])
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._parts: list[Columns[Row] | list[Row]] = []
+        self.extend(rows)
+
+    def append(self, row: Row) -> None:
+        """Add one row."""
+        self.extend((row,))
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Add rows; of columns and of another table they stay as they are."""
+        if isinstance(rows, Columns):
+            self._parts.append(rows)
+        elif isinstance(rows, Table):
+            for part in rows.parts():
+                self._parts.append(part)
+        elif self._parts and isinstance(last := self._parts[-1], list):
+            last.extend(rows)
+        elif new := [*rows]:
+            self._parts.append(new)
+
+    def parts(self) -> Iterator[Columns[Row]]:
+        """The rows as columns, part by part."""
+        return map(columns_of, self._parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[Row]:
+        return chain.from_iterable(self._parts)
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Row]: ...
+    def __getitem__(self, at: int | slice) -> Row | list[Row]:
+        return [*self][at]
+
+    def __eq__(self, other: object) -> bool:
+        return [*self] == [*other] if isinstance(other, Table | list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Table({[*self]!r})"
+
+
+class Results:
+    """One record on the `results` topic. What an evaluation wrote, table by table; and the orphans that ingest named."""
+
+    def __init__(
+        self,
+        drift_results: Iterable[DriftResult] = (),
+        performance_results: Iterable[PerformanceResult] = (),
+        quality_results: Iterable[QualityResult] = (),
+        feature_panes: Iterable[FeaturePane] = (),
+        performance_panes: Iterable[PerformancePane] = (),
+        references: Iterable[References] = (),
+        comparisons: Iterable[ComparisonResult] = (),
+        orphans: Iterable[Orphan] = (),
+    ) -> None:
+        self.drift_results = Table(drift_results)
+        self.performance_results = Table(performance_results)
+        self.quality_results = Table(quality_results)
+        self.feature_panes = Table(feature_panes)
+        self.performance_panes = Table(performance_panes)
+        self.references = Table(references)
+        self.comparisons = Table(comparisons)
+        self.orphans = Table(orphans)
+
+    def tables(self) -> dict[str, Table[Any]]:
+        """By name, those that have rows."""
+        return {name: table for name, table in vars(self).items() if table}
+
+    def __eq__(self, other: object) -> bool:
+        return self.tables() == other.tables() if isinstance(other, Results) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Results({self.tables()!r})"
+
+
+class Verdicts(NamedTuple):
+    """The part of `Results` that decides something."""
+
+    drift_results: Sequence[DriftResult] = ()
+    performance_results: Sequence[PerformanceResult] = ()
+    quality_results: Sequence[QualityResult] = ()
+
+
 # ── the wire ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def encode_results(results: Results) -> bytes:
     """The value of a record on the `results` topic: MessagePack, of each table that has rows how many, and their columns."""
-    tables = {name: columns_of(rows) for name in Results.__struct_fields__ if (rows := getattr(results, name))}
+    tables = {name: joined([*table.parts()]) for name, table in results.tables().items()}
     return msgspec.msgpack.encode({name: {"rows": each.rows, "values": each.values} for name, each in tables.items()})
 
 
 def decode_results(value: bytes) -> Results:
     """The rows in a record's value."""
-    return Results(**{name: list(rows) for name, rows in decode_columns(value).items()})
+    return Results(**decode_columns(value))
 
 
 def decode_columns(value: bytes) -> dict[str, Columns[Any]]:
@@ -384,5 +488,14 @@ def _default(column: FieldInfo) -> list[Any]:
     return [column.default if column.default_factory is msgspec.NODEFAULT else column.default_factory()]
 
 
-_KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {each.name: get_args(each.type)[0] for each in fields(Results)}
+_KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "drift_results": DriftResult,
+    "performance_results": PerformanceResult,
+    "quality_results": QualityResult,
+    "feature_panes": FeaturePane,
+    "performance_panes": PerformancePane,
+    "references": References,
+    "comparisons": ComparisonResult,
+    "orphans": Orphan,
+}
 _results, _verdicts = (msgspec.msgpack.Decoder(_record(names)) for names in (_KINDS, Verdicts._fields))

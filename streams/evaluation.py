@@ -264,7 +264,7 @@ class Evaluation:
         self._finish(told, out)
         out.state |= self._changed
         self._changed = {}
-        out.results = {name: results for name, results in out.results.items() if results != Results()}
+        out.results = {name: results for name, results in out.results.items() if results.tables()}
 
     def _finish(self, told: list[tuple[Model, _ModelState]], out: Evaluated) -> None:
         """What the labels of windows say, and then, of models all of whose windows are told, what may be forgotten."""
@@ -296,7 +296,7 @@ class Evaluation:
                 state.unfinal |= new
         self._tell_labels(out)
         self._moved.clear()
-        return {name: results for name, results in out.items() if results != Results()}
+        return {name: results for name, results in out.items() if results.tables()}
 
     def _watermark(self, model: Model, state: _ModelState, now_s: float) -> Watermark:
         newest = {k: progress.newest.get(model.model) for k, progress in self._progress.items()}

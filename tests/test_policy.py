@@ -131,7 +131,7 @@ def test_labels_that_trickle_in_revise_the_request_and_nothing_else_is_said_agai
     for labelled in (750, 800):
         revised = hour(0, "D", revision=labelled)
         metrics = [replace(row, n_labelled=labelled) for row in revised.performance_results]
-        assert story.tell(replace(revised, performance_results=metrics)) == [f"{REQUESTED} data drift 0-1"]
+        assert story.tell(Results(revised.drift_results, metrics, revised.quality_results)) == [f"{REQUESTED} data drift 0-1"]
     requests = [event.payload for event in story.events if isinstance(event.payload, RetrainRequest)]
     assert [request.labelled_rows for request in requests] == [700, 750, 800] and len({request.id for request in requests}) == 1
 
@@ -396,8 +396,8 @@ def test_evaluate_sends_all_verdicts_on_one_window_in_one_record() -> None:
     for i in range(6):
         for n in range(90):
             one = hour(i, "DF", segment=f"n={n}")
-            results.drift_results += one.drift_results
-            results.quality_results += one.quality_results
+            results.drift_results.extend(one.drift_results)
+            results.quality_results.extend(one.quality_results)
     records = list(pieces(results))
     windows = [{r.window_start for r in record.drift_results} | {r.window_start for r in record.quality_results} for record in records]
     assert len(records) > 1

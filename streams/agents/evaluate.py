@@ -9,14 +9,13 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from itertools import chain, groupby
-from operator import attrgetter
+from itertools import chain
 from typing import Any
 
 from faust.types import TP
 
 from driftline.schemas.reference import encode_entry, entry_key
-from driftline.schemas.results import Results, encode_results
+from driftline.schemas.results import Columns, Results, encode_results
 from driftline.streams.agents.pace import Pace
 from driftline.streams.agents.positions import Positions, state_items
 from driftline.streams.agents.wiring import Wiring
@@ -30,8 +29,7 @@ ROWS = 1_000  # rows in one record; a record stays far below the broker's limit
 VERDICTS = ("drift_results", "performance_results", "quality_results")
 WINDOW_ROWS = 20_000  # the same for the verdicts on one window, which stay together up to here
 PART_ROWS = 100  # rows about panes and references that stay together: a record is filled with such parts
-Part = tuple[str, list[Any]]  # a table, and rows of it
-_window = attrgetter("version", "window_start", "window_end")
+Part = tuple[str, Columns[Any]]  # a table, and rows of it
 
 
 class Evaluate:
@@ -155,17 +153,15 @@ def pieces(results: Results) -> Iterator[Results]:
     >>> len(list(pieces(Results())))
     0
     """
-    windows: defaultdict[tuple[str, int, int], list[Part]] = defaultdict(list)
-    for name in VERDICTS:
-        for about, together in groupby(getattr(results, name), key=_window):
-            windows[about].append((name, [*together]))
-    others = [
-        [(name, rows[at : at + PART_ROWS])]
-        for name in Results.__struct_fields__
-        if name not in VERDICTS
-        for rows in [getattr(results, name)]
-        for at in range(0, len(rows), PART_ROWS)
-    ]
+    windows: defaultdict[tuple[Any, ...], list[Part]] = defaultdict(list)
+    others: list[list[Part]] = []
+    for name, table in results.tables().items():
+        for rows in table.parts():
+            if name in VERDICTS:
+                for about, together in rows.runs("version", "window_start", "window_end"):
+                    windows[about].append((name, together))
+            else:
+                others += [[(name, rows[at : at + PART_ROWS])] for at in range(0, len(rows), PART_ROWS)]
     record, size = Results(), 0
     for parts in chain.from_iterable(map(_cut, [*windows.values(), *others])):
         more = sum(len(rows) for _, rows in parts)

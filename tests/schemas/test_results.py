@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from driftline.schemas.results import (
     QualityResult,
     References,
     Results,
+    Table,
     columns_of,
     decode_columns,
     decode_results,
@@ -132,3 +134,28 @@ def test_verdicts_are_read_without_the_rest() -> None:
     verdicts = decode_verdicts(encode_results(Results(quality_results=[check], references=[known])))
     assert isinstance(verdicts.quality_results, Columns)
     assert (list(verdicts.drift_results), list(verdicts.quality_results)) == ([], [check])
+
+
+@given(st.lists(st.tuples(tables, st.booleans()), max_size=5))
+def test_a_table_holds_rows_in_order_however_they_came(told: list[tuple[list[DriftResult], bool]]) -> None:
+    table, rows = Table[DriftResult](), list[DriftResult]()
+    for part, as_columns in told:
+        table.extend(columns_of(part) if as_columns else part)
+        table.append(part[0])
+        rows += [*part, part[0]]
+    assert bits(table) == bits(row for part in table.parts() for row in part) == bits(rows)
+    assert len(table) == len(rows) and table == rows == Table(table)
+
+
+def test_a_table_is_its_own_and_not_the_list_it_was_made_of() -> None:
+    rows, table = [DRIFT], Table([DRIFT])
+    Table(table).append(DRIFT)
+    table.extend(rows)
+    table.append(DRIFT)
+    assert (len(rows), len(table)) == (1, 3)
+
+
+@given(tables)
+def test_rows_that_belong_together_are_cut_from_columns_as_from_rows(rows: list[DriftResult]) -> None:
+    cut = [(about, bits(part)) for about, part in columns_of(rows).runs("version", "revision")]
+    assert cut == [(about, bits(part)) for about, part in groupby(rows, key=lambda row: (row.version, row.revision))]
