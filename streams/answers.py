@@ -33,6 +33,7 @@ Into = TypeVar("Into", "Answers", "Losses")
 SCORE_BINS = 256
 DELAY_BINS = 32
 LATENCY_BINS = 256
+DENSE = 4  # counters a row, at most, that are counted all rather than those that come
 GROUPS = 64  # declared classes whose scores are kept apart in a multiclass task
 LARGEST_LABEL = 2.0**64  # of a regression, whose labels are told apart: larger ones count as it, those below its inverse as 0
 LARGEST_SHARE = 1e150  # of an error in its label; beyond it the label counts as 0, for which there is no share
@@ -353,9 +354,11 @@ def copy_of(answers: Answers) -> Answers:
 
 
 def _add_count(into: dict[K, int], name: K, count: int) -> None:
-    into[name] = into.get(name, 0) + count
-    if not into[name]:
-        del into[name]
+    total = into.get(name, 0) + count
+    if total:
+        into[name] = total
+    else:
+        into.pop(name, None)
 
 
 def _add_tally(into: dict[str, list[int]], name: str, tally: Sequence[int]) -> None:
@@ -366,11 +369,11 @@ def _add_tally(into: dict[str, list[int]], name: str, tally: Sequence[int]) -> N
 def fold_predictions(into: Sequence[Answers], place: Int64, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
     """Fold predictions into the answers of several panes: row i into those at `place[i]`. `names` are those of the class codes."""
     told = rows.latency >= 0
-    for at, bins, counts in _tallies(place[told], rows.latency[told], LATENCY_BINS):
+    for at, bins, counts in _histograms(place[told], rows.latency[told], LATENCY_BINS):
         into[at].latencies[bins] += counts
     if rows.failed.any():
-        for at, _, counts in _tallies(place, np.zeros_like(place), 1, rows.failed):
-            into[at].failures += int(counts[0])
+        for at, _, count in _entries(place, np.zeros_like(place), 1, rows.failed):
+            into[at].failures += count
     if model.task == "regression":
         for answers, own in _each(into, place):
             answers.places.add_predictions(rows.predicted[own])
@@ -383,20 +386,19 @@ def fold_predictions(into: Sequence[Answers], place: Int64, rows: AnswerRows, na
             codes = predicted[own].astype(np.int64).tolist()
             answers.chances.add_predictions([said[i] for i in own.tolist()], [names[code] for code in codes], model)
     codes, width = rows.predicted.astype(np.int64), len(names)
-    for at, met, counts in _tallies(place, codes, width):
-        for code, count in zip(met.tolist(), counts.tolist(), strict=True):
-            _add_count(into[at].predicted, names[code], count)
+    for at, code, count in _entries(place, codes, width):
+        _add_count(into[at].predicted, names[code], count)
     scored, groups = rows.bin >= 0, _Groups(names, model)
-    for at, bins, counts in _tallies(place[scored] * groups.width + groups.of(codes[scored]), rows.bin[scored], SCORE_BINS):
+    for at, bins, counts in _histograms(place[scored] * groups.width + groups.of(codes[scored]), rows.bin[scored], SCORE_BINS):
         _add_at(into[at // groups.width].said, groups.names[at % groups.width], bins, counts, (SCORE_BINS,))
 
 
 def fold_labels(into: Sequence[Answers], place: Int64, rows: LabelRows, names: Sequence[str], model: Model) -> None:
     """Fold label effects into the answers of several panes, as `fold_predictions` does."""
-    for at, _, net in _tallies(place, np.zeros_like(place), 1, rows.sign):
-        into[at].n_labelled += int(net[0])
+    for at, _, count in _entries(place, np.zeros_like(place), 1, rows.sign):
+        into[at].n_labelled += count
     seconds = np.maximum(rows.delay_ms, 0) // 1000 + 1
-    for at, bins, net in _tallies(place, np.minimum(np.frexp(seconds)[1] - 1, DELAY_BINS - 1), DELAY_BINS, rows.sign):
+    for at, bins, net in _histograms(place, np.minimum(np.frexp(seconds)[1] - 1, DELAY_BINS - 1), DELAY_BINS, rows.sign):
         into[at].delays[bins] += net
     if model.task in ("regression", "ranking"):
         for answers, own in _each(into, place):
@@ -412,12 +414,11 @@ def fold_labels(into: Sequence[Answers], place: Int64, rows: LabelRows, names: S
             codes = label[own].astype(np.int64).tolist()
             answers.chances.add_labels([said[i] for i in own.tolist()], [names[code] for code in codes], rows.sign[own], model)
     codes, actual, width = rows.predicted.astype(np.int64), rows.label.astype(np.int64), len(names)
-    for at, pairs, net in _tallies(place, codes * width + actual, width * width, rows.sign):
-        for pair, count in zip(pairs.tolist(), net.tolist(), strict=True):
-            _add_count(into[at].confusion, names[pair // width] + BETWEEN + names[pair % width], count)
+    for at, pair, count in _entries(place, codes * width + actual, width * width, rows.sign):
+        _add_count(into[at].confusion, names[pair // width] + BETWEEN + names[pair % width], count)
     scored, groups = rows.bin >= 0, _Groups(names, model)
     group, told = groups.of(codes[scored]), _came_true(rows, names, model)[scored] * SCORE_BINS + rows.bin[scored]
-    for at, bins, net in _tallies(place[scored] * groups.width + group, told, 2 * SCORE_BINS, rows.sign[scored]):
+    for at, bins, net in _histograms(place[scored] * groups.width + group, told, 2 * SCORE_BINS, rows.sign[scored]):
         _add_at(into[at // groups.width].scored, groups.names[at % groups.width], bins, net, (2, SCORE_BINS))
 
 
@@ -460,24 +461,42 @@ class _Groups:
         return self._of[codes]
 
 
-def _tallies(place: Int64, inner: Int64, width: int, sign: Int64 | None = None) -> Iterator[tuple[int, Int64, Int64]]:
-    """By place the values of `inner`, ascending, below `width`, and how often each comes, or the sum of its signs, where that is not 0."""
-    key = place * width + inner
-    if not len(key):
-        return
-    if int(key.max()) < 4 * len(key) + 65_536:
+def _counted(key: Int64, sign: Int64 | None) -> tuple[Int64, Int64]:
+    """Keys, ascending, and how often each comes, or the sum of its signs, where that is not 0."""
+    if int(key.max(initial=0)) < DENSE * len(key) + 65_536:
         net = np.bincount(key, sign)  # floats hold counts of less than 2^53
         keys = np.flatnonzero(net)
-        net = net[keys]
-    else:
-        keys, at = np.unique(key, return_inverse=True)
-        net = np.bincount(at, sign)
-        keys, net = keys[net != 0], net[net != 0]
-    net, at = net.astype(np.int64), keys // width
-    cuts = (np.flatnonzero(at[1:] != at[:-1]) + 1).tolist()
-    inner = keys - at * width
+        return keys, net[keys].astype(np.int64)
+    keys, at = np.unique(key, return_inverse=True)
+    net = np.bincount(at, sign).astype(np.int64)
+    return keys[net != 0], net[net != 0]
+
+
+def _entries(place: Int64, inner: Int64, width: int, sign: Int64 | None = None) -> Iterator[tuple[int, int, int]]:
+    """By place each of the values of `inner`, ascending, below `width`, and how often it comes, or the sum of its signs, where not 0."""
+    keys, net = _counted(place * width + inner, sign)
+    at = keys // width
+    return zip(at.tolist(), (keys - at * width).tolist(), net.tolist(), strict=True)
+
+
+def _histograms(place: Int64, inner: Int64, width: int, sign: Int64 | None = None) -> Iterator[tuple[int, Int64 | slice, Int64]]:
+    """The same by place: which values, and what to add to their counts. Of places with many rows all values: to add is cheaper than to say
+    which.
+    """
+    if not len(place):
+        return
+    key, size = place * width + inner, (int(place.max()) + 1) * width
+    if size <= DENSE * len(key) + 65_536:
+        whole = np.bincount(key, sign, size).astype(np.int64).reshape(-1, width)
+        for at in np.flatnonzero(whole.any(1)).tolist():
+            yield at, slice(None), whole[at]
+        return
+    keys, net = _counted(key, sign)
+    there = keys // width
+    cuts = (np.flatnonzero(there[1:] != there[:-1]) + 1).tolist()
+    inner = keys - there * width
     for begin, end in zip([0, *cuts] if len(keys) else (), [*cuts, len(keys)], strict=False):
-        yield int(at[begin]), inner[begin:end], net[begin:end]
+        yield int(there[begin]), inner[begin:end], net[begin:end]
 
 
 def _each(into: Sequence[Into], place: Int64) -> Iterator[tuple[Into, Int64]]:
@@ -490,13 +509,13 @@ def _sums_at(place: Int64, values: Int64, n: int) -> list[int]:
     return np.bincount(place, values, n).astype(np.int64).tolist()  # type: ignore[no-any-return]
 
 
-def _add_at(into: dict[str, Int64], name: str, bins: Int64, counts: Int64, shape: tuple[int, ...]) -> None:
+def _add_at(into: dict[str, Int64], name: str, bins: Int64 | slice, counts: Int64, shape: tuple[int, ...]) -> None:
     """Add to some elements of an array, numbered through. Arrays of zeros are left out."""
     total = into.get(name)
     if total is None:
         total = into[name] = _zeros(*shape)
     total.reshape(-1)[bins] += counts
-    if not total.any():
+    if not np.count_nonzero(total):
         del into[name]
 
 
