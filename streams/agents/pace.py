@@ -12,7 +12,8 @@ from collections.abc import Collection, Hashable
 
 from driftline.schemas.config import Model
 
-AGE_S = 10.0  # the newest record of a chunk is older, and more are waiting: then its partition is behind
+AGE_S = 1.0  # the newest record of a chunk is older, and more are waiting: then its partition is behind
+SEEN_S = 10.0  # for how long that holds where nothing more comes of it
 TIMES = 22  # as long between two flushes of a worker that is behind
 REST_S = 10.0  # at most, after a flush: one that took long because the broker was away says nothing about the next
 EVENTS = 1_000_000  # what is read between two flushes waits in memory: no more than this
@@ -29,6 +30,9 @@ class Pace:
     >>> pace.read("predictions-0", age_s=60.0, all_read=False, events=2_000)
     >>> pace.interval_s
     11.0
+    >>> pace.read("predictions-0", age_s=3.0, all_read=False, events=2_000)
+    >>> pace.interval_s
+    3.0
     >>> pace.read("predictions-0", age_s=60.0, all_read=True, events=2_000)
     >>> pace.interval_s
     0.5
@@ -36,7 +40,7 @@ class Pace:
 
     def __init__(self, flush_s: float) -> None:
         self._flush_s = flush_s
-        self._behind: dict[Hashable, float] = {}  # partition → when it was seen to be
+        self._behind: dict[Hashable, tuple[float, float]] = {}  # partition → when it was seen to be, and by how many seconds
         self._events = 0
 
     def start(self) -> None:
@@ -48,7 +52,7 @@ class Pace:
         """A chunk was taken in: how old its newest record is, whether it was the last there is, and how many events it held."""
         self._events += events
         if age_s > AGE_S and not all_read:
-            self._behind[partition] = time.monotonic()
+            self._behind[partition] = time.monotonic(), age_s
         else:
             self._behind.pop(partition, None)
 
@@ -60,15 +64,21 @@ class Pace:
     def interval_s(self) -> float:
         """Seconds from the beginning of one flush to that of the next, and from one evaluation to the next.
 
-        A partition of which nothing came for `AGE_S` has no backlog, or nobody may read it: its end may be a record that is none of ours.
+        While a backlog is worked off, as many as its records are old, so that none is told more than twice as late as it would be anyway.
+        A partition of which nothing came for `SEEN_S` has no backlog, or nobody may read it: its end may be a record that is none of ours.
         """
-        return self._flush_s * TIMES if self.behind and self._events < EVENTS else self._flush_s
+        age_s = self._age_s() if self._events < EVENTS else 0.0
+        return min(max(age_s, self._flush_s), self._flush_s * TIMES)
 
     @property
     def behind(self) -> bool:
         """Whether a backlog is worked off."""
-        since = time.monotonic() - AGE_S
-        return any(seen_s > since for seen_s in self._behind.values())
+        return self._age_s() > 0
+
+    def _age_s(self) -> float:
+        """Of the oldest record that was read last of a partition with a backlog; 0 without one."""
+        since = time.monotonic() - SEEN_S
+        return max((age_s for seen_s, age_s in self._behind.values() if seen_s > since), default=0.0)
 
     def is_due(self, began_s: float, took_s: float) -> bool:
         """Whether to flush: the last one began `began_s` ago. Flushes rest as long as they take, or slow ones would follow every chunk.
