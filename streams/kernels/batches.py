@@ -36,6 +36,7 @@ from driftline.streams.kernels.machine import (
     uint64,
     word,
 )
+from driftline.streams.kernels.rooms import Tables
 from driftline.streams.kernels.texts import stirred
 from driftline.streams.layout import Coded
 
@@ -314,10 +315,12 @@ class Gathered:
     prints: NDArray[np.uint64]
 
 
-def read_batches(form: Form, data: Any, starts: NDArray[np.int64], ends: NDArray[np.int64], most: int, prints: Prints) -> Gathered | None:
+def read_batches(
+    tables: Tables, form: Form, data: Any, starts: NDArray[np.int64], ends: NDArray[np.int64], most: int, prints: Prints
+) -> Gathered | None:
     """The streams at these places of `data` that are of a form, and of which pyarrow would say nothing else; None if none is.
 
-    They begin with the schema of the form. `prints` gives words for texts.
+    They begin with the schema of the form. `prints` gives words for texts, `tables` the memory of the columns.
     """
     base, n = address(np.frombuffer(data, np.uint8)), len(starts)
     begins, ends = starts + (base + form.schema), ends + base
@@ -333,7 +336,7 @@ def read_batches(form: Form, data: Any, starts: NDArray[np.int64], ends: NDArray
             texts.append(told)
     while left:
         good = np.ones(len(left), np.uint8)
-        made = _gathered(form, base, np.array(left), np.ascontiguousarray(surveyed[left]), texts, prints, good)
+        made = _gathered(tables, form, base, np.array(left), np.ascontiguousarray(surveyed[left]), texts, prints, good)
         if good.all():
             return made
         texts = [each for each, fits in zip(texts, good.tolist(), strict=True) if fits]
@@ -342,12 +345,12 @@ def read_batches(form: Form, data: Any, starts: NDArray[np.int64], ends: NDArray
 
 
 def _gathered(
-    form: Form, base: int, kept: NDArray[np.int64], surveyed: NDArray[np.int64], texts: Sequence[tuple[list[str], ...]], prints: Prints,
-    good: NDArray[np.uint8],
+    tables: Tables, form: Form, base: int, kept: NDArray[np.int64], surveyed: NDArray[np.int64], texts: Sequence[tuple[list[str], ...]],
+    prints: Prints, good: NDArray[np.uint8],
 ) -> Gathered:  # fmt: skip
     first = np.concatenate([[0], np.cumsum(surveyed[:, form.fields[0].node])])
     n, width = int(first[-1]), len(form.fields)
-    numbers, codes = np.empty((width + 1, n)), np.zeros((len(kept), width, 2), np.int64)
+    numbers, codes = tables.take(width + 1, n), np.zeros((len(kept), width, 2), np.int64)
     whole_numbers = numbers.view(np.int64)
     own = prints(tuple(field.name for field in form.fields))
     told, columns, alive, coded = np.zeros((width, _FIELD), np.int64), dict[str, Any](), list[NDArray[Any]](), 0

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams.kernels.batches import read_batches
+from driftline.streams.forms import Form
+from driftline.streams.kernels.batches import Gathered, Prints, read_batches
 from driftline.streams.kernels.columnwise import Columnwise
 from driftline.streams.kernels.fold import AllTerms
 from driftline.streams.kernels.grammar import Parsed, grammar
@@ -17,7 +18,7 @@ from driftline.streams.kernels.lookup import add_column, find_slots, hash_stretc
 from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import index_batch
-from driftline.streams.kernels.rooms import Rooms
+from driftline.streams.kernels.rooms import Rooms, Tables
 from driftline.streams.kernels.table import all_differ, append_rows, keep_rows, take_rows
 from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
 from driftline.streams.kernels.words import words_of
@@ -82,7 +83,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._renew()
-        self._rooms = Rooms()
+        self._rooms, self._tables = Rooms(), Tables()
         self._grammars = {"predictions": grammar("predictions"), "outcomes": grammar("outcomes")}
 
     def read(self, chunk: Chunk, topic: Literal["predictions", "outcomes"]) -> Columns:
@@ -100,6 +101,10 @@ class Reader:
         texts.stamp += n
         return Columns(chunk, parsed, texts, self._terms)
 
+    def read_batches(self, form: Form, data: Any, starts: Int64, ends: Int64, most: int, prints: Prints) -> Gathered | None:
+        """See `batches.read_batches`."""
+        return read_batches(self._tables, form, data, starts, ends, most, prints)
+
     take_rows = staticmethod(take_rows)
     append_rows = staticmethod(append_rows)
     keep_rows = staticmethod(keep_rows)
@@ -112,7 +117,6 @@ class Reader:
     add_column = staticmethod(add_column)
     words_of = staticmethod(words_of)
     index_batch = staticmethod(index_batch)  # may be called from any thread
-    read_batches = staticmethod(read_batches)
     sheet = Columnwise
 
     def _renew(self) -> None:

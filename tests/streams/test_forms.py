@@ -245,6 +245,21 @@ def test_a_second_message_of_a_producer_is_read_by_compiled_code() -> None:
         assert quick(chunk([stream(each), stream(more)])) == 2
 
 
+def test_what_is_still_used_of_one_chunk_is_not_overwritten_by_the_next() -> None:
+    def read(label: float) -> arrow.Rows:
+        columns = {"id": ["a", "b"], "ts": [T0, T0], "prediction": [label, label], "feature.x": [label, 2.0]}
+        ((_, rows),) = arrow.read(chunk([stream(columns)]), [0], "predictions")
+        assert not isinstance(rows, Rejected)
+        return rows
+
+    read(0.0)
+    first = read(1.0)
+    kept = first.columns.pop("feature.x")
+    several = [read(float(label)) for label in range(2, 8)]
+    assert listed(kept) == ["1.0", "2.0"]
+    assert [listed(rows.columns["prediction"]) for rows in (first, *several)] == [[repr(float(label))] * 2 for label in range(1, 8)]
+
+
 def test_batches_of_the_sdk_are_read_by_compiled_code() -> None:
     event = {
         "model": "m",
