@@ -1,8 +1,8 @@
 """All tests of all features of some windows in one pass: histograms of the features below each other in one matrix. Pure.
 
     counts of panes, end to end ──► matrices (windows, features, bins) ──┐
-                                                                         ├──► every figure as an array (windows, features) ──► `Measured`,
-    the reference's, or a baseline's ──► matrix (features, bins) ────────┘                                                     one a feature
+                                                                         ├──► every figure as an array (windows, features): `Measured`
+    the reference's, or a baseline's ──► matrix (features, bins) ────────┘
 
 PSI, Kolmogorov–Smirnov, chi-square, the smooth test and what they are with no drift; what a model's file adds is in `distances`.
 """
@@ -12,14 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import kolmogorov
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile
 from driftline.streams.distances import Distances, Figures, Sample
-from driftline.streams.layout import Float64, Int64
+from driftline.streams.layout import LABEL, Bool, Float64, Int64
 from driftline.streams.stats import TESTS, SmoothTest, null_draws, psi, without_straggler
 from driftline.streams.stats.chi_square import chi_square_null_quantiles, chi_squares
 from driftline.streams.stats.ks import ks, ks_quantile
@@ -30,26 +30,33 @@ _QUIET = 1e-9  # a direction is told only where something moved
 _KEPT = 1_000  # of a battery: sizes of windows for which the PSI without drift is remembered
 
 
-#: What one test says of one feature: the test, its value, the p-value of independent rows, and what 95 % of windows
-#: without drift stay below.
-Figure = tuple[str, float, float, float]
-
-
 class Measured(NamedTuple):
-    """How far apart one feature's histograms are. NaN: a side has no rows."""
+    """How far apart the histograms of some windows' features are, each of shape (windows, features). NaN: a side has no rows."""
 
-    name: str
-    profile: Profile
-    direction: str  # up, down, wider, narrower; of categories, which one moved most
-    figures: list[Figure]
-    n: int
-    n_reference: int
-    p_value: float
-    effect: float
-    null: float  # of the effect
-    moved: float  # standard deviations of a numeric feature; of categories the largest change of a share; 0 or more
-    worth: float  # independent rows that the two sides are worth together
-    lone: bool  # all rows of the reference are alike: there is nothing to score
+    directions: list[list[str]]  # up, down, wider, narrower; of categories, which one moved most
+    figures: Float64  # by test: its value, the p-value of independent rows, what 95 % of windows without drift stay below; (…, tests, 3)
+    n: Int64
+    n_reference: Int64
+    p_value: Float64
+    effect: Float64
+    null: Float64  # of the effect
+    moved: Float64  # standard deviations of a numeric feature; of categories the largest change of a share; 0 or more
+    worth: Float64  # independent rows that the two sides are worth together
+
+    def of_window(self, w: int) -> Measured:
+        """Those of one window."""
+        columns: tuple[Any, ...] = self
+        return Measured(*(column[w : w + 1] for column in columns))
+
+
+class Rows(NamedTuple):
+    """What is told of a window all of whose features have rows: of each row the feature and the test, by place and by name."""
+
+    features: Int64
+    places: Int64  # of the figures, features and tests end to end
+    names: list[str]
+    tests: list[str]
+    always: Bool  # also of a feature without rows; labels may be taken back, down to none, so each of their rows is told then too
 
 
 class _Alike(NamedTuple):
@@ -74,8 +81,10 @@ class Battery:
         self.names, self.profiles, self.smooth = [*names], [*profiles], SmoothTests(tests)
         self.bins = [test.reference.size for test in tests]
         self.numeric = np.array([isinstance(profile, NumericProfile) for profile in profiles], bool)
+        self.lone = (self.smooth.degree == 0) & (self.smooth.blocks > 0)  # all rows of the reference are alike: there is nothing to score
         self.distances = Distances(profiles, self.bins, self.smooth.reference.shape[1])
         self._nulls: dict[bytes, Float64] = {}
+        self._rows: dict[tuple[str, ...], Rows] = {}
         self._known = self._alike(self.smooth.reference)
         self._inside = np.arange(self.smooth.reference.shape[1]) < np.array(self.bins, np.int64)[:, None]
 
@@ -85,8 +94,8 @@ class Battery:
         out[..., self._inside] = counts[..., (starts[:, None] + np.arange(self._inside.shape[1]))[self._inside]]
         return out
 
-    def measured(self, counts: Float64, bounds: Float64, tests: Sequence[str], against: Float64 | None = None) -> list[list[Measured]]:
-        """The figures of several windows, a feature each; those of a window are the same whatever the others are.
+    def measured(self, counts: Float64, bounds: Float64, tests: Sequence[str], against: Float64 | None = None) -> Measured:
+        """The figures of several windows; those of a window are the same whatever the others are.
 
         Parameters
         ----------
@@ -99,8 +108,6 @@ class Battery:
         against
             Counts of other rows than the reference's, shape (features, bins).
         """
-        if not self.names:
-            return [[] for _ in counts]
         reference, smooth = self.smooth.reference if against is None else against, self.smooth
         n, n_reference = counts.sum(-1), reference.sum(-1)
         there = (n > 0) & (n_reference > 0)
@@ -111,25 +118,27 @@ class Battery:
         moved = np.where(self.numeric, smooth.moved(apart), np.abs(shift).max(-1))
         worth = n * n_reference / np.maximum(n + n_reference, 1) / smooth.dispersion
         p_values = smooth.p_values(without_straggler(counts, reference, smooth.dispersion), against)
-        columns = (
-            n.astype(np.int64), np.broadcast_to(n_reference.astype(np.int64), n.shape), p_values, effect, np.where(there, null, np.nan),
-            np.where(there, moved, 0.0), worth, np.broadcast_to((smooth.degree == 0) & (smooth.blocks > 0), n.shape),
-        )  # fmt: skip
         alike = self._known if against is None else self._alike(reference)
-        figures = self._figures(reference, alike, counts, bounds, tests, effect, null)
-        directions = [self._directions(*each) for each in zip(apart, shift, strict=True)]
-        told = zip(there.tolist(), directions, figures, *(column.tolist() for column in columns), strict=True)
-        return [
-            [
-                Measured(name, profile, direction if ok else "", figured if ok else [], *rest)
-                for name, profile, ok, direction, figured, *rest in zip(self.names, self.profiles, *window, strict=True)
-            ]
-            for window in told
-        ]
+        return Measured(
+            self._directions(apart, shift, there), self._figures(reference, alike, counts, bounds, tests, effect, null, there),
+            n.astype(np.int64), np.broadcast_to(n_reference.astype(np.int64), n.shape), p_values, effect, np.where(there, null, np.nan),
+            np.where(there, moved, 0.0), worth,
+        )  # fmt: skip
 
-    def tails(self, measured: Sequence[Measured], effect: float) -> Float64:
-        """The p-values of windows with as many rows in which a PSI of so much is all that there is; shape (features,)."""
-        return self.smooth.tails(self.smooth.degree + np.array([each.worth for each in measured]) * effect)
+    def rows(self, tests: tuple[str, ...]) -> Rows:
+        """Those of the tests that are wanted of every feature, made once."""
+        if tests not in self._rows:
+            wanted = told_of(tests)
+            fits = self.numeric[:, None] | np.array([TESTS[test].needs == "bins" for test in wanted], bool)
+            features, test = np.nonzero(fits)
+            by_name = [self.names[f] for f in features.tolist()], [wanted[t] for t in test.tolist()]
+            always = (test == 0) | (np.array(by_name[0], object) == LABEL)
+            self._rows[tests] = Rows(features, np.flatnonzero(fits), *by_name, always)
+        return self._rows[tests]
+
+    def tails(self, worth: Float64, effect: float) -> Float64:
+        """The p-values of windows with as many rows in which a PSI of so much is all that there is; shape (..., features)."""
+        return self.smooth.tails(self.smooth.degree + worth * effect)
 
     def _null_of_psi(self, reference: Float64, n: Float64, n_reference: Float64, against: Float64 | None) -> Float64:
         """The PSI that no drift stays below in 95 % of windows: drawn for a size near theirs, and brought to theirs."""
@@ -154,10 +163,18 @@ class Battery:
         return found
 
     def _figures(
-        self, reference: Float64, known: _Alike, counts: Float64, bounds: Float64, tests: Sequence[str], effect: Float64, null: Float64
-    ) -> list[list[list[Figure]]]:
-        """A figure a test that the model wants and the feature allows; always the PSI."""
-        wanted = [*dict.fromkeys(("psi", *tests))]
+        self,
+        reference: Float64,
+        known: _Alike,
+        counts: Float64,
+        bounds: Float64,
+        tests: Sequence[str],
+        effect: Float64,
+        null: Float64,
+        there: Bool,
+    ) -> Float64:
+        """Those of the tests that the model wants; always the PSI. NaN where a feature does not allow a test."""
+        wanted = told_of(tests)
         sizes, shape = counts.sum(-1), known.counts
         size = np.maximum(np.rint(sizes / self.smooth.dispersion), 1)
         statistic, p_value, _ = chi_squares(reference, counts)
@@ -171,47 +188,53 @@ class Battery:
                 found["ks"] = Figures(distance, kolmogorov(distance * np.sqrt(n * m / (n + m))), ks_quantile(0.95, shape.sum(-1), size))
         others = [test for test in wanted if test not in found]
         found |= self.distances.told(others, counts, bounds, Sample(reference, sizes), Sample(shape, size))
-        told = [[column.tolist() for column in found[test]] for test in wanted]
-        fits = [[t for t, test in enumerate(wanted) if TESTS[test].needs == "bins"], [*range(len(wanted))]]
-        return [
-            [
-                [(wanted[t], told[t][0][w][f], told[t][1][w][f], told[t][2][w][f]) for t in fits[numeric]]
-                for f, numeric in enumerate(self.numeric.tolist())
-            ]
-            for w in range(len(counts))
-        ]
+        figures = np.full((*there.shape, len(wanted), 3), np.nan)
+        for t, test in enumerate(wanted):
+            for k, column in enumerate(found[test]):
+                figures[..., t, k] = column
+        figures[~there] = np.nan
+        return figures
 
     def _alike(self, reference: Float64) -> _Alike:
         alike = self.smooth.dispersion[:, None]
         rounded, used = np.rint(reference / alike), reference > 0
         return _Alike(np.maximum(rounded, used).astype(np.int64), np.where(alike == 1, reference, np.maximum(rounded, 1.0 * used)))
 
-    def _directions(self, apart: Float64, shift: Float64) -> list[str]:
-        """Which way each feature of a window moved, by its scores or, where there are none, by its shares."""
-        most = np.abs(shift).argmax(1)
-        largest, scores = shift[np.arange(len(most)), most].tolist(), apart[:, :2].tolist()
-        told = zip(self.profiles, self.smooth.degree.tolist(), most.tolist(), largest, scores, shift, self.bins, strict=True)
-        return [
-            _category_moved(profile, place, by)
-            if isinstance(profile, CategoricalProfile)
-            else _scores_moved(*each[:2], *[0.0] * (2 - len(each)))
-            if degree
-            else _shares_moved(moved[:bins])
-            for profile, degree, place, by, each, moved, bins in told
-        ]
+    def _directions(self, apart: Float64, shift: Float64, there: Bool) -> list[list[str]]:
+        """Which way each feature moved, by its scores or, where there are none, by its shares."""
+        place, spread = (apart[..., j] if j < apart.shape[-1] else np.zeros(there.shape) for j in range(2))
+        far, wide = np.abs(place), np.abs(spread)
+        with np.errstate(invalid="ignore"):
+            way = np.where(far >= wide, np.where(place > 0, 1, 2), np.where(spread > 0, 3, 4))
+            told = np.array(_WAYS, object)[np.where(there & (np.maximum(far, wide) > _QUIET), way, 0)]
+        for f, profile in enumerate(self.profiles):
+            if isinstance(profile, CategoricalProfile):
+                most = np.abs(shift[:, f]).argmax(1)
+                told[:, f] = [
+                    _category_moved(profile, at, by)
+                    for at, by in zip(most.tolist(), shift[range(len(most)), f, most].tolist(), strict=True)
+                ]
+            elif not self.smooth.degree[f]:
+                told[:, f] = [_shares_moved(moved) for moved in shift[:, f, : self.bins[f]]]
+        told[~there] = ""
+        return told.tolist()  # type: ignore[no-any-return]
+
+
+_WAYS = ("", "up", "down", "wider", "narrower")
+
+
+def told_of(tests: Sequence[str]) -> list[str]:
+    """The tests that are told where these are wanted.
+
+    >>> told_of(["ks", "psi"])
+    ['psi', 'ks']
+    """
+    return [*dict.fromkeys(("psi", *tests))]
 
 
 def _category_moved(profile: CategoricalProfile, place: int, by: float) -> str:
     name = profile.categories[place] if place < len(profile.categories) else "others"
     return f"{'more' if by > 0 else 'less'} {name}" if abs(by) > _QUIET else ""
-
-
-def _scores_moved(place: float, spread: float) -> str:
-    if not max(abs(place), abs(spread)) > _QUIET:
-        return ""
-    if abs(place) >= abs(spread):
-        return "up" if place > 0 else "down"
-    return "wider" if spread > 0 else "narrower"
 
 
 def _shares_moved(moved: Float64) -> str:

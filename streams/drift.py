@@ -14,20 +14,21 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal
 
 import numpy as np
 
-from driftline.schemas.config import DAY_MS, Model
-from driftline.schemas.reference import JointProfile, NumericProfile
-from driftline.schemas.results import DriftResult, Verdict
+from driftline.schemas.config import DAY_MS, Model, Policy
+from driftline.schemas.reference import JointProfile
+from driftline.schemas.results import Columns, DriftResult, Verdict, columns_of
 from driftline.streams.battery import Battery, Measured
 from driftline.streams.calibration import Yardstick
 from driftline.streams.judge import Judged
-from driftline.streams.layout import LABEL, PREDICTION, SCORE, Float64, Int64, KeptByLayout, Layout
+from driftline.streams.layout import PREDICTION, SCORE, Bool, Float64, Int64, KeptByLayout, Layout
 from driftline.streams.panes import Pane
 from driftline.streams.segments import cells_expected
-from driftline.streams.stats import TESTS, benjamini_hochberg
+from driftline.streams.stats import benjamini_hochberg
 
 Severity = Literal["", "warning", "critical"]
 TRAINING = "training"
@@ -40,7 +41,7 @@ LATELY = 20_000  # features of windows whose figures are remembered
 AT_A_TIME = 16_000  # bins of windows that are measured side by side: with fewer NumPy's calls cost more than what they do
 _WEEK_MS = 7 * DAY_MS
 _About = tuple[Layout, tuple[str, ...], bytes]
-_lately: dict[_About, list[Measured]] = {}
+_lately: dict[_About, Measured] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +79,29 @@ def share_of_window(model: Model, segment: str, share: float) -> float:
     return min(budget, 0.5)
 
 
-def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Baseline | None = None) -> list[DriftResult]:
-    """Every test of every feature; one row a feature, verdict "learning", where there is no reference yet.
+def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Baseline | None = None) -> Sequence[DriftResult]:
+    """Every test of every feature, as columns; one row a feature, verdict "learning", where there is no reference yet.
 
     `faults` says what is wrong with the data of some features (`quality.faults_of`): they, and the model's answers to them, do not drift.
     """
     layout, against = window.layout, baseline or Baseline()
     if layout is None:
         return _learning(window)
-    known, tests = yardstick(layout), battery(layout)
-    features = _measured(window, layout, against)
-    reasons = [against.missing or against.missing_of.get(feature.name) or why_unjudged(feature, window) for feature in features]
+    names = layout.names
+    if not names:
+        return []
+    known, tests, found = yardstick(layout), battery(layout), _measured(window, layout, against)
+    reasons = _unjudged(window, layout, found, against)
     wrong = {**_blamed(faults or {}), **(faults or {})}
-    p_values = np.array([feature.p_value for feature in features])
-    usable = np.array([not reason and feature.name not in wrong for feature, reason in zip(features, reasons, strict=True)], bool)
-    chances = np.stack([np.where(usable, p_values, np.nan), tests.tails(features, window.model.policy.psi)])
-    worth, tails = known.null.calibrate(chances) if features else chances
+    usable = np.array([not reason and name not in wrong for name, reason in zip(names, reasons, strict=True)], bool)
+    policy = window.model.policy
+    worth, tails = known.null.calibrate(np.stack([np.where(usable, found.p_value[0], np.nan), tests.tails(found.worth[0], policy.psi)]))
     allowed = level(window.model, window.key.segment)
-    believed = benjamini_hochberg(worth, allowed)
     smallest = allowed / max(int(usable.sum()), 1)  # what a feature that drifts alone must reach
-    rows: list[DriftResult] = []
-    reasons = [reason or few for reason, few in zip(reasons, too_few(features, tails, smallest), strict=True)]
-    for feature, reason, significance, found in zip(features, reasons, worth.tolist(), believed.tolist(), strict=True):
-        verdict, why = verdict_of(feature, reason, found, window, wrong.get(feature.name, ""))
-        rows += rows_of(window, feature, against.name, significance, verdict, why, window.coverage)
-    return rows
+    reasons = too_few(reasons, found, tests, tails, smallest)
+    faulty = {f: wrong[name] for f, name in enumerate(names) if name in wrong} if wrong else {}
+    verdicts, reasons = verdicts_of(found, tests, reasons, benjamini_hochberg(worth, allowed), policy, faulty)
+    return rows_of([window], tests, found, against.name, worth, verdicts, reasons, [window.coverage])
 
 
 def measure(windows: Iterable[tuple[Layout, Pane]], tests: tuple[str, ...]) -> None:
@@ -113,13 +112,16 @@ def measure(windows: Iterable[tuple[Layout, Pane]], tests: tuple[str, ...]) -> N
         if about not in _lately and len(new[layout]) < LATELY // max(len(layout.names), 1):
             new[layout][about] = pane
     for layout, panes in new.items():
+        if not layout.names:
+            continue
         known, many = battery(layout), max(AT_A_TIME // max(layout.length, 1), 1)
         for start in range(0, len(panes), many):
             abouts = [*panes][start : start + many]
             counts = known.matrix(np.stack([panes[about].counts for about in abouts]), layout.starts)
             bounds = np.stack([panes[about].extremes for about in abouts])
-            for about, found in zip(abouts, known.measured(counts, bounds, tests), strict=True):
-                _remember(about, found)
+            found = known.measured(counts, bounds, tests)
+            for w, about in enumerate(abouts):
+                _remember(about, found.of_window(w))
 
 
 def _about(layout: Layout, tests: tuple[str, ...], pane: Pane, other: Int64 | None = None) -> _About:
@@ -130,33 +132,33 @@ def _about(layout: Layout, tests: tuple[str, ...], pane: Pane, other: Int64 | No
     return layout, tests, content.digest()
 
 
-def _remember(about: _About, found: list[Measured]) -> None:
+def _remember(about: _About, found: Measured) -> None:
     _lately[about] = found
-    while len(_lately) > max(LATELY // max(len(found), 1), 1):
+    while len(_lately) > max(LATELY // found.n.size, 1):
         del _lately[next(iter(_lately))]
 
 
-def _measured(window: Judged, layout: Layout, against: Baseline) -> list[Measured]:
+def _measured(window: Judged, layout: Layout, against: Baseline) -> Measured:
     """The figures of every feature; those of windows judged lately are remembered, for each is judged once more when it is final."""
     pane, tests, other = window.pane, battery(layout), against.counts
     about = _about(layout, window.model.tests, pane, other)
     if about not in _lately:
         rows = None if other is None else tests.matrix(other, layout.starts)
-        [found] = tests.measured(tests.matrix(pane.counts, layout.starts)[None], pane.extremes[None], window.model.tests, rows)
-        _remember(about, found)
+        _remember(about, tests.measured(tests.matrix(pane.counts, layout.starts)[None], pane.extremes[None], window.model.tests, rows))
     return _lately[about]
 
 
-def _learning(window: Judged) -> list[DriftResult]:
+def _learning(window: Judged) -> Sequence[DriftResult]:
     model = window.model
     reason = f"the first {model.learn_windows} windows in a row with {model.policy.min_samples} rows together become the reference"
-    return [
+    rows = [
         DriftResult(
             feature=name, test="psi", value=None, p_value=None, null_quantile=None, effect=None, threshold=None, n_reference=0,
             n=window.pane.n, verdict="learning", reason=reason, coverage=window.coverage, **window.common,
         )
         for name in sorted(window.pane.sketches)
     ]  # fmt: skip
+    return columns_of(rows) if rows else rows
 
 
 @KeptByLayout
@@ -180,75 +182,124 @@ def _blamed(faults: Mapping[str, str]) -> dict[str, str]:
     return dict.fromkeys((PREDICTION, SCORE), f"the inputs are faulty: {name}, {why}")
 
 
-def why_unjudged(feature: Measured, window: Judged) -> str:
+def _unjudged(window: Judged, layout: Layout, found: Measured, against: Baseline) -> list[str]:
+    """Of each feature of a window why there can be no verdict, or ""."""
+    effect, n, n_reference = found.effect[0], found.n[0], found.n_reference[0]
+    least = max(window.model.policy.min_samples, 1)
+    fine = np.isfinite(effect) & (np.minimum(n, n_reference) >= least)
+    if fine.all() and not (against.missing or against.missing_of or window.unjudged or layout.reference.clocks):
+        return [""] * len(layout.names)
+    return [
+        against.missing or against.missing_of.get(name) or why_unjudged(name, each, before, far, window)
+        for name, each, before, far in zip(layout.names, n.tolist(), n_reference.tolist(), effect.tolist(), strict=True)
+    ]
+
+
+def why_unjudged(feature: str, n: int, n_reference: int, effect: float, window: Judged) -> str:
     """Why there can be no verdict, or ""."""
     least = window.model.policy.min_samples
-    if not feature.n_reference:
+    if not n_reference:
         return "the reference is empty"
-    if not feature.n:
+    if not n:
         return "the window is empty: every value is missing or of a wrong type"
-    if min(feature.n, feature.n_reference) < least:
-        return f"{min(feature.n, feature.n_reference)} values; {least} are needed"
+    if min(n, n_reference) < least:
+        return f"{min(n, n_reference)} values; {least} are needed"
     if window.unjudged:
         return window.unjudged
-    if window.layout is not None and feature.name in window.layout.reference.clocks:
+    if window.layout is not None and feature in window.layout.reference.clocks:
         return CLOCK
-    return "" if math.isfinite(feature.effect) else "the distance is not defined: the histograms are empty"
+    return "" if math.isfinite(effect) else "the distance is not defined: the histograms are empty"
 
 
-def too_few(features: Sequence[Measured], tails: Float64, smallest: float) -> list[str]:
-    """Where the rows could not show a drift of the size that matters; then it is not known either that there is none.
+def too_few(reasons: Sequence[str], found: Measured, tests: Battery, tails: Float64, smallest: float) -> list[str]:
+    """The reasons, and where there are none whether the rows could not show a drift of the size that matters; then it is not known either
+    that there is none.
 
     `tails`: the p-value of each feature, as the reference has it, were there a drift of that size and nothing else.
     """
-    found = []
-    for feature, chance in zip(features, tails.tolist(), strict=True):
-        told = chance <= smallest or feature.lone  # a constant is another one or it is not
-        what = f"{feature.n} values against {feature.n_reference}, worth {feature.worth:.0f} independent ones"
-        found.append("" if told else f"not enough data for a verdict at this budget: {what}")
-    return found
+    told = (tails <= smallest) | tests.lone  # a constant is another one or it is not
+    reasons, n, n_reference, worth = [*reasons], found.n.ravel(), found.n_reference.ravel(), found.worth.ravel()
+    for i in np.flatnonzero(~told).tolist():
+        what = f"{n[i]} values against {n_reference[i]}, worth {worth[i]:.0f} independent ones"
+        reasons[i] = reasons[i] or f"not enough data for a verdict at this budget: {what}"
+    return reasons
 
 
-def verdict_of(feature: Measured, reason: str, found: bool, window: Judged, fault: str = "") -> tuple[Verdict, str]:
-    """The verdict on a feature, and why there is none or a fault."""
-    if fault and feature.n and feature.n_reference:
-        return "fault", fault
-    policy, numeric = window.model.policy, isinstance(feature.profile, NumericProfile)
-    if found and feature.effect > max(policy.psi, feature.null):
-        return "drift", ""
-    if found and numeric and feature.moved > policy.shift:
-        return "drift", f"its place or spread moved by {feature.moved:.2f} standard deviations"
-    if found and not numeric and feature.moved > policy.share:
-        return "drift", f"a share changed by {100 * feature.moved:.1f} points"
-    if "empty" in reason:
-        return "undefined", reason
-    return ("insufficient", reason) if reason else ("ok", "")
+def verdicts_of(
+    found: Measured, tests: Battery, reasons: Sequence[str], believed: Bool, policy: Policy, faults: Mapping[int, str]
+) -> tuple[list[Verdict], list[str]]:
+    """The verdict on each feature of each window, end to end, and why there is none or a fault; `faults` by place in that order."""
+    verdicts: list[Verdict] = ["ok"] * len(reasons)
+    reasons = [*reasons]
+    for i, reason in enumerate(reasons):
+        if reason:
+            verdicts[i] = "undefined" if "empty" in reason else "insufficient"
+    if believed.any():
+        far = found.effect > np.fmax(policy.psi, found.null)
+        wide = found.moved > np.where(tests.numeric, policy.shift, policy.share)
+        for i in np.flatnonzero(believed.reshape(far.shape) & (far | wide)).tolist():
+            moved, numeric = found.moved.item(i), tests.numeric[i % len(tests.numeric)]
+            moves = (
+                f"its place or spread moved by {moved:.2f} standard deviations"
+                if numeric
+                else f"a share changed by {100 * moved:.1f} points"
+            )
+            verdicts[i], reasons[i] = "drift", "" if far.item(i) else moves
+    for i, fault in faults.items():
+        if found.n.item(i) and found.n_reference.item(i):
+            verdicts[i], reasons[i] = "fault", fault
+    return verdicts, reasons
 
 
 def rows_of(
-    window: Judged, feature: Measured, baseline: str, significance: float, verdict: Verdict, reason: str, coverage: float
-) -> list[DriftResult]:
-    """A row a test."""
-    policy = window.model.policy
-    effect, significant = _number(feature.effect), _number(significance)
-    severity: Severity = "" if verdict != "drift" else "critical" if feature.effect >= 2 * policy.psi else "warning"
-    figures = feature.figures or [(name, math.nan, math.nan, math.nan) for name in _unknown(feature, window.model)]
-    return [
-        DriftResult(
-            *window.key, feature.name, name, _number(value), _number(p_value), _number(null), effect, policy.psi, feature.n_reference,
-            feature.n, verdict, reason, *window.by, coverage, window.revision, significant, feature.direction, severity, baseline,
-        )
-        for name, value, p_value, null in figures
-    ]  # fmt: skip
+    windows: Sequence[Judged],
+    tests: Battery,
+    found: Measured,
+    baseline: str,
+    significance: Float64,
+    verdicts: Sequence[Verdict],
+    reasons: Sequence[str],
+    coverage: Sequence[float],
+) -> Columns[DriftResult]:
+    """A row a test of each feature of each window, which are all of one model; what is of a feature lies end to end."""
+    model, many = windows[0].model, len(windows)
+    told, features = tests.rows(model.tests), len(tests.names)
+    figures, steps = found.figures.reshape(-1, 3), np.arange(many)[:, None]
+    at, of = (told.places + steps * (len(figures) // many)).ravel(), (told.features + steps * features).ravel()
+    names, by = told.names * many, told.tests * many
+    there = (found.n > 0) & (found.n_reference > 0)
+    if not there.all():
+        kept = np.flatnonzero(there.ravel()[of] | np.tile(told.always, many))
+        at, of = at[kept], of[kept]
+        names, by = [names[i] for i in kept.tolist()], [by[i] for i in kept.tolist()]
+    places = of.tolist()
+    value, p_value, null = (_numbers(column) for column in figures[at].T)
+    severities: list[Severity] = [""] * len(verdicts)
+    for i, verdict in enumerate(verdicts):
+        if verdict == "drift":
+            severities[i] = "critical" if found.effect.item(i) >= 2 * model.policy.psi else "warning"
+
+    def each(values: Sequence[Any]) -> list[Any]:
+        return [values[i] for i in places]
+
+    def often(values: Sequence[Any]) -> list[Any]:
+        """Texts and whole numbers that most features have alike."""
+        return [values[0]] if values.count(values[0]) == len(values) else each(values)
+
+    about = zip(*((*window.key, *window.by, window.revision) for window in windows), strict=True)
+    *key, reference, policy, is_final, revision = (often([value for value in values for _ in range(features)]) for values in about)
+    columns: tuple[list[Any], ...] = (
+        *key, names, by, value, p_value, null, each(_numbers(found.effect)), [model.policy.psi],
+        often(found.n_reference.ravel().tolist()), often(found.n.ravel().tolist()), often(verdicts), often(reasons), reference, policy,
+        is_final, [coverage[0]] if many == 1 else each([share for share in coverage for _ in range(features)]), revision,
+        each(_numbers(significance)), each([*chain.from_iterable(found.directions)]), often(severities), [baseline], [None], [{}], [{}],
+    )  # fmt: skip
+    return Columns(DriftResult, len(places), columns)
 
 
-def _unknown(feature: Measured, model: Model) -> list[str]:
-    """The tests that are told of a feature without rows. Labels may be taken back, down to none, so each of their rows is told then too."""
-    numeric = isinstance(feature.profile, NumericProfile)
-    every: dict[str, None] = dict.fromkeys(("psi", *model.tests)) if feature.name == LABEL else {"psi": None}
-    return [name for name in every if numeric or TESTS[name].needs == "bins"]
-
-
-def _number(value: float | None) -> float | None:
+def _numbers(values: Float64) -> list[float | None]:
     """None where there is no finite number: a store has no use for NaN."""
-    return None if value is None or not math.isfinite(value) else float(value)
+    told: list[Any] = values.ravel().tolist()
+    for i in np.flatnonzero(~np.isfinite(values)).tolist():
+        told[i] = None
+    return told

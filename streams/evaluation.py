@@ -23,7 +23,7 @@ import numpy as np
 from driftline.schemas.config import Model, Window, policy_hash
 from driftline.schemas.progress import Progress, decode_progress
 from driftline.schemas.reference import PerformanceProfile, Reference
-from driftline.schemas.results import DriftResult, QualityResult, References, Results
+from driftline.schemas.results import Columns, DriftResult, QualityResult, References, Results, columns_of, joined
 from driftline.streams.answers import Losses
 from driftline.streams.appraisal import performance, performances, treatment
 from driftline.streams.baselines import Earlier, baselines_of, kept_ms, versions_named
@@ -31,7 +31,7 @@ from driftline.streams.carriers import REST, carried
 from driftline.streams.contests import Contest, Tally, comparison_row, tally_of
 from driftline.streams.delays import Delays, maturities
 from driftline.streams.detection import Detection, watches
-from driftline.streams.drift import TRAINING, Baseline, drift, measure
+from driftline.streams.drift import Baseline, drift, measure
 from driftline.streams.join import NEVER
 from driftline.streams.judge import Judged, WindowKey, feature_rows, performance_row
 from driftline.streams.labels import label_drift
@@ -419,17 +419,17 @@ class Evaluation:
                 self._tell_reference(judged.layout, results[model.model])
                 checks = quality(judged)
                 results[model.model].quality_results.extend(checks)
-                rows = [row for each in against for row in drift(judged, faults_of(checks), each)]
-                rows = self._carried(judged, self._begun(judged, rows))
-                rows += [row for each in against for row in joint_drift(judged, faults_of(checks), each)]
+                rows = self._drift(judged, faults_of(checks), against)
+                together = [row for each in against for row in joint_drift(judged, faults_of(checks), each)]
                 results[model.model].drift_results.extend(rows)
+                results[model.model].drift_results.extend(together)
                 results[model.model].quality_results.extend(service(judged))
-                self._features[judged.key] = (any(row.verdict == "drift" for row in rows), any(row.verdict == "fault" for row in checks))
+                drifted = _drifted(rows) or any(row.verdict == "drift" for row in together)
+                self._features[judged.key] = (drifted, any(row.verdict == "fault" for row in checks))
                 follows_on = not series.segment and window == model.windows[0] and start % window.length_ms == 0
                 if follows_on:
                     self._earlier[model.model, series.version].take(judged, not self._features[judged.key][1])
-                of_reference = [row for row in rows if row.baseline == TRAINING]
-                if follows_on and self._lasting[model.model, series.version].take(judged, of_reference):
+                if follows_on and self._lasting[model.model, series.version].take(judged, rows):
                     gathered[series.version] = min(start, gathered.get(series.version, start))
             self._labels.append((judged, *self._features[judged.key]))
             if is_final:
@@ -447,8 +447,8 @@ class Evaluation:
             known = judged.layout.reference.performance if judged.layout else PerformanceProfile()
             began = onset_of_loss(self._timed(judged), known) if worse else None
             into.performance_results.extend(msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in rows)
-        for row in label_drift([judged for judged, _, _ in windows]):
-            results[row.model].drift_results.append(row)
+        for labels in label_drift([judged for judged, _, _ in windows]):
+            results[labels[0].model].drift_results.extend(labels)
 
     def _after_changed(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]]) -> set[tuple[Series, Window, int]]:
         """Windows whose baselines hold one that is due."""
@@ -497,6 +497,14 @@ class Evaluation:
         series = Series(*key[:3])
         starts = sorted(start for start in self._parts[series] if key.start <= start < key.end)
         return [(start, self._pane(PaneKey(*series, start))[0]) for start in starts]
+
+    def _drift(self, window: Judged, faults: Mapping[str, str], against: Iterable[Baseline]) -> Sequence[DriftResult]:
+        """What a window's features say against each baseline; of drift with the moment it began, and who carries it."""
+        parts = [columns_of(rows) for each in against if (rows := drift(window, faults, each))]
+        if not parts:
+            return []
+        rows = joined(parts)
+        return columns_of(self._carried(window, self._begun(window, [*rows]))) if _drifted(rows) else rows
 
     def _begun(self, window: Judged, rows: list[DriftResult]) -> list[DriftResult]:
         """Rows of drift with the moment it began."""
@@ -795,6 +803,10 @@ class Evaluation:
 
 def _end(window: tuple[Series, Window, int]) -> int:
     return window[2] + window[1].length_ms
+
+
+def _drifted(rows: Sequence[DriftResult]) -> bool:
+    return isinstance(rows, Columns) and "drift" in rows.column("verdict")
 
 
 def _past(model: Model, state: _ModelState) -> int:

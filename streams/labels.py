@@ -6,12 +6,12 @@ Told and revised with the performance, as labels come; judged as every feature i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from driftline.schemas.reference import NumericProfile, Profile
-from driftline.schemas.results import DriftResult, FeaturePane
+from driftline.schemas.results import Columns, DriftResult, FeaturePane, columns_of
 from driftline.streams.answers import BETWEEN, Answers, timed_out
 from driftline.streams.appraisal import why_labels_wait
 from driftline.streams.battery import Battery
@@ -22,7 +22,7 @@ from driftline.streams.drift import (
     rows_of,
     share_of_window,
     too_few,
-    verdict_of,
+    verdicts_of,
     why_unjudged,
     yardstick,
 )
@@ -69,11 +69,10 @@ def label_bins(window: Judged, profile: Profile) -> FeaturePane:
     )  # fmt: skip
 
 
-def label_drift(windows: Sequence[Judged]) -> list[DriftResult]:
-    """Every test of the labels of windows, of any models, as the feature `(label)`; nothing for a model without labels, and of windows for
-    which there is no reference yet.
+def label_drift(windows: Sequence[Judged]) -> Iterator[Columns[DriftResult]]:
+    """Every test of the labels of windows, of any models, as the feature `(label)`: the rows of one reference at a time. Nothing for a
+    model without labels, and of windows for which there is no reference yet.
     """
-    rows: list[DriftResult] = []
     of: dict[tuple[Layout, bool], list[tuple[Judged, Answers]]] = defaultdict(list)  # by reference, and whether it is a segment
     for window in windows:
         layout, model = window.layout, window.model
@@ -81,12 +80,11 @@ def label_drift(windows: Sequence[Judged]) -> list[DriftResult]:
             continue
         answers = timed_out(window.pane.answers, model)[0] if window.timed_out else window.pane.answers
         if layout.reference.labels is None:
-            rows.append(_unknown(window, answers))
+            yield columns_of([_unknown(window, answers)])
         else:
             of[layout, window.key.segment != ""].append((window, answers))
     for (layout, _), each in of.items():
-        rows += _judged(layout, each)
-    return rows
+        yield _judged(layout, each)
 
 
 def _unknown(window: Judged, answers: Answers) -> DriftResult:
@@ -100,18 +98,20 @@ def _coverage(window: Judged, answers: Answers) -> float:
     return min(answers.n_labelled / window.pane.n, 1.0) if window.pane.n else 0.0
 
 
-def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> list[DriftResult]:
+def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> Columns[DriftResult]:
     """Of windows of one reference, which has labels."""
     profile, known, model = layout.reference.labels, yardstick(layout), windows[0][0].model
     assert profile is not None
     tests, level = _battery(layout), share_of_window(model, windows[0][0].key.segment, AT_ONCE * LABELS)
     counts = np.stack([label_counts(profile, answers)[None] for _, answers in windows])
-    found = [label for (label,) in tests.measured(counts, np.full((len(windows), 1, 2), np.nan), model.tests)]
-    worth = known.null.calibrate(np.array([label.p_value for label in found])).tolist()
-    few = too_few(found, known.null.calibrate(tests.tails(found, model.policy.psi)), level)
-    rows: list[DriftResult] = []
-    for (window, answers), label, chance, too in zip(windows, found, worth, few, strict=True):
-        reason = why_labels_wait(window, answers) or why_unjudged(label, window)
-        verdict, why = verdict_of(label, reason or too, not reason and chance <= level, window)
-        rows += rows_of(window, label, TRAINING, chance, verdict, why, _coverage(window, answers))
-    return rows
+    found = tests.measured(counts, np.full((len(windows), 1, 2), np.nan), model.tests)
+    worth, tails = known.null.calibrate(np.stack([found.p_value, tests.tails(found.worth, model.policy.psi)]))
+    figures = zip(found.n[:, 0].tolist(), found.n_reference[:, 0].tolist(), found.effect[:, 0].tolist(), strict=True)
+    reasons = [
+        why_labels_wait(window, answers) or why_unjudged(LABEL, *each, window)
+        for (window, answers), each in zip(windows, figures, strict=True)
+    ]
+    believed = (worth[:, 0] <= level) & ~np.array([*map(bool, reasons)])
+    verdicts, reasons = verdicts_of(found, tests, too_few(reasons, found, tests, tails, level), believed, model.policy, {})
+    coverage = [_coverage(*each) for each in windows]
+    return rows_of([window for window, _ in windows], tests, found, TRAINING, worth, verdicts, reasons, coverage)

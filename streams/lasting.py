@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,9 +20,9 @@ from scipy.special import ndtri
 
 from driftline.schemas.config import DAY_MS, Model
 from driftline.schemas.errors import refuse_newer
-from driftline.schemas.results import DriftResult
+from driftline.schemas.results import Columns, DriftResult, columns_of, joined
 from driftline.streams.calibration import ALL_SCORES, DEGREE
-from driftline.streams.drift import LASTING, battery, yardstick
+from driftline.streams.drift import LASTING, TRAINING, battery
 from driftline.streams.judge import Judged
 from driftline.streams.layout import Float64, Layout
 from driftline.streams.stats import DriftEvidence
@@ -46,7 +46,7 @@ class Step:
     layout: Layout
     scores: Float64
     given_away: Float64
-    rows: tuple[DriftResult, ...]  # of the features' PSI
+    rows: Columns[DriftResult]  # of the features' PSI
 
 
 class _State(msgspec.Struct):
@@ -83,18 +83,18 @@ class Lasting:
     def take(self, window: Judged, rows: Sequence[DriftResult]) -> bool:
         """Take in a window as judged, in place of what was known of it; whether it counts here."""
         layout = window.layout
-        if layout is None or window.provisional or window.key.start < self.settled:
+        if layout is None or not rows or window.provisional or window.key.start < self.settled:
             return False
-        of_psi = tuple(row for row in rows if row.test == "psi")
+        of_psi = _of_psi(columns_of(rows))
         scores, away = _scores(layout, window, of_psi)
         if self._reached and window.key.start <= self._reached.start:
             self._reached = None
         self.steps[window.key.start] = Step(window.key.start, window.revision, layout, scores, away, of_psi)
         return True
 
-    def rows(self, model: Model, since: int) -> list[DriftResult]:
-        """The evidence after each window from `since` on, a row a feature."""
-        told: list[DriftResult] = []
+    def rows(self, model: Model, since: int) -> Sequence[DriftResult]:
+        """The evidence after each window from `since` on, a row a feature, as columns."""
+        told: list[Columns[DriftResult]] = []
         sums, reference, revision, starts = self.sums, self.reference, self.revision, sorted(self.steps)
         if (before := self._reached) and before.start < since and before.model is model:
             sums, reference, revision = before.sums, before.reference, before.revision
@@ -105,10 +105,10 @@ class Lasting:
             sums = _after(sums if reference == step.layout.hash else _nothing(step.layout), step, model)
             reference = step.layout.hash
             if start >= since:
-                told += _told(step, sums, model, revision)
+                told.append(_told(step, sums, model, revision))
         if starts:
             self._reached = _Reached(starts[-1], model, reference, revision, sums)
-        return told
+        return joined(told) if told else []
 
     def settle(self, before: int, model: Model) -> None:
         """Put windows that begin before `before` into the base: nothing will revise them."""
@@ -156,12 +156,19 @@ def _after(sums: Float64, step: Step, model: Model) -> Float64:
     return gathered(sums, step.scores, step.given_away, most)
 
 
-def _scores(layout: Layout, window: Judged, rows: Sequence[DriftResult]) -> tuple[Float64, Float64]:
+def _of_psi(rows: Columns[DriftResult]) -> Columns[DriftResult]:
+    """Those of the features' PSI against the reference."""
+    about = zip(rows.column("test"), rows.column("baseline"), strict=True)
+    at = [i for i, (test, baseline) in enumerate(about) if test == "psi" and baseline == TRAINING]
+    return Columns(rows.kind, len(at), tuple(values if len(values) == 1 else [values[i] for i in at] for values in rows.values))
+
+
+def _scores(layout: Layout, window: Judged, rows: Columns[DriftResult]) -> tuple[Float64, Float64]:
     """Of the features whose verdict is ok, or lacks only rows."""
     # A PSI is about the square of a shift in standard deviations. Half of it is given away, so that a whole one shows in time.
     evidence, known = DriftEvidence(allowance(len(layout.names)), math.sqrt(window.model.policy.lasting_psi) / 2), battery(layout)
     told, away = evidence.scores_of_all(known.smooth, known.matrix(window.pane.counts, layout.starts))
-    fine = {row.feature for row in rows if row.verdict == "ok"}
+    fine = {feature for feature, verdict in zip(rows.column("feature"), rows.column("verdict"), strict=True) if verdict == "ok"}
     used = np.array([name in fine for name in layout.names], bool)[:, None] & ~np.isnan(told)
     scores, given_away = np.full((len(layout.names), ALL_SCORES), np.nan), np.zeros((len(layout.names), ALL_SCORES))
     width = told.shape[1]
@@ -179,21 +186,24 @@ def allowance(features: int) -> float:
     return float(-ndtri(REFERENCE_ERROR / (2 * DEGREE * max(features, 1))))
 
 
-def _told(step: Step, sums: Float64, model: Model, revision: int) -> list[DriftResult]:
-    known, limit = yardstick(step.layout), needed(model, len(step.layout.names))
-    place = {name: f for f, name in enumerate(step.layout.names)}
-    rows = []
-    for row in step.rows:
-        used = 2 * len(known.test(row.feature).basis) * BETS.size
-        value = float(sums[place[row.feature]].sum()) / used if used else 0.0
-        drifted = row.verdict == "ok" and value >= limit
-        reason = f"small but lasting: evidence of {value:.3g} over the windows, where no drift gives {limit:.3g}" if drifted else row.reason
-        by_itself = row.verdict == "drift"
-        rows.append(
-            msgspec.structs.replace(
-                row, test=TEST, value=value, p_value=None, null_quantile=limit, threshold=model.policy.lasting_psi, significance=None,
-                verdict="drift" if drifted else "undefined" if by_itself else row.verdict, reason=BY_ITSELF if by_itself else reason,
-                severity="warning" if drifted else "", revision=revision,
-            )
-        )  # fmt: skip
-    return rows
+def _told(step: Step, sums: Float64, model: Model, revision: int) -> Columns[DriftResult]:
+    known, limit, rows = battery(step.layout), needed(model, len(step.layout.names)), step.rows
+    used, features = 2 * BETS.size * known.smooth.degree, rows.column("feature")
+    evidence = np.divide(sums.sum(1), used, out=np.zeros(len(used)), where=used > 0)
+    if features != step.layout.names:
+        place = {name: f for f, name in enumerate(step.layout.names)}
+        evidence = evidence[[place[name] for name in features]]
+    values, verdicts, reasons = evidence.tolist(), [*rows.column("verdict")], [*rows.column("reason")]
+    severities = [""] * len(features)
+    for i, (verdict, value) in enumerate(zip(verdicts, values, strict=True)):
+        if verdict == "drift":
+            verdicts[i], reasons[i] = "undefined", BY_ITSELF
+        elif verdict == "ok" and value >= limit:
+            verdicts[i], severities[i] = "drift", "warning"
+            reasons[i] = f"small but lasting: evidence of {value:.3g} over the windows, where no drift gives {limit:.3g}"
+    told: dict[str, list[Any]] = {
+        "test": [TEST], "value": values, "p_value": [None], "null_quantile": [limit], "threshold": [model.policy.lasting_psi],
+        "significance": [None], "verdict": verdicts, "reason": reasons, "severity": severities, "revision": [revision],
+    }  # fmt: skip
+    columns = zip(rows.kind.__struct_fields__, rows.values, strict=True)
+    return Columns(rows.kind, rows.rows, tuple(told.get(name, values) for name, values in columns))

@@ -96,7 +96,7 @@ class Stream:
     def __init__(self, model: Model, layout: Layout) -> None:
         self._model, self._layout, self._lasting, self._at = model, layout, Lasting(), 0
 
-    def judge(self, x: NDArray[np.float64]) -> tuple[list[DriftResult], list[DriftResult]]:
+    def judge(self, x: NDArray[np.float64]) -> tuple[Sequence[DriftResult], Sequence[DriftResult]]:
         """The rows of a window with these values, and those of lasting drift after it."""
         pane = counted(self._layout, x)
         start = self._at * HOUR_MS
@@ -125,7 +125,7 @@ def counted(layout: Layout, x: NDArray[np.float64]) -> Pane:
     return pane
 
 
-def of_any_size(rows: list[DriftResult], model: Model) -> list[DriftResult]:
+def of_any_size(rows: Sequence[DriftResult], model: Model) -> list[DriftResult]:
     """The verdicts by significance alone."""
     known = [row for row in rows if row.verdict in {"ok", "drift"} and row.significance is not None]
     believed = benjamini_hochberg([row.significance or 0.0 for row in known], level(model, ""))

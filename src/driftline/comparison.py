@@ -182,7 +182,7 @@ def compare(
     checks = [row for row in quality(judged) if row.feature != ROWS]  # a table has no traffic
     told = performance(judged) if label else []
     joint = joint_drift(replace(judged, model=msgspec.structs.replace(model, multivariate=True)), faults_of(checks))
-    drifted = [*drift(judged, faults_of(checks)), *(label_drift([judged]) if label else ())]
+    drifted = [*drift(judged, faults_of(checks)), *(row for part in label_drift([judged] if label else []) for row in part)]
     untold = tuple(name for name in before.columns if label is None and name.lower() in _TRUTHS)
     return Comparison(judged, made, drifted, checks, told, absent, added, joint, untold)
 

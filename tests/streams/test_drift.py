@@ -87,7 +87,7 @@ def test_a_window_is_measured_anew_when_its_rows_or_its_bounds_change_and_only_t
     z = noise(1_000, 3)
     z[0, 0] = 50.0  # beyond the reference: where it counts is told by the largest value
     window = window_of(layout, table(z), model)
-    first = drift(window)
+    first = [*drift(window)]
     assert first == [replace(row, is_final=True) for row in drift(dataclasses.replace(window, is_final=False))]
     window.pane.extremes[0, 1] += 100.0
     moved = {(row.feature, row.test) for row, before in zip(drift(window), first, strict=True) if row.value != before.value}

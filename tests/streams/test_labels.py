@@ -41,7 +41,8 @@ def window(known: Layout, model: Model, frame: pd.DataFrame, labelled: float = 1
     pane.n = len(frame)
     told = frame["true"].where(np.arange(len(frame)) < labelled * len(frame))
     fold_answers(pane, frame["said"], None, told, model)
-    return label_drift([Judged(WindowKey("m", "1", "", 0, HOUR_MS), model, known, pane, 1, True, (pane,))])
+    window = Judged(WindowKey("m", "1", "", 0, HOUR_MS), model, known, pane, 1, True, (pane,))
+    return [row for part in label_drift([window]) for row in part]
 
 
 @pytest.mark.parametrize("model", [CHURN, PRICE], ids=["classes", "numbers"])

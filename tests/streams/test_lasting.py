@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,7 +41,7 @@ def window(at: int, seed: int, shift: float = 0.0, n: int = 1_000, revision: int
 
 
 def take(lasting: Lasting, judged: Judged) -> list[DriftResult]:
-    rows = drift(judged)
+    rows = [*drift(judged)]
     lasting.take(judged, rows)
     return rows
 
@@ -91,7 +93,7 @@ def test_an_alarm_needs_more_evidence_the_more_features_there_are_and_the_smalle
 def test_provisional_windows_and_those_without_a_reference_do_not_count() -> None:
     open_window = Judged(WindowKey("m", "1", "", 0, HOUR_MS), MODEL, LAYOUT, empty_pane(LAYOUT), 1, False, provisional=True)
     learning = Judged(WindowKey("m", "1", "", 0, HOUR_MS), MODEL, None, empty_pane(None), 1, False)
-    assert [Lasting().take(each, []) for each in (open_window, learning)] == [False, False]
+    assert [Lasting().take(each, drift(each)) for each in (open_window, learning)] == [False, False]
 
 
 def test_what_a_newer_release_wrote_is_refused() -> None:
@@ -117,13 +119,13 @@ def test_any_order_any_revision_and_a_crash_anywhere_give_the_same_evidence(orde
         if at != 2 or again:
             lasting.take(*JUDGED[at])
     lasting.take(REVISED, drift(REVISED))
-    told = lasting.rows(MODEL, 0)
+    told = [*lasting.rows(MODEL, 0)]
     lasting.settle(settled * HOUR_MS, MODEL)
     came = Lasting.from_bytes(lasting.to_bytes())  # after a crash the windows that can be revised are judged again
     for at in range(settled, 6):
         came.take(*((REVISED, drift(REVISED)) if at == 2 else JUDGED[at]))
-    assert told == plain.rows(MODEL, 0)
-    assert came.rows(MODEL, settled * HOUR_MS) == [row for row in told if row.window_start >= settled * HOUR_MS]
+    assert told == [*plain.rows(MODEL, 0)]
+    assert [*came.rows(MODEL, settled * HOUR_MS)] == [row for row in told if row.window_start >= settled * HOUR_MS]
 
 
 @settings(max_examples=25)
@@ -139,12 +141,12 @@ def test_who_asks_after_every_window_is_told_what_who_asks_once_is_told(order: l
     if settled:
         once = plain.rows(MODEL, 0)
         lasting.settle(settled * HOUR_MS, MODEL)
-        assert lasting.rows(MODEL, settled * HOUR_MS) == [row for row in once if row.window_start >= settled * HOUR_MS]
+        assert [*lasting.rows(MODEL, settled * HOUR_MS)] == [row for row in once if row.window_start >= settled * HOUR_MS]
     later = window(6, 406, 0.2)
     take_in((later, drift(later)), lasting, plain)
-    assert lasting.rows(MODEL, 6 * HOUR_MS) == [row for row in plain.rows(MODEL, 0) if row.window_start == 6 * HOUR_MS]
+    assert [*lasting.rows(MODEL, 6 * HOUR_MS)] == [row for row in plain.rows(MODEL, 0) if row.window_start == 6 * HOUR_MS]
 
 
-def take_in(judged: tuple[Judged, list[DriftResult]], *all_of: Lasting) -> None:
+def take_in(judged: tuple[Judged, Sequence[DriftResult]], *all_of: Lasting) -> None:
     for each in all_of:
         each.take(*judged)
