@@ -9,7 +9,7 @@ What differs from Faust's own, and why (4-faust traps 1, 2, 14, 18 and 20 are th
 * An acknowledgement of a chunk counts only if the chunk was processed, see `ChunkMessage`. Faust also acknowledges what a failing
   agent held, and what it skipped around a rebalance.
 * Acknowledged offsets are committed before partitions are given up.
-* An agent's queue is bounded by chunks waiting in it, partition by partition.
+* An agent's queue is bounded by chunks waiting in it, partition by partition, and by their bytes, topic by topic.
 * A partition of a lane topic is not read before it has been sought.
 """
 
@@ -37,9 +37,11 @@ from driftline.streams.transport.receive import FETCH_BYTES, receive_in_place
 
 #: Chunks of one partition that may wait for an agent before its next block is asked for. One is worked on while the next arrives.
 WAITING_CHUNKS = 2
+#: So many bytes of chunks of one topic are enough to wait for its agents: more would only be more memory.
+WAITING_BYTES = 4 << 20
 #: After so many bytes of chunks at once the next are at most so many chunks, of all partitions. While there is a backlog each takes
 #: memory of megabytes, and whoever reads them is the slower.
-MUCH_BYTES, CHUNKS_AT_ONCE = 2 << 20, 4
+MUCH_BYTES, CHUNKS_AT_ONCE = 2 << 20, 2
 #: How often to look again while a partition is held back.
 HELD_BACK_S = 0.02
 
@@ -71,10 +73,10 @@ class ChunkMessage(ConsumerMessage):
     Whoever acknowledges looks at `acked` first (`Message.ack`, and the compiled stream that does the same inline).
     """
 
-    __slots__ = ("app", "done")
+    __slots__ = ("app", "done", "size")
 
     def __init__(self, app: AppT, chunk: Chunk, tp: TP) -> None:
-        self.app = app
+        self.app, self.size = app, len(chunk.data)
         timestamp_s = int(chunk.timestamp[-1]) / 1000 if len(chunk) else 0.0
         super().__init__(
             chunk.topic, chunk.partition, chunk.end - 1, timestamp_s, 0, None, None, cast(Any, chunk), None, 0, 0, tp,
@@ -168,7 +170,7 @@ class LaneConsumer(driver.Consumer):
         self._lane = transport.lane
         self._read_offset = _ReadOffsets(transport.lane.topics)
         self._unacked_messages = set()  # Faust's is weak: it forgets the event that an agent dropped
-        self._waiting: WeakSet[ConsumerMessage] = WeakSet()  # messages on the way to a stream
+        self._waiting: WeakSet[ChunkMessage] = WeakSet()  # messages on the way to a stream
         self._sought = False
 
     def _new_consumer_thread(self) -> LaneThread:
@@ -220,8 +222,7 @@ class LaneConsumer(driver.Consumer):
         if not self._sought:
             return {tp for tp in active_partitions if tp.topic in self._lane.topics}
         self._waiting -= {message for message in self._waiting if message.tracked}
-        waiting = Counter(message.tp for message in self._waiting)
-        return {tp for tp in active_partitions if waiting[tp] >= WAITING_CHUNKS}
+        return held_back(active_partitions, ((message.tp, message.size) for message in self._waiting))
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         if not isinstance(record, Chunk):
@@ -312,6 +313,22 @@ class LaneTransport(driver.Transport):
     def __init__(self, *args: Any, lane: Lane, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lane = lane
+
+
+def held_back(partitions: Iterable[TP], waiting: Iterable[tuple[TP, int]]) -> set[TP]:
+    """Those whose agents have enough to do: `waiting` tells the partition and the bytes of each chunk that waits for them.
+
+    >>> a, b, other = TP("events", 0), TP("events", 1), TP("labels", 0)
+    >>> sorted(held_back([a, b, other], [(a, 10), (a, 10), (other, 10)]))
+    [TP(topic='events', partition=0)]
+    >>> sorted(held_back([a, b, other], [(a, WAITING_BYTES)]))
+    [TP(topic='events', partition=0), TP(topic='events', partition=1)]
+    """
+    chunks, size = Counter[TP](), Counter[str]()
+    for tp, n in waiting:
+        chunks[tp] += 1
+        size[tp.topic] += n
+    return {tp for tp in partitions if chunks[tp] >= WAITING_CHUNKS or size[tp.topic] >= WAITING_BYTES}
 
 
 class _ReadOffsets(defaultdict[TP, int | None]):

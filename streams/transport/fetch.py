@@ -6,8 +6,9 @@ or by aiokafka's readers where that is not ready or does not understand a batch.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Container, Iterator
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -36,15 +37,17 @@ def chunk_lanes(fetcher: Fetcher, topics: frozenset[str], chunk_records: int) ->
 
 
 LONGEST_WAIT_MS = 200
+ENOUGH_BYTES = 2 << 20  # of one topic, that wait to be worked on
+PATIENCE_S = 1.0  # a block that waits for longer is not enough: its partition may stand still, and the others of its topic go on
 LITTLE_BYTES = 64 << 10  # is not worth an answer of the broker while other records wait to be worked on
 
 
 def fetch_seldom(fetcher: Fetcher) -> None:
-    """Each fetch costs a worker of many partitions a millisecond, however little it brings.
+    """Each fetch costs a worker of many partitions a millisecond, however little it brings, and what it brings too early costs memory.
 
-    While nothing comes, the broker holds it the longer, up to `LONGEST_WAIT_MS`; only while every partition is asked for, since one that
-    is left out waits for the fetch to end. While records wait here to be worked on, it is held for no longer than else, but until there
-    is more than a little.
+    A topic is not asked for while enough of it waits here (`ENOUGH_BYTES`); the others are. While nothing comes, the broker holds the fetch
+    the longer, up to `LONGEST_WAIT_MS`; only while every partition is asked for, since one that is left out waits for the fetch to end.
+    While records wait here to be worked on, it is held for no longer than else, but until there is more than a little.
     """
     shortest_ms, plan = fetcher._fetch_max_wait_ms, fetcher._get_actions_per_node
     seen = 0
@@ -55,7 +58,9 @@ def fetch_seldom(fetcher: Fetcher) -> None:
         left_out = fetcher._records or any(assignment.state_value(tp).paused for tp in assignment.tps)
         fetcher._fetch_min_bytes = LITTLE_BYTES if fetcher._records else 1
         fetcher._fetch_max_wait_ms = shortest_ms if came or left_out else min(2 * fetcher._fetch_max_wait_ms, LONGEST_WAIT_MS)
-        return plan(assignment)
+        requests, *others = plan(assignment)
+        enough = fetcher._records.enough()
+        return [(node, request) for node, request in requests if request.leave_out(enough)], *others
 
     fetcher._get_actions_per_node = planned
 
@@ -71,6 +76,11 @@ _KINDS = {kind: _quick(kind) for kind in FetchRequest._CLASSES}
 
 class _Asked(FetchRequest):  # type: ignore[misc]
     """A fetch that is written quickly; it stands for aiokafka's."""
+
+    def leave_out(self, topics: Container[str]) -> bool:
+        """Do not ask for these; whether something is left to be asked for."""
+        self._topics = [each for each in self.topics if each[0] not in topics]
+        return bool(self._topics)
 
     def build(self, request_struct_class: type[Any]) -> Any:
         return super().build(_KINDS[request_struct_class])
@@ -113,6 +123,14 @@ class _Blocks(OrderedDict[TopicPartition, Any]):
         super().__init__()
         self._topics, self._chunk_records = topics, chunk_records
         self.came = 0  # blocks, ever
+
+    def enough(self) -> set[str]:
+        """The lane topics of which enough is here."""
+        size, since_s = Counter[str](), time.monotonic() - PATIENCE_S
+        for tp, block in self.items():
+            if tp.topic in self._topics and isinstance(block, FetchResult) and block.has_more() and block._created > since_s:
+                size[tp.topic] += block._partition_records._records.size_in_bytes()
+        return {topic for topic, n in size.items() if n >= ENOUGH_BYTES}
 
     def __setitem__(self, tp: TopicPartition, block: Any) -> None:
         self.came += 1

@@ -21,7 +21,8 @@ Row = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]
 
 CHUNK_BYTES: Final = 4 << 20
 SPARSE: Final = 4  # a chunk that fills less than this part of its memory is copied out of it
-SPARE: Final = 4  # pieces of memory that are kept for the next chunks
+ROOM_BYTES: Final = 2 * CHUNK_BYTES  # of a chunk that may have half as much again, and of the batch that fills it
+SPARE: Final = 6  # pieces of memory that are kept for the next chunks
 LENGTH_BYTES, LEAST_BATCH = 12, 26  # bytes of any batch: up to its length and with it, and altogether
 _HEAD = struct.Struct(">qiibIhiqqqhii")  # of a batch in format 2
 _MAGIC, _SUMMED = 16, 21  # where the format stands, and from where on the sum counts
@@ -43,7 +44,7 @@ _DECOMPRESS: dict[int, tuple[Callable[[Data], Any], _Into]] = {
 
 
 class Room:
-    """Records of one partition, batch after batch, until they leave as chunks. Its memory is used again for the next ones.
+    """Records of one partition, batch after batch, until they leave as chunks. It has memory only while something is here.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class Room:
     """
 
     def __init__(self) -> None:
-        self._data = _memory(2 * CHUNK_BYTES)
+        self._data = _NOTHING
         self._columns = np.empty((8, 16_384), np.int64)  # those of `kernels.records.Records`
         self._headers: list[Headers] = []
         self.n = self._size = 0
@@ -135,8 +136,9 @@ class Room:
         return self._data.nbytes + self._columns.nbytes
 
     def clear(self) -> None:
-        """Forget everything."""
-        self._headers, self.n, self._size = [], 0, 0
+        """Forget everything, and give the memory back."""
+        _take_back(self._data)
+        self._data, self._headers, self.n, self._size = _NOTHING, [], 0, 0
 
     def _hand_over(self, n: int) -> Data:
         """The memory of the first records, which is theirs now; the rest moves to other memory. Few are copied."""
@@ -146,7 +148,7 @@ class Room:
             data = full[:stop].tobytes()
             full[: len(rest)] = rest.copy()
             return data
-        self._data = _memory(max(2 * CHUNK_BYTES, len(rest)))
+        self._data = _memory(len(rest)) if len(rest) else _NOTHING
         self._data[: len(rest)] = rest
         lent = full[:stop]
         weakref.finalize(lent, _take_back, full).atexit = False
@@ -166,6 +168,7 @@ class Room:
 
     def _unpack(self, codec: int, body: Data) -> int | None:
         """Put the records of a batch behind those that are here; where they end, None if they cannot be unpacked."""
+        self._reserve(0, 1)
         if codec:
             if codec not in _DECOMPRESS or body[: len(_XERIAL)] == _XERIAL:  # Java's own framing of snappy
                 return None
@@ -189,25 +192,27 @@ class Room:
             columns[:, : self.n] = self._columns[:, : self.n]
             self._columns = columns
         if self._size + size > len(self._data):
-            data = np.empty(self._size + size + CHUNK_BYTES, np.uint8)
-            data[: self._size] = self._data[: self._size]
+            data, old = _memory(self._size + size + (CHUNK_BYTES if self._size else 0)), self._data
+            data[: self._size] = old[: self._size]
             self._data = data
+            _take_back(old)
 
 
-_SPARE: list[NDArray[np.uint8]] = []  # memory that chunks have given back
+_NOTHING: Final = np.empty(0, np.uint8)
+_SPARE: list[NDArray[np.uint8]] = []  # memory that was given back
 
 
 def _memory(size: int) -> NDArray[np.uint8]:
-    """So many bytes of anything."""
+    """At least so many bytes of anything."""
     try:
-        return _SPARE.pop() if size <= 2 * CHUNK_BYTES else np.empty(size, np.uint8)
+        return _SPARE.pop() if size <= ROOM_BYTES else np.empty(size, np.uint8)
     except IndexError:
-        return np.empty(size, np.uint8)
+        return np.empty(ROOM_BYTES, np.uint8)
 
 
 def _take_back(data: NDArray[np.uint8]) -> None:
-    """Memory that no chunk refers to any more. What is touched for the first time costs more than what is written into it."""
-    if len(data) == 2 * CHUNK_BYTES and len(_SPARE) < SPARE:
+    """Memory that nobody refers to any more. What is touched for the first time costs more than what is written into it."""
+    if len(data) == ROOM_BYTES and len(_SPARE) < SPARE:
         _SPARE.append(data)
 
 
@@ -234,8 +239,9 @@ class Head(NamedTuple):
         return bool(self.attributes & _CONTROL)
 
     def validate_crc(self) -> bool:
-        data = bytes(self.data[_SUMMED:])
-        return bool((google_crc32c.value(data) if _BY_PROCESSOR else calc_crc32c(data)) == self.crc)
+        summed = self.data[_SUMMED:]
+        found = google_crc32c.value(np.frombuffer(summed, np.uint8)) if _BY_PROCESSOR else calc_crc32c(bytes(summed))
+        return bool(found == self.crc)
 
 
 def head_at(data: Data, begin: int, end: int) -> Head | None:

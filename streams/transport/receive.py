@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from driftline.streams.transport.wire import Keep, reader
 
-#: Of one fetch, of all partitions.
-FETCH_BYTES: Final = 16 << 20
+#: Of one fetch, of all partitions: as much as of one of them (`consumer_max_fetch_size`). Another fetch costs less than memory that is new.
+FETCH_BYTES: Final = 4 << 20
 SMALL_BYTES: Final = 256 << 10  # what is received at once while nothing large comes; answers below it are aiokafka's
 BIG_BYTES: Final = FETCH_BYTES + (1 << 20)  # the broker adds headers, and may go on to the end of a batch
 MOST_LENT: Final = 3  # large answers that blocks are views of; of more the blocks are copied, so that one that stays holds no other
-SPARE: Final = 2
+SPARE: Final = 3
 _COPIED_BYTES: Final = 64 << 10  # a piece up to this size is copied: names, and blocks that are not worth a view
 _SIZE: Final = 4  # bytes of an answer's length before it
 

@@ -17,6 +17,7 @@ import msgspec
 from faust.types import TP
 
 from driftline.streams.transport import consumer as transport
+from driftline.streams.transport import fetch
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.transport.consumer import LaneConsumer
 from driftline.streams.transport.lane import install, lane_topic
@@ -69,6 +70,7 @@ def start_positions() -> dict[TP, int]:
 
 
 transport.MUCH_BYTES, transport.CHUNKS_AT_ONCE = 0, 3  # as in a backlog of megabytes
+transport.WAITING_BYTES = fetch.ENOUGH_BYTES = 50
 install(app, job.topics, start_positions if job.starts else None, chunk_records=job.chunk_records)
 log = Path(job.log).open("a", buffering=1)  # noqa: SIM115  # a line survives a kill
 if job.table:

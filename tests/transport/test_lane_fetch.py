@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.streams import kernels
+from driftline.streams.transport import fetch
 from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.fetch import LITTLE_BYTES, LONGEST_WAIT_MS, _Kept, chunk_lanes, chunks, fetch_seldom
+from driftline.streams.transport.fetch import ENOUGH_BYTES, LITTLE_BYTES, LONGEST_WAIT_MS, _Kept, chunk_lanes, chunks, fetch_seldom
 from driftline.streams.transport.raw import _SPARE, Room
 
 pytestmark = pytest.mark.usefixtures("either_reader")
@@ -191,6 +192,23 @@ def test_memory_that_chunks_gave_back_is_used_again_and_never_while_one_refers_t
             assert chunk.values() == [bytes([round, i]) * 300_000 for i in chunk.offset.tolist()]
 
 
+def test_a_room_holds_memory_only_while_something_is_here_and_gives_it_back() -> None:
+    room, empty = Room(), Room().nbytes
+    _SPARE.clear()
+    for _ in range(3):
+        room.add_rows([(0, 0, None, b"x" * 5_000_000, []), (1, 0, None, b"y", [])])
+        large = room.take(1, TP, 0)
+        assert room.nbytes > empty
+        small = room.take(1, TP, 1)
+        assert (room.nbytes, len(_SPARE)) == (empty, 1)
+        room.add_rows([(2, 0, None, b"z" * 5_000_000, [])])
+        whole = room.take(1, TP, 2)
+        assert room.nbytes == empty
+        assert large.values() + small.values() + whole.values() == [b"x" * 5_000_000, b"y", b"z" * 5_000_000]
+        del large, small, whole
+        assert len(_SPARE) == len({id(memory) for memory in _SPARE}) == 2
+
+
 def test_a_fetch_is_held_longer_while_nothing_comes_and_every_partition_is_asked_for() -> None:
     async def run() -> None:
         subscriptions = SubscriptionState()
@@ -218,6 +236,40 @@ def test_a_fetch_is_held_longer_while_nothing_comes_and_every_partition_is_asked
             del fetcher._records[TP]
             assignment.state_value(TP).pause()
             assert [asked(), asked()] == [50, 50]
+        finally:
+            await fetcher.close()
+
+    asyncio.run(run())
+
+
+def test_a_topic_of_which_enough_waits_is_not_asked_for_but_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        subscriptions = SubscriptionState()
+        client = AIOKafkaClient()
+        client.cluster.leader_for_partition = lambda tp: 0
+        fetcher = Fetcher(client, subscriptions, prefetch_backoff=0)
+        try:
+            chunk_lanes(fetcher, frozenset({TP.topic}), 100)
+            fetch_seldom(fetcher)
+            assignment = Assignment({TP, TopicPartition(TP.topic, 0), TopicPartition("panes", 0)})
+            for tp in assignment.tps:
+                assignment.state_value(tp).seek(0)
+
+            def asked() -> set[str]:
+                return {topic for _, request in fetcher._get_actions_per_node(assignment)[0] for topic, _ in request.topics}
+
+            def come(tp: TopicPartition, size: int) -> None:
+                records = fetched([plain(bytes(size))])
+                fetcher._records[tp] = FetchResult(tp, assignment=assignment, partition_records=records, backoff=0)
+
+            come(TP, ENOUGH_BYTES // 2)
+            assert asked() == {TP.topic, "panes"}
+            come(TP, ENOUGH_BYTES)
+            assert asked() == {"panes"}
+            assignment.state_value(TopicPartition("panes", 0)).pause()
+            assert asked() == set()
+            monkeypatch.setattr(fetch, "PATIENCE_S", 0.0)  # as if the block's partition had stood still for that long
+            assert asked() == {TP.topic}
         finally:
             await fetcher.close()
 
