@@ -9,7 +9,7 @@ Everything is a count or an exact sum: panes add up in any order, and a label th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -520,7 +520,9 @@ def _add_at(into: dict[str, Int64], name: str, bins: Int64 | slice, counts: Int6
 
 
 class AnswersWire(msgspec.Struct, array_like=True):
-    """Answers as a snapshot holds them; sums as bytes, arrays as bytes of int64."""
+    """Answers as a snapshot holds them; sums as bytes, none where all are 0. Up to codec 7 of panes arrays are bytes of int64; since then
+    they stand with the pane's own (`arrays_of`), and only of whom there are is told here.
+    """
 
     n_labelled: int
     predicted: dict[str, int]
@@ -543,38 +545,55 @@ _NO_CHANCES, _NO_PLACES = ChancesWire(), PlacesWire()
 
 
 def to_wire(answers: Answers) -> AnswersWire:
-    """For the codec of panes."""
+    """For the codec of panes; all but the arrays."""
     loss = answers.losses
     sums = [exact.to_bytes(each) for each in (loss.total, loss.squares, loss.residual, loss.residual_squares)]
     return AnswersWire(
-        answers.n_labelled, answers.predicted, _packed(answers.said), answers.latencies.tobytes(), answers.failures, answers.confusion,
-        _packed(answers.scored), [exact.to_bytes(each) for each in answers.sums], answers.delays.tobytes(),
-        (loss.n, sums[0], sums[1], loss.scored, sums[2], sums[3]), answers.rivals,
-        [exact.to_bytes(each) for each in answers.ranks], chances.to_wire(answers.chances), answers.labels,
-        places.to_wire(answers.places),
+        answers.n_labelled, answers.predicted, dict.fromkeys(sorted(answers.said), b""), b"", answers.failures, answers.confusion,
+        dict.fromkeys(sorted(answers.scored), b""), _sums(answers.sums), b"",
+        (loss.n, sums[0], sums[1], loss.scored, sums[2], sums[3]), answers.rivals, _sums(answers.ranks), chances.to_wire(answers.chances),
+        answers.labels, places.to_wire(answers.places),
     )  # fmt: skip
+
+
+def arrays_of(answers: Answers) -> list[Int64]:
+    """The arrays of answers in the order in which a snapshot has them, end to end."""
+    said, scored = ([arrays[name].reshape(-1) for name in sorted(arrays)] for arrays in (answers.said, answers.scored))
+    return [answers.latencies, answers.delays, *said, *scored]
+
+
+def arrays_length(wire: AnswersWire) -> int:
+    """How many numbers `arrays_of` the same answers has."""
+    return LATENCY_BINS + DELAY_BINS + SCORE_BINS * (len(wire.said) + 2 * len(wire.scored))
+
+
+def add_arrays(answers: Answers, wire: AnswersWire, told: Int64) -> None:
+    """Add `arrays_of` answers whose wire names the same groups."""
+    answers.latencies += told[:LATENCY_BINS]
+    answers.delays += told[LATENCY_BINS : LATENCY_BINS + DELAY_BINS]
+    by_score = told[LATENCY_BINS + DELAY_BINS :].reshape(-1, SCORE_BINS)
+    for at, name in enumerate(wire.said):
+        add_counts(answers.said, name, by_score[at])
+    for at, name in zip(range(len(wire.said), len(by_score), 2), wire.scored, strict=True):
+        add_counts(answers.scored, name, by_score[at : at + 2])
 
 
 def from_wire(wire: AnswersWire) -> Answers:
-    """The inverse of `to_wire`."""
-    return Answers(
-        wire.n_labelled, wire.predicted, {name: _unpacked(data) for name, data in wire.said.items()}, _unpacked(wire.latencies),
-        wire.failures, wire.confusion, {name: _unpacked(data).reshape(2, -1) for name, data in wire.scored.items()},
-        exact.sums_of([wire.sums], len(SUMS)), _unpacked(wire.delays), _losses([wire.losses]), wire.rivals,
-        exact.sums_of([wire.ranks], 2 * len(RANKS) + 1), chances.from_wire(wire.chances), wire.labels, places.from_wire(wire.places),
-    )  # fmt: skip
+    """Of a snapshot of codec 2 to 7, which has the arrays of answers among them."""
+    out = merged([wire])
+    out.latencies, out.delays = _unpacked(wire.latencies), _unpacked(wire.delays)
+    out.said = {name: _unpacked(data) for name, data in wire.said.items()}
+    out.scored = {name: _unpacked(data).reshape(2, -1) for name, data in wire.scored.items()}
+    return out
 
 
 def merged(wires: Sequence[AnswersWire]) -> Answers:
-    """What adding up `from_wire` of each gives, in an eighth of the time: arrays are added up before anything else is made of them."""
+    """The sum of the answers, but for their arrays."""
     out = Answers(
-        sum(wire.n_labelled for wire in wires), latencies=_total([wire.latencies for wire in wires]),
-        failures=sum(wire.failures for wire in wires), sums=exact.sums_of([wire.sums for wire in wires], len(SUMS)),
-        delays=_total([wire.delays for wire in wires]), losses=_losses([wire.losses for wire in wires]),
+        sum(wire.n_labelled for wire in wires), failures=sum(wire.failures for wire in wires),
+        sums=exact.sums_of([wire.sums for wire in wires], len(SUMS)), losses=_losses([wire.losses for wire in wires]),
         ranks=exact.sums_of([wire.ranks for wire in wires], 2 * len(RANKS) + 1),
     )  # fmt: skip
-    out.said = _totals([wire.said for wire in wires])
-    out.scored = {name: counts.reshape(2, -1) for name, counts in _totals([wire.scored for wire in wires]).items()}
     for wire in wires:
         out.add_by_name(wire)
         if wire.chances != _NO_CHANCES:
@@ -584,31 +603,15 @@ def merged(wires: Sequence[AnswersWire]) -> Answers:
     return out
 
 
+def _sums(sums: Sequence[int]) -> list[bytes]:
+    return [exact.to_bytes(each) for each in sums] if any(sums) else []
+
+
 def _losses(wires: Sequence[tuple[int, bytes, bytes, int, bytes, bytes]]) -> Losses:
     """Of several panes, in the order of the fields."""
     n, total, squares, scored, residual, residual_squares = zip(*wires, strict=True)
     sums = exact.sums_of(list(zip(total, squares, residual, residual_squares, strict=True)), 4)
     return Losses(sum(n), sums[0], sums[1], sum(scored), sums[2], sums[3])
-
-
-def _total(packed: Sequence[bytes]) -> Int64:
-    """The sum of arrays of one length."""
-    total: Int64 = np.frombuffer(b"".join(packed), np.int64).reshape(len(packed), -1).sum(0)
-    return total
-
-
-def _totals(packed: Sequence[Mapping[str, bytes]]) -> dict[str, Int64]:
-    """The sums of the arrays of each name; those of zeros are left out."""
-    by_name: dict[str, list[bytes]] = {}
-    for each in packed:
-        for name, data in each.items():
-            by_name.setdefault(name, []).append(data)
-    totals = {name: _total(arrays) for name, arrays in by_name.items()}
-    return {name: total for name, total in totals.items() if total.any()}
-
-
-def _packed(arrays: Mapping[str, Int64]) -> dict[str, bytes]:
-    return {name: counts.tobytes() for name, counts in arrays.items()}
 
 
 def _unpacked(data: bytes) -> Int64:

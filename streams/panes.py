@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import cramjam
 import msgspec
@@ -17,11 +17,22 @@ import numpy as np
 from driftline.schemas.config import FeatureType
 from driftline.schemas.errors import refuse_newer
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
-from driftline.streams.answers import Answers, AnswersWire, copy_of, from_old, from_wire, merged, to_wire
+from driftline.streams.answers import (
+    Answers,
+    AnswersWire,
+    add_arrays,
+    arrays_length,
+    arrays_of,
+    copy_of,
+    from_old,
+    from_wire,
+    merged,
+    to_wire,
+)
 from driftline.streams.layout import SCORE, Encoded, Float64, Int64, Layout, category_text, numeric_column
 from driftline.streams.sketch import Sketch, add_texts, bucket_start, sketch_of
 
-CODEC = 7
+CODEC = 8
 NOVEL = 50  # unseen categories kept by name, per feature and pane; and features that the reference does not know
 ADDED = ""  # stands among the features of `Pane.novel` for those that the reference does not know: rows that have each
 
@@ -199,7 +210,7 @@ class _Wire(msgspec.Struct, array_like=True):
     fence: tuple[int, int]
     reference: str
     n: int
-    counts: bytes
+    counts: bytes  # up to codec 7 int64; since then `_packed`, and those of the answers behind them
     sums: bytes
     extremes: bytes
     novel: dict[str, dict[str, int]]
@@ -245,17 +256,35 @@ _version_decoder = msgspec.msgpack.Decoder(_Version)
 _key_decoder = msgspec.json.Decoder(tuple[str, str, str, int, int])
 _HEAD = bytes([0x90 + len(_Wire.__struct_fields__), CODEC])  # as this version writes: an array of so many, the codec first
 _FENCE = struct.Struct(">QQ")
+_WIDTHS = {1: ("<u1", 1 << 8), 2: ("<u2", 1 << 16), 4: ("<u4", 1 << 32), 8: ("<i8", 1 << 63)}  # bytes of a number: its kind, and beyond it
 _OWNED = 1 << 63  # set in the first eight bytes when they are an epoch; the first snapshots began with the fence
 
 
 def encode_pane(pane: Pane, fence: Fence, epoch: int = 0) -> bytes:
     """A snapshot: the pane, the fence up to which it knows its partition, and the epoch of the owner that wrote it; one blob."""
+    counts = _packed(np.concatenate([pane.counts, *arrays_of(pane.answers)]))
     wire = _Wire(
-        CODEC, fence, pane.reference, pane.n, pane.counts.tobytes(), pane.sums.tobytes(), pane.extremes.tobytes(), pane.novel,
+        CODEC, fence, pane.reference, pane.n, counts, pane.sums.tobytes(), pane.extremes.tobytes(), pane.novel,
         pane.sketches, to_wire(pane.answers), pane.joint.tobytes(),
     )  # fmt: skip
     body = bytes(cramjam.lz4.compress_block(msgspec.msgpack.encode(wire)))
     return (_OWNED | epoch).to_bytes(8) + fence.predictions.to_bytes(8) + fence.outcomes.to_bytes(8) + body
+
+
+def _packed(numbers: Int64) -> bytes:
+    """Whole numbers in as few bytes each as all of them need; the last byte says how many.
+
+    >>> [len(_packed(np.array([0, number]))) for number in (255, 256, 65_536, 2**32, -1)]
+    [3, 5, 9, 17, 17]
+    """
+    least, most = numbers.min(initial=0), numbers.max(initial=0)
+    width = next(width for width, (_, beyond) in _WIDTHS.items() if (least >= 0 and most < beyond) or width == 8)
+    return numbers.astype(_WIDTHS[width][0]).tobytes() + bytes([width])
+
+
+def _unpacked(data: bytes) -> np.ndarray[Any, np.dtype[Any]]:
+    """The numbers, of as many bytes each as they are packed in."""
+    return np.frombuffer(data, _WIDTHS[data[-1]][0], (len(data) - 1) // data[-1])
 
 
 def fence_of(snapshot: bytes) -> Fence:
@@ -285,12 +314,17 @@ def decode_pane(snapshot: bytes) -> tuple[Pane, Fence]:
 def sum_of_snapshots(snapshots: Sequence[bytes], layout: Layout | None) -> Pane:
     """The sum of the panes in snapshots, as `sum_of` has it; what most of them are is added up before panes are made of it."""
     wires = [_wire_of(snapshot) for snapshot in snapshots]
-    alike = [wire for wire in wires if isinstance(wire, _Wire) and layout and wire.reference == layout.hash and not wire.sketches]
+    alike = [wire for wire in wires if _is_packed(wire) and layout and wire.reference == layout.hash and not wire.sketches]
     if layout is None or not wires or len(alike) < len(wires):
         return sum_of((_pane_of(wire) for wire in wires), layout)
     total = empty_pane(layout)
     total.n, total.answers = sum(wire.n for wire in alike), merged([wire.answers for wire in alike])
-    total.counts += np.frombuffer(b"".join([wire.counts for wire in alike]), np.int64).reshape(len(alike), -1).sum(0)
+    for some in _of_the_same_groups(alike):
+        counts = np.zeros(layout.length + arrays_length(some[0].answers), np.int64)
+        for wire in some:
+            counts += _unpacked(wire.counts)
+        total.counts += counts[: layout.length]
+        add_arrays(total.answers, some[0].answers, counts[layout.length :])
     extremes = np.frombuffer(b"".join([wire.extremes for wire in alike])).reshape(len(alike), -1, 2)
     total.extremes[:, 0], total.extremes[:, 1] = np.fmin.reduce(extremes[:, :, 0], 0), np.fmax.reduce(extremes[:, :, 1], 0)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -299,6 +333,14 @@ def sum_of_snapshots(snapshots: Sequence[bytes], layout: Layout | None) -> Pane:
             total.add_joint(np.frombuffer(wire.joint, np.int64))
             total.add_novel(wire.novel)
     return total
+
+
+def _of_the_same_groups(wires: Iterable[_Wire]) -> Iterable[list[_Wire]]:
+    """Parts of these: those whose numbers stand for the same."""
+    found: dict[tuple[tuple[str, ...], ...], list[_Wire]] = {}
+    for wire in wires:
+        found.setdefault((tuple(wire.answers.said), tuple(wire.answers.scored)), []).append(wire)
+    return found.values()
 
 
 def sum_of(panes: Iterable[Pane], layout: Layout | None) -> Pane:
@@ -330,12 +372,20 @@ def _wire_of(snapshot: bytes) -> _Wire | _Wire1:
     return _decoder1.decode(body) if codec == 1 else _decoder.decode(body)
 
 
+def _is_packed(wire: _Wire | _Wire1) -> TypeGuard[_Wire]:
+    return wire.codec >= 8
+
+
 def _pane_of(wire: _Wire | _Wire1) -> Pane:
-    counts = np.frombuffer(wire.counts, np.int64).copy()
     sums, extremes = (np.frombuffer(data).reshape(-1, 2).copy() for data in (wire.sums, wire.extremes))
+    counts = _unpacked(wire.counts).astype(np.int64) if _is_packed(wire) else np.frombuffer(wire.counts, np.int64).copy()
     if isinstance(wire, _Wire1):
         losses = (wire.losses.n, wire.losses.total, wire.losses.squares)
         answers = from_old(wire.n_labelled, wire.confusion, wire.scores, wire.errors, wire.delays, losses)
+    elif _is_packed(wire):
+        answers, features = merged([wire.answers]), len(counts) - arrays_length(wire.answers)
+        add_arrays(answers, wire.answers, counts[features:])
+        counts = counts[:features].copy()
     else:
         answers = from_wire(wire.answers)
     joint = np.zeros(0, np.int64) if isinstance(wire, _Wire1) else np.frombuffer(wire.joint, np.int64).copy()

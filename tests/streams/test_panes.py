@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
-from driftline.streams.answers import AnswerRows, Answers, LabelRows, Losses, RivalRows, fold_labels, fold_losses, fold_predictions, to_wire
+from driftline.streams.answers import (
+    AnswerRows,
+    Answers,
+    LabelRows,
+    Losses,
+    RivalRows,
+    arrays_of,
+    fold_labels,
+    fold_losses,
+    fold_predictions,
+    to_wire,
+)
 from driftline.streams.exact import exact_sums
 from driftline.streams.layout import Layout
 from driftline.streams.panes import (
@@ -73,6 +84,7 @@ def panes(draw: st.DrawFn, *, referenced: bool | None = None) -> Pane:
 def content_of_answers(answers: Answers) -> Any:
     """All that can be compared; sums as texts, which have no limit."""
     content = msgspec.structs.asdict(to_wire(answers))
+    content["arrays"] = [each.tolist() for each in arrays_of(answers)]
     return {**content, "sums": [repr(each) for each in answers.sums], "losses": repr(answers.losses)}
 
 
@@ -139,6 +151,36 @@ def test_snapshots_that_are_added_up_at_once_give_the_pane_to_the_bit(some: list
         snapshots = [encode_pane(pane, Fence()) for pane in several]
         at_once = sum_of_snapshots(snapshots, LAYOUT)
         assert encode_pane(at_once, Fence()) == encode_pane(sum_of((decode_pane(each)[0] for each in snapshots), LAYOUT), Fence())
+
+
+def of_codec_7(pane: Pane) -> bytes:
+    """A snapshot as it was written when every array stood by itself, in eight bytes a number."""
+    wire = to_wire(pane.answers)
+    wire.latencies, wire.delays = pane.answers.latencies.tobytes(), pane.answers.delays.tobytes()
+    wire.said, wire.scored = (
+        {name: counts.tobytes() for name, counts in each.items()} for each in (pane.answers.said, pane.answers.scored)
+    )
+    body = [7, (0, 0), pane.reference, pane.n, pane.counts.tobytes(), pane.sums.tobytes(), pane.extremes.tobytes(), pane.novel]
+    more = [pane.sketches, wire, pane.joint.tobytes()]
+    return (1 << 63).to_bytes(8) + bytes(16) + bytes(cramjam.lz4.compress_block(msgspec.msgpack.encode(body + more)))
+
+
+@given(panes(), panes(referenced=True), panes(referenced=True))
+def test_snapshots_of_the_codec_before_are_read_and_added_up_with_others(pane: Pane, old: Pane, new: Pane) -> None:
+    assert content(decode_pane(of_codec_7(pane))[0]) == content(pane)
+    assert content(sum_of_snapshots([of_codec_7(old), encode_pane(new, Fence())], LAYOUT)) == added(old, new)
+
+
+@given(st.lists(st.sampled_from([0, 255, 256, 2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**60, -1]), min_size=1, max_size=5))
+def test_counts_of_any_size_are_kept_and_added_up(sizes: list[int]) -> None:
+    several = [empty_pane(LAYOUT) for _ in sizes]
+    for pane, size in zip(several, sizes, strict=True):
+        pane.counts[1] = size
+        pane.answers.delays[3] = size
+    snapshots = [encode_pane(pane, Fence()) for pane in several]
+    assert [(int(pane.counts[1]), int(pane.answers.delays[3])) for pane, _ in map(decode_pane, snapshots)] == [(n, n) for n in sizes]
+    whole = sum_of_snapshots(snapshots, LAYOUT)
+    assert (int(whole.counts[1]), int(whole.counts.sum()), int(whole.answers.delays[3])) == (sum(sizes),) * 3
 
 
 @given(panes())
