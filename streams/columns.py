@@ -198,10 +198,14 @@ class Columns:
         reader, columns = kernels.current(), [self._columns[name] for name in names]
         if reader is None:
             return [column.take(rows) for column in columns]
+        found = reader.take_rows(*self.told(names), rows, self.size)
+        return [column.of(bits) for column, bits in zip(columns, found, strict=True)]
+
+    def told(self, names: tuple[str, ...]) -> tuple[Rows, Rows]:
+        """What compiled code must know of all columns, and the numbers of these."""
         if (numbers := self._numbers.get(names)) is None:
             numbers = self._numbers[names] = np.array([[*self._columns].index(name) for name in names])
-        found = reader.take_rows(self._told, numbers, rows, self.size)
-        return [column.of(bits) for column, bits in zip(columns, found, strict=True)]
+        return self._told, numbers
 
     def all(self, name: str) -> NDArray[Any]:
         """The values of a column in all rows, which costs as many bytes for as long as they are kept."""

@@ -28,6 +28,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.streams import kernels
 from driftline.streams.cold import OUTCOME, ColdIds, ColdRows
 from driftline.streams.columns import Columns, HashIndex, Rows, UInt64, all_differ
 
@@ -132,6 +133,36 @@ class _Ids:
 
 
 @dataclass(frozen=True, slots=True)
+class _Labels:
+    """What outcomes say of predictions; every field has shape (n,), and where nothing is `told`, it is of no matter.
+
+    `value` is that of the outcome of `ts` and `offset`, the last of those that pair; `known` is the highest offset of these.
+    """
+
+    told: Bool
+    value: Float64
+    ts: Int64
+    offset: Int64
+    first_ts: Int64
+    known: Int64
+
+    def take(self, rows: Rows | Bool) -> _Labels:
+        """Those of these numbers, or under a mask."""
+        return _Labels(*(getattr(self, name)[rows] for name in _Labels.__slots__))
+
+    def with_one(self, ts: Int64, offset: Int64, value: Float64) -> _Labels:
+        """With one more outcome each."""
+        wins = ~self.told | (ts > self.ts) | ((ts == self.ts) & (offset > self.offset))
+        return _Labels(
+            np.ones(len(ts), bool), np.where(wins, value, self.value), np.where(wins, ts, self.ts), np.where(wins, offset, self.offset),
+            np.where(self.told, np.minimum(ts, self.first_ts), ts), np.where(self.told, np.maximum(offset, self.known), offset),
+        )  # fmt: skip
+
+
+_KEPT: Final = ("value", "ts", "offset", "first_ts", "known")
+
+
+@dataclass(frozen=True, slots=True)
 class Floor:
     """From where the two topics must be read to rebuild a join, and the newest event time before those offsets."""
 
@@ -169,9 +200,10 @@ class _Clock:
 class Join:
     """See the module. `horizon_ms`: farthest distance in event time of a pair; `lateness_ms`: disorder plus grace.
 
-    Rows of both kinds are one table; those of an id are a chain in it, predictions first. A second table has the label of predictions
-    that have outcomes. Ids are 64-bit hashes: of n ids held within a horizon two share one with a chance of n² / 2⁶⁵, which is 3 in a
-    million for ten million ids, and those two would share their labels.
+    Rows of both kinds are one table; those of an id are a chain in it, predictions first. What a prediction's label is, the one outcome
+    behind it says; where another came, a second table does, so that the thousandth correction costs no more than the first. Ids are
+    64-bit hashes: of n ids held within a horizon two share one with a chance of n² / 2⁶⁵, which is 3 in a million for ten million ids,
+    and those two would share their labels.
     """
 
     def __init__(self, horizon_ms: int, lateness_ms: int, floor: Floor | None = None) -> None:
@@ -180,7 +212,7 @@ class Join:
             key=np.uint64, next=int, ts=int, offset=int, value=float, version=int, segments=int, bin=int, fingerprint=np.uint32,
             again=int, label=int, stored=bool,
         )  # fmt: skip
-        self._labels = Columns(value=float, ts=int, offset=int, first_ts=int, known=int)
+        self._corrected = Columns(value=float, ts=int, offset=int, first_ts=int, known=int)
         self._index = HashIndex()
         self.cold = ColdIds((horizon_ms + lateness_ms) // 4)
         self.decided = (NEVER, 0)  # of outcomes below this time and offset it is told whether they are orphans
@@ -215,7 +247,7 @@ class Join:
     @property
     def nbytes(self) -> int:
         """Memory of everything that grows with the rows."""
-        return self.rows.nbytes + self._labels.nbytes + self._index.nbytes + self.cold.nbytes
+        return self.rows.nbytes + self._corrected.nbytes + self._index.nbytes + self.cold.nbytes
 
     def add_predictions(self, batch: PredictionRows) -> Arrivals:
         """Take in predictions; the effects are those of outcomes that were here before them."""
@@ -265,7 +297,7 @@ class Join:
 
     def answers(self) -> Float64:
         """All predictions and labels that are remembered, as they came."""
-        told: Float64 = np.concatenate([self.rows.all("value"), self._labels.all("value")])
+        told: Float64 = self.rows.all("value")
         return told[~np.isnan(told)]
 
     def rivals(self, rows: Rows) -> tuple[Rows, Rows]:
@@ -468,15 +500,17 @@ class Join:
     def _drop(self, mask: Bool, heads: Bool) -> None:
         keep = ~mask
         place = np.cumsum(keep, dtype=np.int32) - np.int32(1)
-        labelled = np.zeros(self._labels.size, bool)
+        corrected = np.zeros(self._corrected.size, bool)
         for part in self._parts():
             self._renumber("next", part, keep, place)
-            mine = self.rows.take("label", part)[keep[part]]
-            labelled[mine[mine >= 0]] = True
-        label_place = np.cumsum(labelled, dtype=np.int32) - np.int32(1)
-        for part in self._parts():
-            self._renumber("label", part, keep, label_place)
-        self._labels.keep(labelled)
+            if self._corrected.size:
+                mine = self.rows.take("label", part)[keep[part]]
+                corrected[mine[mine >= 0]] = True
+        if self._corrected.size:
+            label_place = np.cumsum(corrected, dtype=np.int32) - np.int32(1)
+            for part in self._parts():
+                self._renumber("label", part, keep, label_place)
+            self._corrected.keep(corrected)
         self.rows.keep(keep)
         self._index.rebuild(np.flatnonzero(heads[keep]), self.rows.all("key"))
 
@@ -547,7 +581,7 @@ class Join:
         heads = self._heads_of(keys)
         effects, after = [], heads.copy()
         for at, current in self._predictions(heads):
-            effects.append(self._fold(current, ts[at], offset[at], label[at], arrival=False))
+            effects += self._changes(current, ts[at], offset[at], label[at])
             after[at] = current
         there = after >= 0
         following = after.copy()
@@ -570,57 +604,80 @@ class Join:
             self._index.replace(keys, rows, self.rows.all("key"))
 
     def _label_arrivals(self, rows: Rows, following: Rows) -> LabelEffects:
-        """Fold the outcomes that wait for new predictions, and tell the state that results."""
-        waited_for = following >= 0
-        if not waited_for.any():
+        """What the outcomes that waited for new predictions make of them."""
+        rows = rows[following >= 0]
+        if not len(rows):
             return _no_effects()
-        rows = rows[waited_for]
-        for at, others in self._chains(following[waited_for]):
-            ts, offset, label, version = self.rows.take_all(("ts", "offset", "value", "version"), others)
-            told = version == OUTCOME
-            self._fold(rows[at[told]], ts[told], offset[told], label[told], arrival=True)
-        touched = rows[self.rows.take("label", rows) >= 0]
-        return self._effects(touched, np.ones(len(touched), np.int64), on_arrival=True)
+        labels = self._labels_of(rows)
+        if not labels.told.all():
+            rows, labels = rows[labels.told], labels.take(labels.told)
+        # A label that was taken back is told too: a snapshot may still hold it.
+        return LabelEffects(rows, np.ones(len(rows), np.int64), labels.value, labels.first_ts, labels.known, np.ones(len(rows), bool))
 
-    def _fold(self, rows: Rows, ts: Int64, offset: Int64, label: Float64, *, arrival: bool) -> LabelEffects:
-        """Let one outcome per prediction act on it, where they pair; the effects are old state out, new state in."""
-        own_ts, had = self.rows.take_all(("ts", "label"), rows)
+    def _changes(self, rows: Rows, ts: Int64, offset: Int64, label: Float64) -> list[LabelEffects]:
+        """What one more outcome for each of these predictions changes, where they pair: old labels out, new ones in."""
+        own_ts, following = self.rows.take_all(("ts", "next"), rows)
         pair = np.abs(own_ts - ts) <= self.horizon_ms
         if not pair.all():
-            rows, ts, offset, label, had = rows[pair], ts[pair], offset[pair], label[pair], had[pair]
-        new, old, removed = had < 0, had >= 0, _no_effects()
-        if old.any():
-            known = rows[old]
-            removed = _no_effects() if arrival else self._effects(known, np.full(len(known), -1, np.int64), known=offset[old])
-            self._update_labels(had[old], ts[old], offset[old], label[old])
-        if new.any():
-            places = self._labels.append(
-                int(new.sum()), value=label[new], ts=ts[new], offset=offset[new], first_ts=ts[new], known=offset[new]
-            )
-            self.rows.put("label", rows[new], places)
-        if arrival:
-            return _no_effects()
-        return _concat([removed, self._effects(rows, np.ones(len(rows), np.int64), known=offset)])
+            rows, ts, offset, label, following = rows[pair], ts[pair], offset[pair], label[pair], following[pair]
+        first_ts, effects = ts, list[LabelEffects]()
+        if (again := np.flatnonzero(following >= 0)).size:
+            known, old = rows[again], self._labels_of(rows[again])
+            new = old.with_one(ts[again], offset[again], label[again])
+            self._keep_labels(known, new)
+            if old.told.any():
+                removed = old.take(old.told)
+                effects.append(_effects(known[old.told], -1, removed.value, removed.first_ts, offset[again][old.told]))
+            label, first_ts = label.copy(), ts.copy()
+            label[again], first_ts[again] = new.value, new.first_ts
+        return [*effects, _effects(rows, 1, label, first_ts, offset)]
 
-    def _update_labels(self, places: Rows, ts: Int64, offset: Int64, label: Float64) -> None:
-        """One more outcome for each of these labels."""
-        if not len(places):
-            return
-        table = self._labels
-        newest, last = table.take("ts", places), table.take("offset", places)
-        wins = (ts > newest) | ((ts == newest) & (offset > last))
-        for name, values in (("value", label), ("ts", ts), ("offset", offset)):
-            table.put(name, places[wins], values[wins])
-        table.put("first_ts", places, np.minimum(table.take("first_ts", places), ts))
-        table.put("known", places, np.maximum(table.take("known", places), offset))
-
-    def _effects(self, rows: Rows, sign: Int64, *, known: Int64 | None = None, on_arrival: bool = False) -> LabelEffects:
+    def _keep_labels(self, rows: Rows, labels: _Labels) -> None:
+        """What more than one outcome says of these predictions."""
         places = self.rows.take("label", rows)
-        label, first_ts, last = self._labels.take_all(("value", "first_ts", "known"), places)
-        effects = LabelEffects(rows, sign, label, first_ts, last if known is None else known, np.full(len(rows), on_arrival))
-        # On arrival a taken-back label is told too: a snapshot may still hold the label that it took back.
-        told = np.ones(len(rows), bool) if on_arrival else ~np.isnan(label)
-        return effects if told.all() else LabelEffects(*(getattr(effects, name)[told] for name in LabelEffects.__slots__))
+        new = places < 0
+        added = labels.take(new)
+        told = {name: getattr(added, name) for name in _KEPT}
+        self.rows.put("label", rows[new], self._corrected.append(len(added.ts), **told))
+        for name in _KEPT:
+            self._corrected.put(name, places[~new], getattr(labels, name)[~new])
+
+    def _labels_of(self, rows: Rows) -> _Labels:
+        """What outcomes say of these predictions."""
+        places = self.rows.take("label", rows)
+        kept = places >= 0
+        if not kept.any():
+            return self._labels_behind(rows)
+        behind, told = self._labels_behind(rows[~kept]), self._corrected.take_all(_KEPT, places[kept])
+        columns = []
+        for name, own in zip(_Labels.__slots__, (kept[kept], *told), strict=True):
+            column = np.empty(len(rows), own.dtype)
+            column[~kept], column[kept] = getattr(behind, name), own
+            columns.append(column)
+        return _Labels(*columns)
+
+    def _labels_behind(self, rows: Rows) -> _Labels:
+        """What the outcomes behind these predictions in their chains say."""
+        if reader := kernels.current():
+            found = reader.labels_of(*self.rows.told(("ts", "next", "version", "offset", "value")), rows, len(self), self.horizon_ms)
+            return _Labels(found[0] > 0, found[1].view(np.float64), *found[2:])
+        own_ts, n = self.rows.take("ts", rows), len(rows)
+        labels = _Labels(np.zeros(n, bool), np.zeros(n), *np.zeros((4, n), np.int64))
+        for at, others in self._chains(self.rows.take("next", rows)):
+            ts, offset, value, version = self.rows.take_all(("ts", "offset", "value", "version"), others)
+            pair = (version == OUTCOME) & (np.abs(ts - own_ts[at]) <= self.horizon_ms)
+            more = labels.take(at[pair]).with_one(ts[pair], offset[pair], value[pair])
+            for name in _Labels.__slots__:
+                getattr(labels, name)[at[pair]] = getattr(more, name)
+        return labels
+
+
+def _effects(rows: Rows, sign: int, label: Float64, label_ts: Int64, known: Int64) -> LabelEffects:
+    """The same sign for all labels but those that were taken back."""
+    n = len(rows)
+    effects = LabelEffects(rows, np.full(n, sign), label, label_ts, known, np.zeros(n, bool))
+    there = ~np.isnan(label)
+    return effects if there.all() else LabelEffects(*(getattr(effects, name)[there] for name in LabelEffects.__slots__))
 
 
 _NO_ORPHANS: Final = Orphans(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))

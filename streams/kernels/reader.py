@@ -19,7 +19,7 @@ from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import index_batch
 from driftline.streams.kernels.rooms import Rooms, Tables
-from driftline.streams.kernels.table import all_differ, append_rows, keep_rows, take_rows
+from driftline.streams.kernels.table import all_differ, append_rows, keep_rows, labels_of, take_rows
 from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
 from driftline.streams.kernels.words import words_of
 from driftline.streams.layout import PREDICTION, SCORE, Layout
@@ -106,6 +106,7 @@ class Reader:
         return read_batches(self._tables, form, data, starts, ends, most, prints)
 
     take_rows = staticmethod(take_rows)
+    labels_of = staticmethod(labels_of)
     append_rows = staticmethod(append_rows)
     keep_rows = staticmethod(keep_rows)
     all_differ = staticmethod(all_differ)

@@ -13,6 +13,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from driftline.streams.cold import OUTCOME
 from driftline.streams.kernels.machine import (
     address,
     as_bits,
@@ -58,6 +59,12 @@ def value_at(data: int, form: int, base: int, row: int) -> Any:
 
 
 @compiled
+def value_in(column: int, row: int) -> Any:
+    """The value of a column of which seven numbers tell."""
+    return value_at(int64(column, 0), int64(column, 1), int64(column, 2), row)
+
+
+@compiled
 def set_value(data: int, form: int, base: int, row: int, value: int) -> None:
     """The opposite of `value_at`; the value must fit."""
     if form == BYTES:
@@ -99,6 +106,40 @@ def take_values(columns: int, which: int, n_columns: int, rows: int, n: int, siz
         data, form, base = int64(column, 0), int64(column, 1), int64(column, 2)
         for i in range(n):
             set_int64(to, i, value_at(data, form, base, int64(rows, i)))
+    return 0
+
+
+@entry(types.int64(*[types.int64] * 7))
+def follow(columns: int, which: int, rows: int, n: int, size: int, horizon: int, found: int) -> int:
+    """What the outcomes behind each of `n` predictions in its chain say, see `labels_of`; how many rows are none below `size`."""
+    strange = 0
+    for i in range(n):
+        strange += not 0 <= int64(rows, i) < size
+    if strange:
+        return strange
+    width = 8 * _TOLD
+    times, chain, versions = columns + width * int64(which, 0), columns + width * int64(which, 1), columns + width * int64(which, 2)
+    offsets, values = columns + width * int64(which, 3), columns + width * int64(which, 4)
+    for i in range(n):
+        row, count, value, last, at, first, known = int64(rows, i), 0, 0, 0, 0, 0, 0
+        own = value_in(times, row)
+        row = value_in(chain, row)
+        while 0 <= row < size:
+            ts = value_in(times, row)
+            if value_in(versions, row) == OUTCOME and abs(ts - own) <= horizon:
+                offset = value_in(offsets, row)
+                if count == 0 or ts > last or (ts == last and offset > at):
+                    last, at, value = ts, offset, value_in(values, row)
+                first = ts if count == 0 else min(first, ts)
+                known = max(known, offset)
+                count += 1
+            row = value_in(chain, row)
+        set_int64(found, i, count)
+        set_int64(found, n + i, value)
+        set_int64(found, 2 * n + i, last)
+        set_int64(found, 3 * n + i, at)
+        set_int64(found, 4 * n + i, first)
+        set_int64(found, 5 * n + i, known)
     return 0
 
 
@@ -158,6 +199,18 @@ def take_rows(columns: NDArray[np.int64], which: NDArray[np.int64], rows: NDArra
     """The values of the columns of these numbers in some rows, of floats their bits; shape (columns, rows)."""
     rows, found = np.ascontiguousarray(rows, np.int64), np.empty((len(which), len(rows)), np.int64)
     if take_values(address(columns), address(which), len(which), address(rows), len(rows), size, address(found)):
+        raise IndexError(f"rows beyond the {size} that are there")
+    return found
+
+
+def labels_of(columns: NDArray[np.int64], which: NDArray[np.int64], rows: NDArray[Any], size: int, horizon_ms: int) -> NDArray[np.int64]:
+    """See `join.Join._labels_behind`; `which`: the columns of time, next, version, offset and value.
+
+    How many outcomes pair with each, the bits of the value, time and offset of the last one, the least of their times and the highest of
+    their offsets; shape (6, rows).
+    """
+    rows, found = np.ascontiguousarray(rows, np.int64), np.empty((6, len(rows)), np.int64)
+    if follow(address(columns), address(which), address(rows), len(rows), size, horizon_ms, address(found)):
         raise IndexError(f"rows beyond the {size} that are there")
     return found
 

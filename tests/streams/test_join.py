@@ -148,6 +148,18 @@ def test_of_two_labels_of_one_time_the_later_record_counts() -> None:
     assert joined(P("a", 1_000), O("a", 1_050, 1.0), O("a", 1_050, 0.0)) == {("a", 1, 1_000): (0.0, 1_050)}
 
 
+def test_a_label_that_is_corrected_again_and_again_is_looked_up_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, behind = list[int](), Join._labels_behind
+
+    def counted(join: Join, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Any:
+        looked.append(len(rows))
+        return behind(join, rows)
+
+    monkeypatch.setattr(Join, "_labels_behind", counted)
+    labels = joined(P("a", 0), P("a", 0, version=2), *(O("a", ts, float(ts)) for ts in range(50)))
+    assert (sum(looked), labels) == (2, {("a", version, 0): (49.0, 0) for version in (1, 2)})
+
+
 def test_a_retraction_takes_the_label_out() -> None:
     assert joined(P("a", 1_000), O("a", 1_010, 1.0), O("a", 1_050, BACK)) == {}
 
