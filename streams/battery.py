@@ -181,16 +181,16 @@ class Battery:
         found = {"psi": Figures(effect, p_value, null)}
         if "chi_square" in wanted:
             found["chi_square"] = Figures(statistic, p_value, chi_square_null_quantiles(shape, size))
-        if "ks" in wanted:
+        if "ks" in wanted and self.numeric.any():
             n, m = reference.sum(-1), sizes
             with np.errstate(invalid="ignore", divide="ignore"):
                 distance = ks.each(reference, counts)
                 found["ks"] = Figures(distance, kolmogorov(distance * np.sqrt(n * m / (n + m))), ks_quantile(0.95, shape.sum(-1), size))
-        others = [test for test in wanted if test not in found]
+        others = [test for test in wanted if test not in found and (TESTS[test].needs == "bins" or self.numeric.any())]
         found |= self.distances.told(others, counts, bounds, Sample(reference, sizes), Sample(shape, size))
         figures = np.full((*there.shape, len(wanted), 3), np.nan)
         for t, test in enumerate(wanted):
-            for k, column in enumerate(found[test]):
+            for k, column in enumerate(found.get(test, ())):
                 figures[..., t, k] = column
         figures[~there] = np.nan
         return figures

@@ -74,7 +74,9 @@ class Distances:
         """
         if not names:
             return {}
-        there, places = reference.counts.any(-1) & counts.any(-1), self._positions(bounds)
+        there, tests = reference.counts.any(-1) & counts.any(-1), [TESTS[name] for name in names]
+        placed = any(test.needs == "positions" or not test.distance for test in tests)
+        places = self._positions(bounds) if placed else self._usual
         fits = {name: there & (self._numeric | (TESTS[name].needs == "bins")) for name in names}
         found = {name: self._known(name, fits[name], counts, places, reference, alike) for name in names}
         drawn = [name for name in names if TESTS[name].distance]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -18,7 +19,7 @@ LEAST_VALUES = 100
 TAIL_VALUES = 30
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PooledNull:
     """The distribution of p-values with no drift.
 
@@ -106,16 +107,22 @@ class PooledNull:
         n = self.size or self.values.size
         if n < LEAST_VALUES:
             return p
+        log_value, log_share, low, slope = self._curve
+        log_p = np.log(np.maximum(p, 1e-300))
+        below = log_share[low] + slope * (log_p - log_value[low])
+        worth = np.where(log_p < log_value[low], below, np.interp(log_p, log_value, log_share, right=0.0))
+        return np.asarray(np.maximum(np.exp(worth), p))
+
+    @cached_property
+    def _curve(self) -> tuple[Floats, Floats, int, float]:
+        """Logarithms of the values and of their shares; from which value down the power law goes on, and its exponent."""
+        n = self.size or self.values.size
         ranks = np.arange(1, n + 1) if self.ranks is None else self.ranks
         log_value, log_share = np.log(self.values), np.log(ranks / (n + 1))
         low, high = (int(np.searchsorted(ranks, each + 1)) for each in _tail(n))
         run = log_value[high] - log_value[low]
         # A tail lighter than uniform is no reason to trust smaller p-values more.
-        slope = min(1.0, (log_share[high] - log_share[low]) / run) if run > 0 else 1.0
-        log_p = np.log(np.maximum(p, 1e-300))
-        below = log_share[low] + slope * (log_p - log_value[low])
-        worth = np.where(log_p < log_value[low], below, np.interp(log_p, log_value, log_share, right=0.0))
-        return np.asarray(np.maximum(np.exp(worth), p))
+        return log_value, log_share, low, min(1.0, (log_share[high] - log_share[low]) / run) if run > 0 else 1.0
 
 
 def _tail(n: int) -> tuple[int, int]:
