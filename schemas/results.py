@@ -214,7 +214,7 @@ _REPEATED: Final = (str, int, bool, type(None))  # types whose equal values are 
 
 @dataclass(frozen=True, slots=True)
 class Columns(Sequence[Row]):
-    """Rows of one class, at least one, column by column.
+    """Rows of one class, column by column.
 
     Attributes
     ----------
@@ -347,10 +347,9 @@ class Table(Sequence[Row]):
     def extend(self, rows: Iterable[Row]) -> None:
         """Add rows; of columns and of another table they stay as they are."""
         if isinstance(rows, Columns):
-            self._parts.append(rows)
+            self._parts += [rows] if rows.rows else []
         elif isinstance(rows, Table):
-            for part in rows.parts():
-                self._parts.append(part)
+            self._parts += rows.parts()
         elif self._parts and isinstance(last := self._parts[-1], list):
             last.extend(rows)
         elif new := [*rows]:

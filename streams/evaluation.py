@@ -40,7 +40,7 @@ from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
 from driftline.streams.onset import onset_of_feature, onset_of_loss
 from driftline.streams.panes import Pane, PaneKey, decode_key, empty_pane, epoch_of, fence_of, labels_only, sum_of, sum_of_snapshots
-from driftline.streams.quality import faults_of, quality, without_cell
+from driftline.streams.quality import faults_of, is_faulty, looks, quality, without_cell
 from driftline.streams.registry import Registry
 from driftline.streams.segments import is_crowded, name_of, places, without_place
 from driftline.streams.service import service
@@ -402,7 +402,9 @@ class Evaluation:
         final = state.watermark.final(model)
         wholes = [self._whole(model, *about) for about in windows]
         new = ((whole.layout, whole.pane) for whole in wholes if self._told_windows.get(whole.key, ())[:2] != (whole.pane.n, whole.layout))
-        measure(((layout, pane) for layout, pane in new if layout and pane.n), model.tests)
+        about = [(layout, pane) for layout, pane in new if layout and pane.n]
+        measure(about, model.tests)
+        seen = looks(about)
         for (series, window, start), whole in zip(windows, wholes, strict=True):
             end = start + window.length_ms
             is_final = end <= final
@@ -413,19 +415,20 @@ class Evaluation:
             if not judged.pane.n:
                 continue
             against = self._against(judged)
-            about = (judged.pane.n, judged.layout, is_final, judged.provisional, judged.usual, tuple(each.digest for each in against))
-            if self._told_windows.get(judged.key) != about:  # labels alone do not change the features
-                self._told_windows[judged.key] = about
+            told = (judged.pane.n, judged.layout, is_final, judged.provisional, judged.usual, tuple(each.digest for each in against))
+            if self._told_windows.get(judged.key) != told:  # labels alone do not change the features
+                self._told_windows[judged.key] = told
                 self._tell_reference(judged.layout, results[model.model])
-                checks = quality(judged)
+                checks = quality(judged, seen.get(id(judged.pane)))
                 results[model.model].quality_results.extend(checks)
-                rows = self._drift(judged, faults_of(checks), against)
-                together = [row for each in against for row in joint_drift(judged, faults_of(checks), each)]
+                faults = faults_of(checks)
+                rows = self._drift(judged, faults, against)
+                together = [row for each in against for row in joint_drift(judged, faults, each)]
                 results[model.model].drift_results.extend(rows)
                 results[model.model].drift_results.extend(together)
                 results[model.model].quality_results.extend(service(judged))
                 drifted = _drifted(rows) or any(row.verdict == "drift" for row in together)
-                self._features[judged.key] = (drifted, any(row.verdict == "fault" for row in checks))
+                self._features[judged.key] = (drifted, is_faulty(checks))
                 follows_on = not series.segment and window == model.windows[0] and start % window.length_ms == 0
                 if follows_on:
                     self._earlier[model.model, series.version].take(judged, not self._features[judged.key][1])

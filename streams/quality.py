@@ -6,17 +6,19 @@ Faults come before drift: a feature whose data are wrong cannot tell whether the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.schemas.config import Model
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
-from driftline.schemas.results import QualityResult, Verdict
+from driftline.schemas.results import Columns, QualityResult, Verdict
 from driftline.streams.derived import sources
-from driftline.streams.drift import yardstick
+from driftline.streams.drift import AT_A_TIME, yardstick
 from driftline.streams.judge import Judged
 from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, KeptByLayout, Layout
 from driftline.streams.panes import ADDED, Pane
@@ -33,11 +35,12 @@ ROWS = "(rows)"
 TWICE_ROWS, TWICE_BINS = 200, 30  # rows of a pane, and bins in use, whose being all even is no accident (2⁻³⁰)
 
 
-#: Its name, the value, the reference's, the threshold, and what is wrong where it is above that. Not by name: a window has hundreds.
+#: Its name, the value, the reference's, the threshold, and what is wrong where it is above that.
 _Check = tuple[str, float, float | None, float, str]
+_REMOVED, _MISSING, _ERRORS, _BEYOND, _CATEGORIES, _DECLARED, _FINGERPRINT = range(7)  # checks that features have, in the order of rows
 
 
-def quality(window: Judged) -> list[QualityResult]:
+def quality(window: Judged, look: Look | None = None) -> Columns[QualityResult]:
     """Every check of every feature, and of the window as a whole.
 
     `removed` (1 where no row has a feature, and by the reference that is no accident), `missing_rate`, `type_error_rate`; of numbers
@@ -46,25 +49,27 @@ def quality(window: Judged) -> list[QualityResult]:
     `added`: of a feature that the reference does not know the share of rows that have it; at most 50 such, told and not judged.
     Of the whole, as the feature `(rows)`: `volume`, `freshness` (seconds without events at its end), `duplicated_traffic` (share of the
     rows that come twice or more). Rows in panes of another reference are not counted by this one, so they are no part of the whole either.
+    `look` is what `looks` found of the window's pane, where it was asked before.
     """
-    layout = window.layout
-    if layout is None:
-        return []
-    checks = list[tuple[str, _Check, int]]()
-    every = [_Seen(*each) for each in zip(*_seen(layout, window.pane), strict=True)]
-    for f, (seen, strange) in enumerate(zip(every, _strange(window, layout, every), strict=True)):
-        if n := seen.present + seen.missing + seen.errors:
-            checks += [(layout.names[f], check, n) for check in _checks(window, layout, f, seen, strange=strange)]
+    if window.layout is None:
+        return _told(window, _Rows([], [], [], [], [], []), {})
+    rows, wrong = _of_features(window, window.layout, look or _looks(window.layout, [window.pane])[0])
     n = window.pane.n
     added = window.pane.novel.get(ADDED, {})
-    checks += [(name, ("added", rows / n, 0.0, math.nan, ""), n) for name, rows in sorted(added.items())]
-    return _rows(window, checks + [(ROWS, check, n) for check in _traffic(window) if n])
+    others: list[tuple[str, _Check]] = [(name, ("added", told / n, 0.0, math.nan, "")) for name, told in sorted(added.items())]
+    others += [(ROWS, check) for check in _traffic(window)] if n else []
+    for feature, (name, value, before, limit, why) in others:
+        if value > limit:
+            wrong[len(rows.features)] = why
+        for column, each in zip(rows, (feature, name, value, before, limit if math.isfinite(limit) else None, n), strict=True):
+            column.append(each)
+    return _told(window, rows, wrong)
 
 
 def without_cell(window: Judged, name: str, rows: int) -> QualityResult:
     """The share of a window's `rows` that are in none of its cells of a watched name, `window.groups`: told, not judged."""
     inside = sum(pane.n for pane in window.groups.values())
-    [told] = _rows(window, [(ROWS, ("without_cell", 1 - inside / max(rows, 1), None, math.nan, ""), rows)])
+    [told] = _told(window, _Rows([ROWS], ["without_cell"], [1 - inside / max(rows, 1)], [None], [None], [rows]), {})
     said = f"{len(window.groups)} values of {name} have cells, as many as may: name those that matter under known_values"
     return msgspec.structs.replace(told, reason=said, coverage=0.0)
 
@@ -94,47 +99,194 @@ def _comes_twice(pane: Pane) -> bool:
     return int(np.gcd.reduce(used)) > 1
 
 
-def faults_of(checks: Iterable[QualityResult]) -> dict[str, str]:
+def faults_of(checks: Columns[QualityResult]) -> dict[str, str]:
     """What is wrong with the data of each feature that has a fault; what is wrong with the rows as such says nothing of features."""
     found: dict[str, str] = {}
-    for check in checks:
-        if check.verdict == "fault" and check.feature != ROWS and (check.feature not in found or check.check == "fingerprint"):
-            found[check.feature] = check.reason
+    if is_faulty(checks):
+        for feature, check, verdict, reason in zip(*map(checks.column, ("feature", "check", "verdict", "reason")), strict=True):
+            if verdict == "fault" and feature != ROWS and (feature not in found or check == "fingerprint"):
+                found[feature] = reason
     return found
 
 
-def _rows(window: Judged, checks: Iterable[tuple[str, _Check, int]]) -> list[QualityResult]:
-    """Checks of a feature over so many rows, as rows for the store: a hundred and more of a window."""
-    key, by, coverage, revision, least = window.key, window.by, window.coverage, window.revision, window.model.policy.min_samples
-    rows = list[QualityResult]()
-    for feature, (name, value, before, threshold, reason), n in checks:
-        without = f"{n} rows; {least} are needed" if n < least else window.unjudged
-        fault = not without and value > threshold
-        verdict: Verdict = "insufficient" if without else "fault" if fault else "ok"
-        limit = threshold if math.isfinite(threshold) else None
-        why = without or (reason if fault else "")
-        rows.append(QualityResult(*key, feature, name, value, before, limit, n, verdict, why, *by, coverage, revision))
-    return rows
+def is_faulty(checks: Columns[QualityResult]) -> bool:
+    """Whether there is a fault, of a feature or of the rows as such."""
+    return "fault" in checks.column("verdict")
 
 
-class _Seen(NamedTuple):
-    """Rows of one feature in a window: with a value, without one, with one of a wrong type; and those of the values in the outer bins."""
+class _Rows(NamedTuple):
+    """What of the rows of a window's checks is not the same in all of them, column by column."""
 
-    present: int
-    missing: int
-    errors: int
-    first: int
-    last: int
+    features: list[str]
+    checks: list[str]
+    values: list[float]
+    before: list[float | None]  # the reference's values
+    limits: list[float | None]
+    n: list[int]
 
 
-def _seen(layout: Layout, pane: Pane) -> list[list[int]]:
-    """The fields of `_Seen`, of all features."""
+def _told(window: Judged, rows: _Rows, wrong: Mapping[int, str]) -> Columns[QualityResult]:
+    """Checks as rows for the store; `wrong` says of those above their limits what it is."""
+    least, size, without = window.model.policy.min_samples, len(rows.features), window.unjudged
+    n = rows.n[:1] if rows.n.count(rows.n[0] if size else 0) == size else rows.n
+    verdicts: list[Verdict]
+    if without or min(n, default=least) < least:
+        few = [f"{each} rows; {least} are needed" if each < least else without for each in rows.n]
+        verdicts = ["insufficient" if why else "fault" if i in wrong else "ok" for i, why in enumerate(few)]
+        reasons = [why or wrong.get(i, "") for i, why in enumerate(few)]
+    elif wrong:
+        verdicts = ["fault" if i in wrong else "ok" for i in range(size)]
+        reasons = [wrong.get(i, "") for i in range(size)]
+    else:
+        verdicts, reasons = ["ok"], [""]
+    once = ([each] for each in (*window.by, window.coverage, window.revision))
+    about = ([each] for each in window.key)
+    return Columns(QualityResult, size, (*about, *rows[:5], n, verdicts, reasons, *once))
+
+
+class _Plan(NamedTuple):
+    """The rows of a layout's features: all that is the same in every window."""
+
+    features: list[str]
+    checks: list[str]
+    before: list[float | None]
+    limits: list[float | None]
+    limit: Float64  # NaN where there is none
+    f: Int64  # which feature
+    kind: Int64  # which of the seven checks
+    declared: list[int]  # rows of declared ranges and domains
+
+
+def _plan(layout: Layout, model: Model) -> _Plan:
+    """Made once for a layout and what of a model's file it depends on; of a file that has changed anew."""
+    policy, kept = model.policy, _plans(layout)
+    about = policy.missing_rise, policy.type_errors, *sorted(model.ranges), None, *sorted(model.domains)
+    if about not in kept:
+        kept.clear()
+        kept[about] = _planned(layout, model)
+    return kept[about]
+
+
+@KeptByLayout
+def _plans(_: Layout) -> dict[tuple[object, ...], _Plan]:
+    return {}
+
+
+def _planned(layout: Layout, model: Model) -> _Plan:
+    policy, usual = model.policy, _usual(layout)
+    rows: list[tuple[str, str, float | None, float, int, int]] = []
+    for f, (name, profile) in enumerate(zip(layout.names, layout.profiles, strict=True)):
+        before = usual.missing[f]
+        checks: list[tuple[int, str, float, float]] = [
+            (_REMOVED, "removed", 0.0, 0.5),
+            (_MISSING, "missing_rate", before, before + policy.missing_rise),
+            (_ERRORS, "type_error_rate", 0.0, policy.type_errors),
+        ]
+        if isinstance(profile, CategoricalProfile):
+            checks.append((_BEYOND, "new_category_rate", usual.beyond[f], math.nan))
+            checks.append((_CATEGORIES, "categories", usual.categories[f], math.nan))
+            checks += [(_DECLARED, "domain", 0.0, policy.type_errors)] if name in model.domains else []
+        else:
+            checks.append((_BEYOND, "out_of_range_rate", usual.beyond[f], math.nan))
+            checks += [(_DECLARED, "range", 0.0, policy.type_errors)] if name in model.ranges else []
+        checks.append((_FINGERPRINT, "fingerprint", 0.0, 0.5))
+        rows += [(name, check, known, limit, f, kind) for kind, check, known, limit in checks]
+    features, names, known, limits, of, kinds = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [], [], [])
+    return _Plan(
+        features, names, known, [limit if math.isfinite(limit) else None for limit in limits], np.array(limits, np.float64),
+        np.array(of, np.int64), np.array(kinds, np.int64), [i for i, kind in enumerate(kinds) if kind == _DECLARED],
+    )  # fmt: skip
+
+
+def _of_features(window: Judged, layout: Layout, look: Look) -> tuple[_Rows, dict[int, str]]:
+    """The rows of all features, and what is wrong by row. Only what seems wrong is looked at feature by feature."""
+    plan, usual, (n, present, figures, gone, strange) = _plan(layout, window.model), _usual(layout), look
+    said = dict[tuple[int, int], str]()
+    for f in np.flatnonzero(gone).tolist():
+        if usual.missing[f] ** (int(n[f]) / _alike(layout, f)) < UNLIKELY:
+            figures[_REMOVED, f] = 1.0
+            said[_REMOVED, f] = f"no event of the window has it; {100 * (1 - usual.missing[f]):.1f} % of the reference's rows do"
+    for f in plan.f[plan.declared].tolist():
+        if present[f]:
+            bins = layout.stretch(window.pane.counts, f)[0]
+            figures[_DECLARED, f], said[_DECLARED, f] = _declared(window, layout, f, bins, int(n[f]))
+    parts = [part for part in window.panes if part.reference == layout.hash] if len(window.panes) > 1 else []
+    if parts:
+        strange = strange | usual.numeric & _moved(layout, parts, np.stack([part.counts for part in parts])).any(0)
+    for f in np.flatnonzero(strange & (present > 0)).tolist():
+        if fault := fingerprint(window, layout, f):
+            figures[_FINGERPRINT, f], said[_FINGERPRINT, f] = 1.0, fault.message
+    values, rows_of = figures[plan.kind, plan.f], n[plan.f]
+    known = rows_of > 0
+    known[plan.declared] = present[plan.f[plan.declared]] > 0
+    rows = _Rows([*plan.features], [*plan.checks], values.tolist(), [*plan.before], [*plan.limits], rows_of.tolist())
+    above = np.flatnonzero((values > plan.limit) & known).tolist()
+    wrong = {i: said.get((int(plan.kind[i]), int(plan.f[i]))) or _why(plan, i, rows.values[i]) for i in above}
+    if known.all():
+        return rows, wrong
+    left = np.flatnonzero(known).tolist()
+    return _Rows(*([column[i] for i in left] for column in rows)), {left.index(i): why for i, why in wrong.items()}
+
+
+def _why(plan: _Plan, i: int, share: float) -> str:
+    """What is wrong with a share of missing values, or of such of a wrong type, that is above its limit."""
+    if plan.kind[i] == _MISSING:
+        return f"{100 * share:.1f} % missing, {100 * (plan.before[i] or 0.0):.1f} % in the reference"
+    return f"{100 * share:.1f} % of the values are of a wrong type"
+
+
+class Look(NamedTuple):
+    """What `quality` asks of all features of a window at once."""
+
+    n: Int64  # rows
+    present: Int64  # those with a value
+    figures: Float64  # of each of the seven checks; shape (7, features)
+    gone: NDArray[np.bool_]  # no row has it
+    strange: NDArray[np.bool_]  # it may have a fingerprint, by the part of its questions that is cheap to ask; most windows have none
+
+
+def looks(windows: Iterable[tuple[Layout, Pane]]) -> dict[int, Look]:
+    """Work out beforehand what `quality` asks of several windows, by the identity of their panes; those of one reference side by side."""
+    panes: defaultdict[Layout, list[Pane]] = defaultdict(list)
+    for layout, pane in windows:
+        panes[layout].append(pane)
+    found = dict[int, Look]()
+    for layout, mine in panes.items():
+        many = max(AT_A_TIME // max(layout.length, 1), 1)
+        for some in (mine[at : at + many] for at in range(0, len(mine), many)):
+            found |= zip(map(id, some), _looks(layout, some), strict=True)
+    return found
+
+
+def _looks(layout: Layout, panes: Sequence[Pane]) -> list[Look]:
     if not layout.names:
-        return [[]] * 5
-    counts, starts, ends = pane.counts, layout.starts, layout.starts + layout.bins
-    missing, errors = counts[ends], counts[ends + 1]
-    present = np.add.reduceat(counts, starts) - missing - errors
-    return [each.tolist() for each in (present, missing, errors, counts[starts], counts[ends - 1])]
+        nothing, no = np.zeros(0, np.int64), np.zeros(0, bool)
+        return [Look(nothing, nothing, np.zeros((7, 0)), no, no) for _ in panes]
+    usual, counts = _usual(layout), np.stack([pane.counts for pane in panes])
+    extremes, n = np.stack([pane.extremes for pane in panes]), np.add.reduceat(counts, layout.starts, axis=1)
+    missing, errors, last, first = counts[:, usual.places].swapaxes(0, 1)
+    present, figures = n - missing - errors, np.zeros((len(panes), 7, len(layout.names)))
+    with np.errstate(all="ignore"):
+        figures[:, _MISSING], figures[:, _ERRORS] = missing / n, errors / n
+        figures[:, _BEYOND] = (last + first * usual.numeric) / n
+    others = (missing != 0) + 0 + (errors != 0) + (last != 0)
+    figures[:, _CATEGORIES] = np.add.reduceat(counts != 0, layout.starts, axis=1, dtype=np.int64) - others
+    for pane, mine in zip(panes, figures, strict=True):
+        if pane.novel:
+            mine[_CATEGORIES] += [len(pane.novel.get(name, ())) for name in layout.names]
+    found = usual.is_hour | (extremes[..., 0] == extremes[..., 1]) | _moved(layout, panes, counts)
+    strange = np.where(usual.numeric, found, last > 0)
+    return [Look(*each) for each in zip(n, present, figures, (missing == n) & (n > 0), strange, strict=True)]
+
+
+def _moved(layout: Layout, panes: Sequence[Pane], counts: Int64) -> NDArray[np.bool_]:
+    """Which features of each pane lie so far from their reference that their unit may be another one; shape (panes, features)."""
+    ends, sums = layout.starts + layout.bins, np.stack([pane.sums for pane in panes])
+    n = (np.add.reduceat(counts, layout.starts, axis=1) - counts[:, ends] - counts[:, ends + 1]).astype(np.float64)
+    total, squares = sums[..., 0], sums[..., 1]
+    with np.errstate(all="ignore"):
+        m2 = np.maximum(squares - total * total / n, 0.0) * layout.scale * layout.scale
+        return may_be_converted(_usual(layout).moments, np.stack([n, layout.centre + layout.scale * total / n, m2]))
 
 
 class _Usual(NamedTuple):
@@ -146,11 +298,12 @@ class _Usual(NamedTuple):
     is_hour: NDArray[np.bool_]
     numeric: NDArray[np.bool_]
     moments: Float64  # rows, mean and m2, shape (3, features)
+    places: Int64  # in a vector of counts: of missing values, errors, the last bin and the first; shape (4, features)
 
 
 @KeptByLayout
 def _usual(layout: Layout) -> _Usual:
-    profiles = layout.profiles
+    profiles, ends = layout.profiles, layout.starts + layout.bins
     numeric = [profile if isinstance(profile, NumericProfile) else None for profile in profiles]
     return _Usual(
         [profile.missing / max(profile.n + profile.missing, 1) for profile in profiles],
@@ -162,79 +315,35 @@ def _usual(layout: Layout) -> _Usual:
         np.array([profile is not None and (profile.minimum, profile.maximum) == HOURS for profile in numeric], bool),
         np.array([profile is not None for profile in numeric], bool),
         np.array([(profile.n, profile.mean, profile.m2) if profile else (0.0, 0.0, 0.0) for profile in numeric]).reshape(-1, 3).T,
+        np.stack([ends, ends + 1, ends - 1, layout.starts]),
     )
 
 
-def _strange(window: Judged, layout: Layout, seen: list[_Seen]) -> list[bool]:
-    """Which features may have a `fingerprint`: the part of its questions that is cheap to ask of all at once. Most windows have none."""
-    pane, usual = window.pane, _usual(layout)
-    found = usual.is_hour | (pane.extremes[:, 0] == pane.extremes[:, 1])
-    for part in (pane, *(part for part in window.panes if len(window.panes) > 1 and part.reference == layout.hash)):
-        found |= _moved(layout, part, usual)
-    return [
-        strange if numeric else each.last > 0 for strange, numeric, each in zip(found.tolist(), usual.numeric.tolist(), seen, strict=True)
-    ]
-
-
-def _moved(layout: Layout, pane: Pane, usual: _Usual) -> NDArray[np.bool_]:
-    """Which features lie so far from their reference that their unit may be another one."""
-    n, (total, squares) = np.array(_seen(layout, pane)[0], np.float64), pane.sums.T
-    with np.errstate(all="ignore"):
-        m2 = np.maximum(squares - total * total / n, 0.0) * layout.scale * layout.scale
-        return may_be_converted(usual.moments, np.stack([n, layout.centre + layout.scale * total / n, m2]))
-
-
-def _checks(window: Judged, layout: Layout, f: int, seen: _Seen, *, strange: bool) -> Iterator[_Check]:
-    profile, policy, usual, (present, missing, errors, first, last) = layout.profiles[f], window.model.policy, _usual(layout), seen
-    n, before = present + missing + errors, usual.missing[f]
-    removed = missing == n and before ** (n / _alike(layout, f)) < UNLIKELY
-    gone = f"no event of the window has it; {100 * (1 - before):.1f} % of the reference's rows do" if removed else ""
-    yield "removed", float(removed), 0.0, 0.5, gone
-    limit, share = before + policy.missing_rise, missing / n
-    said = f"{100 * share:.1f} % missing, {100 * before:.1f} % in the reference" if share > limit else ""
-    yield "missing_rate", share, before, limit, said
-    share = errors / n
-    said = f"{100 * share:.1f} % of the values are of a wrong type" if share > policy.type_errors else ""
-    yield "type_error_rate", share, 0.0, policy.type_errors, said
-    if isinstance(profile, CategoricalProfile):
-        yield "new_category_rate", last / n, usual.beyond[f], math.nan, ""
-        known, unseen = np.count_nonzero(layout.stretch(window.pane.counts, f)[0][:-1]), len(window.pane.novel.get(layout.names[f], {}))
-        yield "categories", float(known) + unseen, usual.categories[f], math.nan, ""
-    else:
-        yield "out_of_range_rate", (first + last) / n, usual.beyond[f], math.nan, ""
-    if present and (layout.names[f] in window.model.ranges or layout.names[f] in window.model.domains):
-        yield from _declared(window, layout, f, layout.stretch(window.pane.counts, f)[0], n)
-    fault = fingerprint(window, layout, f) if present and strange else None
-    yield "fingerprint", float(fault is not None), 0.0, 0.5, fault.message if fault else ""
-
-
-def _declared(window: Judged, layout: Layout, f: int, bins: Int64, n: int) -> Iterator[_Check]:
-    """The range or domain that the model's file declares: the share of the rows outside.
+def _declared(window: Judged, layout: Layout, f: int, bins: Int64, n: int) -> tuple[float, str]:
+    """The share of the rows outside the range or domain that the model's file declares, and which those are.
 
     Exact where the reference was made under the same range, for then its bounds are edges; else of bins that lie outside as a whole, and
     one row at least where the extremes do. Of categories beyond those that reference and panes keep by name as many are taken to be outside
     as of the unseen that panes do keep: they are picked by their hash alone. All, where the reference has the whole domain by name.
     """
     name, profile, model = layout.names[f], layout.profiles[f], window.model
-    if isinstance(profile, NumericProfile) and name in model.ranges:
+    if isinstance(profile, NumericProfile):
         least, most = model.ranges[name]
         edges, (low, high) = np.array(profile.edges), window.pane.extremes[f].tolist()
         outside = int(bins[: int(np.searchsorted(edges, least, side="right"))].sum()) if least > -math.inf else 0
         outside += int(bins[int(np.searchsorted(edges, most, side="right")) + 1 :].sum()) if most < math.inf else 0
         outside = max(outside, int(low < least) + int(high > most))
-        said = f"{100 * outside / n:.1f} % of the values lie outside {least:g} to {most:g}: {low:g} to {high:g}"
-        yield "range", outside / n, 0.0, model.policy.type_errors, said
-    if isinstance(profile, CategoricalProfile) and name in model.domains:
-        domain, unseen = set(model.domains[name]), window.pane.novel.get(name, {})
-        strange = {text: int(count) for text, count in zip(profile.categories, bins, strict=False) if count and text not in domain}
-        named = sum(unseen.values())
-        novel = {text: count for text, count in unseen.items() if text not in domain}
-        share = 1.0 if domain <= set(profile.categories) else sum(novel.values()) / max(named, 1)
-        beyond = sum(strange.values()) + sum(novel.values()) + (int(bins[-1]) - named) * share
-        strange |= novel
-        listed = ", ".join(sorted(strange, key=lambda text: (-strange[text], text))[:3])
-        said = f"{100 * beyond / n:.1f} % of the values are not in the domain: {listed}"
-        yield "domain", beyond / n, 0.0, model.policy.type_errors, said
+        return outside / n, f"{100 * outside / n:.1f} % of the values lie outside {least:g} to {most:g}: {low:g} to {high:g}"
+    domain, unseen = set(model.domains[name]), window.pane.novel.get(name, {})
+    strange = {text: int(count) for text, count in zip(profile.categories, bins, strict=False) if count and text not in domain}
+    named = sum(unseen.values())
+    novel = {text: count for text, count in unseen.items() if text not in domain}
+    share = 1.0 if domain <= set(profile.categories) else sum(novel.values()) / max(named, 1)
+    beyond = sum(strange.values()) + sum(novel.values()) + (int(bins[-1]) - named) * share
+    strange |= novel
+    listed = ", ".join(sorted(strange, key=lambda text: (-strange[text], text))[:3])
+    said = f"{100 * beyond / n:.1f} % of the values are not in the domain: {listed}"
+    return beyond / n, said
 
 
 def fingerprint(window: Judged, layout: Layout, f: int) -> Fault | None:

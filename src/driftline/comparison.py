@@ -179,10 +179,11 @@ def compare(
     judged = Judged(WindowKey(model.model, made.version, "", 0, 1), model, layout, pane, revision=pane.n, is_final=True)
     absent = tuple(name for name in types if name not in after.columns)
     added = tuple(name for name in after.columns if name not in before.columns and name not in exclude)
-    checks = [row for row in quality(judged) if row.feature != ROWS]  # a table has no traffic
+    faults = faults_of(found := quality(judged))
+    checks = [row for row in found if row.feature != ROWS]  # a table has no traffic
     told = performance(judged) if label else []
-    joint = joint_drift(replace(judged, model=msgspec.structs.replace(model, multivariate=True)), faults_of(checks))
-    drifted = [*drift(judged, faults_of(checks)), *(row for part in label_drift([judged] if label else []) for row in part)]
+    joint = joint_drift(replace(judged, model=msgspec.structs.replace(model, multivariate=True)), faults)
+    drifted = [*drift(judged, faults), *(row for part in label_drift([judged] if label else []) for row in part)]
     untold = tuple(name for name in before.columns if label is None and name.lower() in _TRUTHS)
     return Comparison(judged, made, drifted, checks, told, absent, added, joint, untold)
 

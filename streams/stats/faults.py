@@ -6,12 +6,12 @@ Each is named with its parameter and recognised from a window's sums and counts,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrc, chdtrc
+from scipy.special import bdtrc, chdtrc, chdtri
 
 from driftline.streams.stats.chi_square import chi_square
 from driftline.streams.stats.counts import Floats
@@ -47,6 +47,9 @@ CONVERSIONS: tuple[tuple[float, float, str], ...] = (
 )
 
 
+_SCALES, _OFFSETS = np.array([each[:2] for each in CONVERSIONS]).T
+UNFIT = 0.001  # chance of two squared standard scores below which a conversion does not fit
+FITS = float(chdtri(2, UNFIT))  # the two scores together
 #: Real change seldom multiplies a feature by more than this; by less it may, and then only an exact fit speaks for a conversion.
 PLAIN_FACTOR = 3.0
 FAR = 100.0  # squared standard scores by which the whole window must have moved before a conversion is thought of
@@ -97,11 +100,12 @@ def unit_change(reference: Moments, current: Moments, kurtosis: float = 9.0) -> 
     """
     if min(reference.n, current.n) < 30 or min(reference.m2, current.m2) <= 0:
         return None
-    if _misfit(reference, current, 1.0, 0.0, kurtosis) < FAR:
+    misfit_of = _misfit(reference, current, kurtosis)
+    if misfit_of(1.0, 0.0) < FAR:
         return None
-    misfit, scale, offset, meaning = min((_misfit(reference, current, s, o, kurtosis), s, o, what) for s, o, what in CONVERSIONS)
+    misfit, scale, offset, meaning = min((misfit_of(s, o), s, o, what) for s, o, what in CONVERSIONS)
     # Two squared standard scores: mean and spread.
-    if chdtrc(2, misfit) < 0.001 or not _told_apart(reference, current, scale, offset):
+    if chdtrc(2, misfit) < UNFIT or not _told_apart(reference, current, scale, offset):
         return None
     fitted = f"× {scale:.4g}" + (f" {'+' if offset > 0 else '−'} {abs(offset):.4g}" if offset else "")
     kind: Literal["sign_flip", "unit_change"] = "sign_flip" if scale < 0 else "unit_change"
@@ -118,18 +122,31 @@ def may_be_converted(reference: Floats, current: Floats, kurtosis: float = 9.0) 
     with np.errstate(all="ignore"):
         spread, wide = np.sqrt(m2 / (n - 1)), np.sqrt(m2_now / (n_now - 1))
         chance = 1 / n + 1 / n_now
+        of_log = (kurtosis - 1) / 4 * chance
         of_mean = (mean_now - mean) ** 2 / (np.maximum(spread, wide) ** 2 * chance)
-        of_spread = np.log(wide / spread) ** 2 / ((kurtosis - 1) / 4 * chance)
-        return np.asarray(~(of_mean + of_spread < 0.999 * FAR))  # the last digits may be others than those of `_misfit`
+        # The last digits may be others than those of `_misfit`.
+        found = np.asarray(~(of_mean + np.log(wide / spread) ** 2 / of_log < 0.999 * FAR))
+        if found.any():
+            all_of = np.broadcast_arrays(mean, spread, mean_now, wide, chance, of_log)
+            mean, spread, mean_now, wide, chance, of_log = (each[found][:, None] for each in all_of)
+            spread = np.abs(_SCALES) * spread
+            of_mean = (mean_now - _SCALES * mean - _OFFSETS) ** 2 / (np.maximum(spread, wide) ** 2 * chance)
+            found[found] = ~(of_mean + np.log(wide / spread) ** 2 / of_log > 1.001 * FITS).all(1)
+        return found
 
 
-def _misfit(reference: Moments, current: Moments, scale: float, offset: float, kurtosis: float) -> float:
+def _misfit(reference: Moments, current: Moments, kurtosis: float) -> Callable[[float, float], float]:
     """Squared standard scores of mean and log standard deviation, were the window the reference times `scale` plus `offset`."""
-    spread, wide = abs(scale) * math.sqrt(reference.variance), math.sqrt(current.variance)
+    before, mean, wide = math.sqrt(reference.variance), reference.mean, math.sqrt(current.variance)
     chance = 1 / reference.n + 1 / current.n
-    of_mean = (current.mean - scale * reference.mean - offset) ** 2 / (max(spread, wide) ** 2 * chance)
-    of_spread = math.log(wide / spread) ** 2 / ((kurtosis - 1) / 4 * chance)
-    return of_mean + of_spread
+    of_log = (kurtosis - 1) / 4 * chance
+
+    def misfit(scale: float, offset: float) -> float:
+        spread = abs(scale) * before
+        of_mean = (current.mean - scale * mean - offset) ** 2 / (max(spread, wide) ** 2 * chance)
+        return of_mean + math.log(wide / spread) ** 2 / of_log
+
+    return misfit
 
 
 def _told_apart(reference: Moments, current: Moments, scale: float, offset: float) -> bool:
