@@ -6,7 +6,7 @@ What its features say is in `drift` and `quality`, what its answers and labels s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from driftline.schemas.config import Model, policy_hash
-from driftline.schemas.reference import NumericProfile
-from driftline.schemas.results import FeaturePane, PerformancePane
-from driftline.streams.layout import Layout
+from driftline.schemas.reference import CategoricalProfile, NumericProfile
+from driftline.schemas.results import Columns, FeaturePane, PerformancePane
+from driftline.streams.layout import Bool, Int64, KeptByLayout, Layout
 from driftline.streams.panes import Pane, PaneKey
 
 PROVISIONAL = "provisional: the window is still open, and nothing came for a while"
@@ -92,8 +92,8 @@ class Judged:
         return dict(zip(names, (*self.key, *self.by, self.revision), strict=True))
 
 
-def feature_rows(key: PaneKey, model: Model, layout: Layout | None, pane: Pane, revision: int) -> list[FeaturePane]:
-    """One pane's features as rows."""
+def feature_rows(key: PaneKey, model: Model, layout: Layout | None, pane: Pane, revision: int) -> Sequence[FeaturePane]:
+    """One pane's features as rows, which are columns where there is a reference."""
     if layout is None:
         common: dict[str, Any] = {
             "model": key.model, "version": key.version, "segment": key.segment, "pane_start": key.start, "pane_ms": model.pane_ms,
@@ -108,20 +108,48 @@ def feature_rows(key: PaneKey, model: Model, layout: Layout | None, pane: Pane, 
             for name, s in sorted(pane.sketches.items())
             for mean, variance in [_moments(s.numeric_rows, s.total, s.squares)]
         ]  # fmt: skip
-    about, by = (key.model, key.version, key.segment, key.start, model.pane_ms), (pane.reference, revision)
-    counts, sums, extremes = pane.counts.tolist(), pane.sums.tolist(), pane.extremes.tolist()
-    scaled = zip(layout.starts.tolist(), layout.bins.tolist(), layout.centre.tolist(), layout.scale.tolist(), strict=True)
-    rows = []
-    for f, (name, profile, (start, width, centre, scale)) in enumerate(zip(layout.names, layout.profiles, scaled, strict=True)):
-        bins, missing, errors = counts[start : start + width], counts[start + width], counts[start + width + 1]
-        if isinstance(profile, NumericProfile):
-            mean, variance = _moments(sum(bins), sums[f][0], sums[f][1], centre, scale)
-            low, high = map(_number, extremes[f])
-            rows.append(FeaturePane(*about, name, "numeric", pane.n, missing, errors, mean, variance, low, high, bins, {}, *by))
-        else:
-            named = {text: c for text, c in zip(profile.categories, bins, strict=False) if c} | pane.novel.get(name, {})
-            rows.append(FeaturePane(*about, name, "categorical", pane.n, missing, errors, None, None, None, None, bins, named, *by))
-    return rows
+    shape = _shape(layout)
+    missing, errors = pane.counts[shape.ends], pane.counts[shape.ends + 1]
+    n = (np.add.reduceat(pane.counts, layout.starts) if layout.names else missing) - missing - errors
+    with np.errstate(all="ignore"):  # as `_moments`
+        mean, square = (pane.sums / n[:, None]).T
+        spread = square - mean * mean
+        variance = layout.scale * layout.scale * np.where(spread < 0.0, 0.0, spread)
+        figures = np.stack([layout.centre + layout.scale * mean, variance, *pane.extremes.T])
+    known = np.isfinite(figures) & shape.numeric
+    known[:2] &= n > 0
+    told = [
+        [each if there else None for each, there in zip(*both, strict=True)] for both in zip(figures.tolist(), known.tolist(), strict=True)
+    ]
+    counts, nothing = pane.counts.tolist(), dict[str, int]()
+    bins, named = [counts[start:end] for start, end in shape.spans], [nothing] * len(layout.names)
+    for f, categories in shape.categories:
+        named[f] = {text: c for text, c in zip(categories, bins[f], strict=False) if c} | pane.novel.get(layout.names[f], {})
+    about = ([each] for each in (key.model, key.version, key.segment, key.start, model.pane_ms))
+    rows = (layout.names, shape.kinds, [pane.n], missing.tolist(), errors.tolist(), *told, bins, named, [pane.reference], [revision])
+    return Columns(FeaturePane, len(layout.names), (*about, *rows))
+
+
+class _Shape(NamedTuple):
+    """What of the rows of a layout's features is the same in every pane."""
+
+    kinds: list[str]
+    numeric: Bool
+    ends: Int64  # of the bins in a vector of counts
+    spans: list[tuple[int, int]]
+    categories: list[tuple[int, list[str]]]  # by the number of the feature
+
+
+@KeptByLayout
+def _shape(layout: Layout) -> _Shape:
+    numeric, ends = [isinstance(profile, NumericProfile) for profile in layout.profiles], layout.starts + layout.bins
+    return _Shape(
+        ["numeric" if each else "categorical" for each in numeric],
+        np.array(numeric, bool),
+        ends,
+        [*zip(layout.starts.tolist(), ends.tolist(), strict=True)],
+        [(f, profile.categories) for f, profile in enumerate(layout.profiles) if isinstance(profile, CategoricalProfile)],
+    )
 
 
 def _moments(n: int, total: float, squares: float, centre: float = 0.0, scale: float = 1.0) -> tuple[float | None, float | None]:

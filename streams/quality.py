@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -61,8 +61,7 @@ def quality(window: Judged, look: Look | None = None) -> Columns[QualityResult]:
     for feature, (name, value, before, limit, why) in others:
         if value > limit:
             wrong[len(rows.features)] = why
-        for column, each in zip(rows, (feature, name, value, before, limit if math.isfinite(limit) else None, n), strict=True):
-            column.append(each)
+        rows.add(feature, name, value, before, limit if math.isfinite(limit) else None, n)
     return _told(window, rows, wrong)
 
 
@@ -123,6 +122,17 @@ class _Rows(NamedTuple):
     before: list[float | None]  # the reference's values
     limits: list[float | None]
     n: list[int]
+
+    def add(self, *row: Any) -> None:
+        """Add one."""
+        columns: Any = self
+        for column, each in zip(columns, row, strict=True):
+            column.append(each)
+
+    def only(self, left: list[int]) -> _Rows:
+        """The rows of these numbers."""
+        columns: Any = ([column[i] for i in left] for column in self)
+        return _Rows(*columns)
 
 
 def _told(window: Judged, rows: _Rows, wrong: Mapping[int, str]) -> Columns[QualityResult]:
@@ -225,7 +235,7 @@ def _of_features(window: Judged, layout: Layout, look: Look) -> tuple[_Rows, dic
     if known.all():
         return rows, wrong
     left = np.flatnonzero(known).tolist()
-    return _Rows(*([column[i] for i in left] for column in rows)), {left.index(i): why for i, why in wrong.items()}
+    return rows.only(left), {left.index(i): why for i, why in wrong.items()}
 
 
 def _why(plan: _Plan, i: int, share: float) -> str:

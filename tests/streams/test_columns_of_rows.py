@@ -1,4 +1,4 @@
-"""Quality rows are made as columns, of all features at once: the same as made one after another."""
+"""The rows of a window's data quality and of a pane's features are made as columns, of all at once: the same as one after another."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from driftline.schemas.config import HOUR_MS, Exclusion, Model, Policy
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
-from driftline.schemas.results import QualityResult, Verdict
+from driftline.schemas.results import FeaturePane, QualityResult, Verdict
 from driftline.streams.drift import yardstick
-from driftline.streams.judge import Judged, WindowKey
+from driftline.streams.judge import Judged, WindowKey, _moments, _number, feature_rows
 from driftline.streams.layout import Layout
-from driftline.streams.panes import ADDED, Pane, empty_pane
+from driftline.streams.panes import ADDED, Pane, PaneKey, empty_pane
 from driftline.streams.quality import ROWS, UNLIKELY, _comes_twice, _declared, faults_of, fingerprint, is_faulty, looks, quality
 
 Check = tuple[str, float, float | None, float, str]
@@ -186,3 +186,26 @@ def test_what_a_file_no_longer_declares_is_no_longer_checked() -> None:
     for ranges in ({}, {"age": (0.0, 1.0)}, {}):
         told = quality(Judged(key, Model("m", ranges=ranges), layout, pane, 1, is_final=True))
         assert ("range" in told.column("check")) == bool(ranges)
+
+
+def pane_rows(key: PaneKey, model: Model, layout: Layout, pane: Pane, revision: int) -> list[FeaturePane]:
+    rows, about, by = [], (*key, model.pane_ms), (pane.reference, revision)
+    for f, (name, profile) in enumerate(zip(layout.names, layout.profiles, strict=True)):
+        bins, missing, errors = layout.stretch(pane.counts, f)
+        counts, (low, high) = bins.tolist(), map(_number, pane.extremes[f].tolist())
+        if isinstance(profile, NumericProfile):
+            total, squares = pane.sums[f].tolist()
+            mean, variance = _moments(sum(counts), total, squares, float(layout.centre[f]), float(layout.scale[f]))
+            rows.append(FeaturePane(*about, name, "numeric", pane.n, missing, errors, mean, variance, low, high, counts, {}, *by))
+        else:
+            named = {text: c for text, c in zip(profile.categories, counts, strict=False) if c} | pane.novel.get(name, {})
+            figures = (None, None, None, None)
+            rows.append(FeaturePane(*about, name, "categorical", pane.n, missing, errors, *figures, counts, named, *by))
+    return rows
+
+
+@given(windows())
+def test_rows_of_the_features_of_a_pane_are_those_of_one_after_another(window: Judged) -> None:
+    layout, told = window.layout, (PaneKey("m", "1", "plan=a", 60_000), window.model)
+    assert layout is not None
+    assert bits(feature_rows(*told, layout, window.pane, 5)) == bits(pane_rows(*told, layout, window.pane, 5))
