@@ -6,7 +6,7 @@ the higher knows more and replaces the lower.
 No row can be part of a cycle, so the collector of garbage need not know them (`gc=False`): they are made in half the time.
 
 On the wire a table is columns, and so it stays until it is stored: most columns of a record have one value for all rows, and a
-thousand rows are twenty-odd lists instead of a thousand objects.
+thousand rows are twenty-odd lists instead of a thousand objects. What has many rows to tell makes them as columns (`Table.extend`).
 """
 
 from __future__ import annotations
