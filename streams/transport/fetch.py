@@ -146,8 +146,8 @@ def chunks(records: PartitionRecords, chunk_records: int, chunk_bytes: int = CHU
     Control batches and aborted transactions leave offsets without records: they lie in the span of the chunk around them. A block
     without any record gives one empty chunk, so that its reader's position moves on all the same.
 
-    A chunk is closed at `chunk_bytes`; the last one of a block may have half as much again, since what would be left is copied for its
-    smallness, and costs its reader as much as a large one.
+    A chunk is closed at `chunk_bytes`, with the rest of its batch where that is little. The last one of a block may have half as much
+    again, since what would be left is copied for its smallness, and costs its reader as much as a large one.
 
     `records.next_fetch_offset` is the end of the chunk whenever one is handed out: aiokafka takes the partition's position from it.
     """

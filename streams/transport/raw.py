@@ -64,9 +64,14 @@ class Room:
         return self._size
 
     def full(self, records: int, size: int) -> int:
-        """How many of the first records make a chunk of so many records, or of so many bytes; 0 if there are not enough."""
+        """How many of the first records make a chunk of so many records, or of so many bytes; 0 if there are not enough.
+
+        What is left over moves to other memory, so up to half as many bytes more go along.
+        """
         if self.n < records and self._size < size:
             return 0
+        if self.n <= records and self._size <= size * 3 // 2:
+            return self.n
         return min(records, int(np.searchsorted(self._columns[_STOP, : self.n], size)) + 1, self.n)
 
     def add_batch(self, data: Data, begin: int, end: int) -> bool:

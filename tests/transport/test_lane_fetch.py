@@ -133,6 +133,12 @@ def test_a_chunk_is_closed_when_it_is_large_in_bytes() -> None:
     assert [len(chunk) for chunk in got] == [2, 1]
 
 
+def test_what_a_batch_has_beyond_a_chunk_goes_along_if_it_is_little() -> None:
+    batch = plain(*[b"x" * 60] * 4)
+    assert [len(chunk) for chunk in chunks(fetched([batch] * 3), 100, chunk_bytes=200)] == [4, 4, 4]
+    assert [len(chunk) for chunk in chunks(fetched([batch] * 3), 3, chunk_bytes=200)] == [3, 3, 3, 3]
+
+
 def test_what_little_is_left_of_a_block_goes_into_its_last_chunk() -> None:
     got = list(chunks(fetched([plain(b"x" * 100) for _ in range(6)] + [plain(b"x")]), 100, chunk_bytes=300))
     assert [len(chunk) for chunk in got] == [3, 4]
