@@ -454,7 +454,7 @@ def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) 
     answers = _fitting(rows, "prediction", model, chunk, partitions, classes)
     if chances.kept(model):
         answers, classes = _with_chances(rows, answers, classes)
-    use = np.flatnonzero(~rows.bad)
+    use, n = _usable(rows)
     segments, names = _segments(rows, model)
     score = _scores(rows, model)
     told = ~np.isnan(score) & ~rows.bad
@@ -465,14 +465,14 @@ def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) 
     failures = (failed.code == 1).astype(np.int64) if isinstance(failed, Coded) else np.zeros(rows.n, np.int64)
     columns = PredictionRows(
         offset=chunk.offset[rows.index[use]], ts=rows.columns["ts"][use], id_hash=_id_hashes(rows)[use],
-        version=np.zeros(len(use), np.int64), predicted=answers[use], bin=bins[use], segments=segments[use],
+        version=np.zeros(n, np.int64), predicted=answers[use], bin=bins[use], segments=segments[use],
         fingerprint=_fingerprints(rows)[use],
     )  # fmt: skip
     features = {name.partition(".")[2]: column for name, column in rows.columns.items() if name.startswith("feature.")}
-    values = ColumnValues(features, rows.columns["prediction"], rows.columns.get("score"), use)
+    values = ColumnValues(features, rows.columns["prediction"], rows.columns.get("score"), np.arange(n) if isinstance(use, slice) else use)
     return Predictions(
         rows.model, rows.index[use], columns, [rows.version], classes.names, names,
-        np.full(len(use), -1) if latency is None else latency_bins(latency)[use], failures[use], values,
+        np.full(n, -1) if latency is None else latency_bins(latency)[use], failures[use], values,
     )  # fmt: skip
 
 
@@ -486,9 +486,17 @@ def outcomes(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) -> 
     labels[_retracted(rows)] = np.nan
     hashes = _id_hashes(rows)
     rows.refuse(_again(hashes, rows.index), "duplicate_conflict", "an id comes once in a batch of outcomes; the first one counts")
-    use = np.flatnonzero(~rows.bad)
+    use, _ = _usable(rows)
     columns = OutcomeRows(chunk.offset[rows.index[use]], rows.columns["ts"][use], hashes[use], labels[use])
     return Outcomes(rows.model, rows.index[use], columns, classes.names)
+
+
+def _usable(rows: Rows) -> tuple[slice | Int64, int]:
+    """Which rows can be used, mostly all, and how many."""
+    if not rows.bad.any():
+        return slice(None), rows.n
+    use = np.flatnonzero(~rows.bad)
+    return use, len(use)
 
 
 def _again(hashes: UInt64, index: Int64) -> Bool:

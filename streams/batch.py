@@ -61,6 +61,16 @@ class Codes:
         """The codes of names, as an array."""
         return np.array([self[name] for name in names], np.int64)
 
+    def recoded(self, codes: Int64, names: Sequence[Any]) -> Int64:
+        """Codes that are places in `names` as those of here; mostly they are the same.
+
+        >>> codes = Codes()
+        >>> codes.recoded(np.array([1, 0, 1]), ["a", "b"]), codes.recoded(np.array([1, 0, 1]), ["b", "c"])
+        (array([1, 0, 1]), array([2, 1, 2]))
+        """
+        own = self.of(names)
+        return codes if np.array_equal(own, np.arange(len(own))) else own[codes]
+
 
 @dataclass(frozen=True, slots=True)
 class Predictions:

@@ -261,7 +261,7 @@ class Join:
         )
         effects = []
         for chosen in _rounds(batch.id_hash, ~late):
-            at, heads = chosen, self._heads_of(batch.id_hash[chosen])
+            at, heads = chosen, self._heads_of(batch.id_hash[chosen] if len(chosen) < n else batch.id_hash)
             if (heads >= 0).any():
                 twin = self._remembered_twin(heads, batch.version[at], before[at])
                 again = twin >= 0
@@ -283,7 +283,8 @@ class Join:
         late = batch.ts < before - self.lateness_ms
         effects = []
         for at in _rounds(batch.id_hash, ~late):
-            effects += self._add_rows_of_outcomes(batch.id_hash[at], batch.offset[at], batch.ts[at], batch.label[at], stored=False)
+            told = batch if len(at) == len(late) else OutcomeRows(*(getattr(batch, name)[at] for name in OutcomeRows.__slots__))
+            effects += self._add_rows_of_outcomes(told.id_hash, told.offset, told.ts, told.label, stored=False)
         return late, _concat(effects)
 
     def has_several(self, predictions: Rows) -> Bool:
@@ -584,15 +585,18 @@ class Join:
             effects += self._changes(current, ts[at], offset[at], label[at])
             after[at] = current
         there = after >= 0
-        following = after.copy()
-        if there.any():
+        following = after
+        if known := bool(there.any()):
+            following = after.copy()
             following[there] = self.rows.take("next", after[there])
         rows = self.rows.append(
             len(keys), key=keys, next=following, ts=ts, offset=offset, value=label, version=OUTCOME, segments=0, bin=0, fingerprint=0,
             again=0, label=-1, stored=stored,
         )  # fmt: skip
-        self.rows.put("next", after[there], rows[there])
-        self._begin(keys[~there], rows[~there])
+        if known:
+            self.rows.put("next", after[there], rows[there])
+            keys, rows = keys[~there], rows[~there]
+        self._begin(keys, rows)
         return effects
 
     def _begin(self, keys: UInt64, rows: Rows) -> None:

@@ -308,7 +308,12 @@ class Partition:
         return []
 
     def _fold_features(self, shard: Shard, batch: Predictions, rows: PredictionRows, answers: AnswerRows, accepted: Int64) -> None:
-        place, panes = shard.panes(rows.version[accepted], rows.ts[accepted], rows.segments[accepted])
+        values, told = batch.values, (rows.version, rows.ts, rows.segments, rows.offset)
+        if len(accepted) < len(rows.ts):
+            values, answers = values.take(accepted), answers.take(accepted)
+            told = (rows.version[accepted], rows.ts[accepted], rows.segments[accepted], rows.offset[accepted])
+        *about, offset = told
+        place, panes = shard.panes(*about)
         under: dict[tuple[str, Layout | None], list[tuple[list[PaneKey], Int64]]] = {}
         for keys, part in zip(panes, parts(place, len(panes)), strict=True):
             whole = keys[0]
@@ -316,16 +321,16 @@ class Partition:
         taken: list[tuple[int, Int64]] = []
         for (_, layout), groups in under.items():
             if len(under) == 1:
-                taken += self._fold_under(shard, layout, batch.values.take(accepted), rows.offset[accepted], groups)
+                taken += self._fold_under(shard, layout, values, offset, groups)
                 continue
             own = np.sort(np.concatenate([part for _, part in groups]))
             within = [(keys, np.searchsorted(own, part)) for keys, part in groups]
-            folded = self._fold_under(shard, layout, batch.values.take(accepted[own]), rows.offset[accepted[own]], within)
+            folded = self._fold_under(shard, layout, values.take(own), offset[own], within)
             taken += [(number, own[part]) for number, part in folded]
         if taken:
             numbers = np.repeat([number for number, _ in taken], [len(part) for _, part in taken])
-            told = answers.take(accepted[np.concatenate([part for _, part in taken])])
-            self._pending[shard.model.model].predictions.append((numbers, told))
+            those = answers.take(np.concatenate([part for _, part in taken]))
+            self._pending[shard.model.model].predictions.append((numbers, those))
 
     def _fold_under(
         self, shard: Shard, layout: Layout | None, values: Values, offset: Int64, groups: list[tuple[list[PaneKey], Int64]]

@@ -40,10 +40,8 @@ class Shard:
     def predictions(self, batch: Predictions) -> PredictionRows:
         """The rows of a batch in the codes of this shard."""
         rows = batch.rows
-        return replace(
-            rows, version=self.versions.of(batch.versions)[rows.version], segments=self.segments.of(batch.segments)[rows.segments],
-            predicted=self._answers(rows.predicted, batch.classes),
-        )  # fmt: skip
+        version, segments = self.versions.recoded(rows.version, batch.versions), self.segments.recoded(rows.segments, batch.segments)
+        return replace(rows, version=version, segments=segments, predicted=self._answers(rows.predicted, batch.classes))
 
     def outcomes(self, batch: Outcomes) -> OutcomeRows:
         """The rows of a batch in the codes of this shard."""
@@ -53,9 +51,12 @@ class Shard:
         """Class codes of a batch as those of the shard; numbers of a regression, and NaN, as they are."""
         if self.model.task == "regression" or not names:
             return codes
+        own = self.classes.of(names)
+        if np.array_equal(own, np.arange(len(own))):
+            return codes
         told = ~np.isnan(codes)
         out = codes.copy()
-        out[told] = self.classes.of(names)[codes[told].astype(np.int64)]
+        out[told] = own[codes[told].astype(np.int64)]
         return out
 
     def forget_names(self) -> None:
