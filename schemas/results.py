@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, starmap
 from types import GenericAlias
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, overload
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_type_hints, overload
 
 import msgspec
 from msgspec.structs import FieldInfo, astuple, fields
@@ -417,6 +417,12 @@ class Results:
         return f"Results({self.tables()!r})"
 
 
+#: The class of each table's rows.
+RESULTS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    name: get_args(rows)[0] for name, rows in get_type_hints(Results.__init__).items() if name != "return"
+}
+
+
 class Verdicts(NamedTuple):
     """The part of `Results` that decides something."""
 
@@ -457,7 +463,7 @@ def decode_verdicts(value: bytes) -> Verdicts:
 
 def _columns(record: msgspec.Struct) -> dict[str, Columns[Any]]:
     told = {name: part for name in record.__struct_fields__ if (part := getattr(record, name))}
-    return {name: columns_of(part) if isinstance(part, list) else _checked(_KINDS[name], part) for name, part in told.items()}
+    return {name: columns_of(part) if isinstance(part, list) else _checked(RESULTS[name], part) for name, part in told.items()}
 
 
 def _checked(kind: type[msgspec.Struct], table: Any) -> Columns[Any]:
@@ -469,8 +475,8 @@ def _checked(kind: type[msgspec.Struct], table: Any) -> Columns[Any]:
 
 def _record(tables: Iterable[str]) -> Any:
     """The class of a record with these tables, each of which is columns, or rows, as older releases wrote them."""
-    rows: dict[str, Any] = {name: GenericAlias(list, (_KINDS[name],)) for name in tables}
-    return msgspec.defstruct("Record", [(name, rows[name] | _table(_KINDS[name]), []) for name in tables])
+    rows: dict[str, Any] = {name: GenericAlias(list, (RESULTS[name],)) for name in tables}
+    return msgspec.defstruct("Record", [(name, rows[name] | _table(RESULTS[name]), []) for name in tables])
 
 
 def _table(kind: type[msgspec.Struct]) -> Any:
@@ -487,14 +493,4 @@ def _default(column: FieldInfo) -> list[Any]:
     return [column.default if column.default_factory is msgspec.NODEFAULT else column.default_factory()]
 
 
-_KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {
-    "drift_results": DriftResult,
-    "performance_results": PerformanceResult,
-    "quality_results": QualityResult,
-    "feature_panes": FeaturePane,
-    "performance_panes": PerformancePane,
-    "references": References,
-    "comparisons": ComparisonResult,
-    "orphans": Orphan,
-}
-_results, _verdicts = (msgspec.msgpack.Decoder(_record(names)) for names in (_KINDS, Verdicts._fields))
+_results, _verdicts = (msgspec.msgpack.Decoder(_record(names)) for names in (RESULTS, Verdicts._fields))

@@ -25,17 +25,7 @@ from driftline.schemas.alerts import (
 from driftline.schemas.archive import ArchivedOutcome, ArchivedPrediction
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import Reference, decode_entry
-from driftline.schemas.results import (
-    ComparisonResult,
-    DriftResult,
-    FeaturePane,
-    Orphan,
-    PerformancePane,
-    PerformanceResult,
-    QualityResult,
-    References,
-    decode_columns,
-)
+from driftline.schemas.results import RESULTS, decode_columns
 
 Headers = Sequence[tuple[str, bytes]]
 Rows = Mapping[str, Sequence[msgspec.Struct]]
@@ -135,14 +125,7 @@ class AuditRow(msgspec.Struct, frozen=True, array_like=True):
 
 #: The class of each table's rows; a test holds it against the migrations.
 TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {
-    "drift_results": DriftResult,
-    "performance_results": PerformanceResult,
-    "quality_results": QualityResult,
-    "feature_panes": FeaturePane,
-    "performance_panes": PerformancePane,
-    "references": References,
-    "comparisons": ComparisonResult,
-    "orphans": Orphan,
+    **RESULTS,
     "alerts": AlertRow,
     "retrain_cases": RetrainRow,
     "dead_letters": DeadLetterRow,

@@ -93,12 +93,19 @@ def holds(form: int, value: int) -> Any:
     return value >= 0 and x < NO_CODE and np.floor(x) == x  # minus zero is no code
 
 
-@entry(types.int64(*[types.int64] * 7))
-def take_values(columns: int, which: int, n_columns: int, rows: int, n: int, size: int, found: int) -> int:
-    """The values of some columns in these `n` rows, column after column; how many rows are none below `size`."""
+@compiled
+def beyond(rows: int, n: int, size: int) -> Any:
+    """How many of `n` numbers of rows are none below `size`."""
     strange = 0
     for i in range(n):
         strange += not 0 <= int64(rows, i) < size
+    return strange
+
+
+@entry(types.int64(*[types.int64] * 7))
+def take_values(columns: int, which: int, n_columns: int, rows: int, n: int, size: int, found: int) -> int:
+    """The values of some columns in these `n` rows, column after column; how many rows are none below `size`."""
+    strange: int = beyond(rows, n, size)
     if strange:
         return strange
     for j in range(n_columns):
@@ -112,9 +119,7 @@ def take_values(columns: int, which: int, n_columns: int, rows: int, n: int, siz
 @entry(types.int64(*[types.int64] * 7))
 def follow(columns: int, which: int, rows: int, n: int, size: int, horizon: int, found: int) -> int:
     """What the outcomes behind each of `n` predictions in its chain say, see `labels_of`; how many rows are none below `size`."""
-    strange = 0
-    for i in range(n):
-        strange += not 0 <= int64(rows, i) < size
+    strange: int = beyond(rows, n, size)
     if strange:
         return strange
     width = 8 * _TOLD

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -24,7 +26,7 @@ from driftline.streams.transport.fetch import ENOUGH_BYTES, LITTLE_BYTES, LONGES
 from driftline.streams.transport.raw import _SPARE, Room
 
 pytestmark = pytest.mark.usefixtures("either_reader")
-TP = TopicPartition("predictions", 3)
+TP, PANES = TopicPartition("predictions", 3), TopicPartition("panes", 0)
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 ABORT, COMMIT = 0, 1
 CONTROL = 0x20
@@ -215,18 +217,26 @@ def test_a_room_holds_memory_only_while_something_is_here_and_gives_it_back() ->
         assert len(_SPARE) == len({id(memory) for memory in _SPARE}) == 2
 
 
+@asynccontextmanager
+async def fetching(*partitions: TopicPartition, **options: int) -> AsyncIterator[tuple[Fetcher, Assignment]]:
+    """A fetcher with the lane that has no broker, and what it is to read from the beginning."""
+    client = AIOKafkaClient()
+    client.cluster.leader_for_partition = lambda tp: 0
+    fetcher = Fetcher(client, SubscriptionState(), **options)
+    try:
+        chunk_lanes(fetcher, frozenset({TP.topic}), 100)
+        fetch_seldom(fetcher)
+        assignment = Assignment(set(partitions))
+        for tp in assignment.tps:
+            assignment.state_value(tp).seek(0)
+        yield fetcher, assignment
+    finally:
+        await fetcher.close()
+
+
 def test_a_fetch_is_held_longer_while_nothing_comes_and_every_partition_is_asked_for() -> None:
     async def run() -> None:
-        subscriptions = SubscriptionState()
-        client = AIOKafkaClient()
-        client.cluster.leader_for_partition = lambda tp: 0
-        fetcher = Fetcher(client, subscriptions, fetch_max_wait_ms=50)
-        try:
-            chunk_lanes(fetcher, frozenset({TP.topic}), 100)
-            fetch_seldom(fetcher)
-            assignment = Assignment({TP, TopicPartition("panes", 0)})
-            for tp in assignment.tps:
-                assignment.state_value(tp).seek(0)
+        async with fetching(TP, PANES, fetch_max_wait_ms=50) as (fetcher, assignment):
 
             def asked() -> int:
                 [(_, request)] = fetcher._get_actions_per_node(assignment)[0]
@@ -242,24 +252,13 @@ def test_a_fetch_is_held_longer_while_nothing_comes_and_every_partition_is_asked
             del fetcher._records[TP]
             assignment.state_value(TP).pause()
             assert [asked(), asked()] == [50, 50]
-        finally:
-            await fetcher.close()
 
     asyncio.run(run())
 
 
 def test_a_topic_of_which_enough_waits_is_not_asked_for_but_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        subscriptions = SubscriptionState()
-        client = AIOKafkaClient()
-        client.cluster.leader_for_partition = lambda tp: 0
-        fetcher = Fetcher(client, subscriptions, prefetch_backoff=0)
-        try:
-            chunk_lanes(fetcher, frozenset({TP.topic}), 100)
-            fetch_seldom(fetcher)
-            assignment = Assignment({TP, TopicPartition(TP.topic, 0), TopicPartition("panes", 0)})
-            for tp in assignment.tps:
-                assignment.state_value(tp).seek(0)
+        async with fetching(TP, TopicPartition(TP.topic, 0), PANES, prefetch_backoff=0) as (fetcher, assignment):
 
             def asked() -> set[str]:
                 return {topic for _, request in fetcher._get_actions_per_node(assignment)[0] for topic, _ in request.topics}
@@ -272,12 +271,10 @@ def test_a_topic_of_which_enough_waits_is_not_asked_for_but_the_others_are(monke
             assert asked() == {TP.topic, "panes"}
             come(TP, ENOUGH_BYTES)
             assert asked() == {"panes"}
-            assignment.state_value(TopicPartition("panes", 0)).pause()
+            assignment.state_value(PANES).pause()
             assert asked() == set()
             monkeypatch.setattr(fetch, "PATIENCE_S", 0.0)  # as if the block's partition had stood still for that long
             assert asked() == {TP.topic}
-        finally:
-            await fetcher.close()
 
     asyncio.run(run())
 
