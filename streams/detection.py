@@ -145,11 +145,15 @@ class Detection:
             raise DriftlineError("state_too_new", f"the state of a detector: {error}", fix) from error
         return cls(watch, base, int.from_bytes(data[:8], signed=True))
 
+    def within(self, start: int, end: int) -> range:
+        """The numbers of the steps of panes that begin in `[start, end)`."""
+        return range(*(bisect_left(self.steps, at, key=lambda step: step.start) for at in (start, end)))
+
     def alarm(self, start: int, end: int) -> tuple[Signal, int] | None:
         """The first alarm in `[start, end)` and when the change began; a fall of the loss is none, a residual may move either way."""
-        for i, step in enumerate(self.steps):
-            if start <= step.start < end and step.signal and (self.watch.residual or step.signal.direction == "up"):
-                signal, level = step.signal, self.watch.level
+        for i in self.within(start, end):
+            signal, level = self.steps[i].signal, self.watch.level
+            if signal and (self.watch.residual or signal.direction == "up"):
                 told = replace(signal, mean_before=level(signal.mean_before), mean_after=level(signal.mean_after))
                 return told, self._began(i)
         return None

@@ -12,9 +12,11 @@ Results first, state second, commit third: whatever is read again gives the same
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import msgspec
@@ -657,9 +659,13 @@ class Evaluation:
         closed = {w for w in state.signals if w[1] + window.length_ms <= until}
         final = state.watermark.final(model) - model.horizon_ms - window.length_ms  # a correction lies up to a horizon after its label
         due = closed | {w for w in state.unfinal_signals if w[1] <= final}
-        for version, start in sorted(due):
-            rows = self._signal_rows(model, version, start, start + window.length_ms, is_final=start <= final)
-            results[model.model].drift_results.extend(rows)
+        for version in sorted({version for version, _ in due}):
+            told = sorted(start for name, start in due if name == version)
+            begins, revisions = self._revisions(model, version, told[-1] + window.length_ms)
+            for start in told:
+                end = start + window.length_ms
+                known = revisions[bisect_left(begins, end)]
+                results[model.model].drift_results.extend(self._signal_rows(model, version, start, end, known, is_final=start <= final))
         state.unfinal_signals = {w for w in state.unfinal_signals | due if w[1] > final}
         state.signals -= closed
 
@@ -723,19 +729,23 @@ class Evaluation:
         layout = self._registry.layout(model, version, 2**62)
         return layout.reference.performance if layout else PerformanceProfile()
 
-    def _signal_rows(self, model: Model, version: str, start: int, end: int, is_final: bool) -> Iterator[DriftResult]:
+    def _revisions(self, model: Model, version: str, before: int) -> tuple[list[int], list[int]]:
+        """When the panes of a version begin, of those before this, and the sum of the revisions of all before each; last, of all."""
+        series = Series(model.model, version, "")
+        starts = sorted(start for start in self._parts[series] if start < before)
+        forgotten = self._forgotten.get((model.model, version), (0, 0))[1]
+        return starts, [*accumulate((self._pane(PaneKey(*series, start))[1] for start in starts), initial=forgotten)]
+
+    def _signal_rows(self, model: Model, version: str, start: int, end: int, revision: int, is_final: bool) -> Iterator[DriftResult]:
         """Each detector's first alarm in one window of label time, or that there was none.
 
         A window without labels has its rows too: labels may have been taken back. All panes before its end are in their revision, since
         a label that changes one of them can bring an alarm here, or take it away.
         """
-        layout, series = self._registry.layout(model.model, version, start), Series(model.model, version, "")
-        revision = self._forgotten.get((model.model, version), (0, 0))[1]
-        revision += sum(self._pane(PaneKey(*series, at))[1] for at in self._parts[series] if at < end)
+        layout = self._registry.layout(model.model, version, start)
         for name, detection in sorted(self._detections[model.model, version].items()):
-            steps = [step for step in detection.steps if start <= step.start < end]
             level = detection.watch.level
-            seen = [detection.watch.batch(step.losses) for step in steps]
+            seen = [detection.watch.batch(detection.steps[i].losses) for i in detection.within(start, end)]
             n = sum(batch.n for batch in seen)
             mean = level(sum(batch.total for batch in seen) / n) if n else None
             alarm = detection.alarm(start, end)
