@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from statistics import NormalDist
@@ -19,9 +19,9 @@ from scipy.stats import chi2_contingency
 
 from driftline.schemas.config import Model
 from driftline.schemas.reference import PerformanceProfile
-from driftline.schemas.results import PerformanceResult, Verdict
+from driftline.schemas.results import Columns, PerformanceResult, Verdict
 from driftline.streams.answers import BETWEEN, Answers, timed_out
-from driftline.streams.causes import Change, typed, typed_by_gap
+from driftline.streams.causes import Change, typed_by_gap, typed_each
 from driftline.streams.estimates import combination, expectation_of, gap, without_labels
 from driftline.streams.judge import Judged
 from driftline.streams.panes import Pane
@@ -35,6 +35,7 @@ LEAST_GROUP = 30  # labelled rows of a protected group that is compared
 NOT_JUDGED = "told, not judged; `judged` in the model's file names what is"
 
 Basis = Literal["realised", "estimated", "weighted", "combined"]
+_Verdict = tuple[float | None, bool | None, str]  # the threshold, whether the metric is worse (None: not judged), why there is no verdict
 
 
 class _Told(NamedTuple):
@@ -45,24 +46,57 @@ class _Told(NamedTuple):
     assumed: int
     coverage: float
     waits: str = ""  # why more labels are needed
-    change: Change = ""
 
-    def row(
-        self, metric: str, basis: Basis, estimate: Estimate, before: float | None, verdict: tuple[float | None, bool | None, str]
-    ) -> PerformanceResult:
-        """One row. `verdict`: the threshold, whether the metric is worse (None: not judged), and why there is no verdict."""
-        window, (threshold, worse, reason) = self.window, verdict
-        value, lower, upper = map(_number, estimate)
-        said: Verdict = "insufficient" if reason else "undefined" if worse is None else "worse" if worse else "ok"
-        rows = (window.pane.n, self.labelled, self.coverage, window.maturity)
-        why = reason or (NOT_JUDGED if worse is None else "")
-        return PerformanceResult(
-            *window.key, metric, basis, value, lower, upper, before, *rows, threshold, said, why, *window.by, window.revision,
-            self.assumed, None, self.change,
+
+class _Figures:
+    """The rows of one window in the making, column by column."""
+
+    def __init__(self) -> None:
+        self.metrics: list[str] = []
+        self.bases: list[Basis] = []
+        self.figures: list[Estimate] = []
+        self.before: list[float | None] = []
+        self.thresholds: list[float | None] = []
+        self.verdicts: list[Verdict] = []
+        self.reasons: list[str] = []
+
+    def judged(self, metric: str, estimate: Estimate, before: float | None, verdict: _Verdict) -> None:
+        """A realised figure."""
+        threshold, worse, reason = verdict
+        self.metrics.append(metric)
+        self.bases.append("realised")
+        self.figures.append(estimate)
+        self.before.append(before)
+        self.thresholds.append(threshold)
+        self.verdicts.append("insufficient" if reason else "undefined" if worse is None else "worse" if worse else "ok")
+        self.reasons.append(reason or (NOT_JUDGED if worse is None else ""))
+
+    def told(self, metrics: Sequence[str], basis: Basis, known: Mapping[str, Estimate], before: Mapping[str, float]) -> None:
+        """Figures that have no verdict."""
+        many = len(metrics)
+        self.metrics += metrics
+        self.bases += [basis] * many
+        self.figures += [known.get(name, UNKNOWN) for name in metrics]
+        self.before += map(before.get, metrics)
+        self.thresholds += [None] * many
+        self.verdicts += ["undefined"] * many
+        self.reasons += [NOT_JUDGED] * many
+
+    def rows(self, told: _Told, change: Change = "") -> Columns[PerformanceResult]:
+        """The rows."""
+        window, many = told.window, len(self.metrics)
+        figures = [[each if math.isfinite(each) else None for each in column] for column in zip(*self.figures, strict=True)] or [[], [], []]
+        return Columns(
+            PerformanceResult, many,
+            (
+                *([each] for each in window.key), self.metrics, self.bases, *figures, self.before, [window.pane.n], [told.labelled],
+                [told.coverage], [window.maturity], self.thresholds, self.verdicts, self.reasons, *([each] for each in window.by),
+                [window.revision], [told.assumed], [None], [change],
+            ),
         )  # fmt: skip
 
 
-def performance(window: Judged, *, drifted: bool = False, fault: bool = False) -> list[PerformanceResult]:
+def performance(window: Judged, *, drifted: bool = False, fault: bool = False) -> Columns[PerformanceResult]:
     """Every metric of the task: realised with the labels known so far; estimated without; combined.
 
     `drifted`, `fault`: whether some feature of the window has drifted, and whether the data of some are faulty. With them and the labels
@@ -71,16 +105,21 @@ def performance(window: Judged, *, drifted: bool = False, fault: bool = False) -
     return performances([(window, drifted, fault)])[0]
 
 
-def performances(windows: Sequence[tuple[Judged, bool, bool]]) -> list[list[PerformanceResult]]:
+def performances(windows: Sequence[tuple[Judged, bool, bool]]) -> list[Columns[PerformanceResult]]:
     """The same of several windows, each with `drifted` and `fault`."""
     known: list[tuple[_Told, Answers]] = []
-    for window, drifted, fault in windows:
+    for window, _, _ in windows:
         answers, assumed = timed_out(window.pane.answers, window.model) if window.timed_out else (window.pane.answers, 0)
-        n = window.pane.n
-        told = _told(window, answers.n_labelled, assumed, n)
-        known.append((told._replace(change=_change(told, answers, drifted, fault)), answers))
-    combined = _combined(known)
-    return [[*_realised(told, answers), *_expected(told, answers, found)] for (told, answers), found in zip(known, combined, strict=True)]
+        known.append((_told(window, answers.n_labelled, assumed, window.pane.n), answers))
+    gaps = [_gap(told, answers) for told, answers in known]
+    changes = _changes(known, gaps, [drifted for _, drifted, _ in windows], [fault for *_, fault in windows])
+    out = []
+    for (told, answers), apart, change, combined in zip(known, gaps, changes, _combined(known), strict=True):
+        into = _Figures()
+        _realised(into, told, answers)
+        _expected(into, told, answers, combined, apart)
+        out.append(into.rows(told, change))
+    return out
 
 
 def _combined(windows: Sequence[tuple[_Told, Answers]]) -> list[dict[str, Estimate]]:
@@ -111,21 +150,43 @@ def _told(window: Judged, labelled: int, assumed: int, n: int) -> _Told:
     return told._replace(waits=_waits(told))
 
 
-def _change(told: _Told, answers: Answers, drifted: bool, fault: bool) -> Change:
-    """The kind of change; unknown while labels are waited for, but for a fault of the data."""
+def _gap(told: _Told, answers: Answers) -> Estimate:
     window = told.window
-    if fault or window.layout is None or told.waits:
-        return "data fault" if fault else ""
-    expectation = expectation_of(window.model, window.layout)
-    if window.model.task != "regression":
-        change = typed(expectation.every_score, answers.scores, drifted=drifted).change
-        if change == "prior shift" and window.model.task == "multiclass" and not _other_shares(told, answers):
-            return "concept drift"  # of several classes the score tells right from wrong: answers became worse, no class more frequent
-        if change != "none":
-            return change
-    found = gap(expectation, _pane(window, answers), window.layout)
-    threshold, worse, _ = _verdict_of_gap(told, found, window.layout.reference.performance)
-    if window.model.task != "regression":  # too few rows to tell by the score; but answers are worth less than they were
+    return gap(expectation_of(window.model, window.layout), _pane(window, answers), window.layout) if window.layout else UNKNOWN
+
+
+def _changes(
+    windows: Sequence[tuple[_Told, Answers]], gaps: Sequence[Estimate], drifted: Sequence[bool], faults: Sequence[bool]
+) -> list[Change]:
+    """The kind of change of each; unknown while labels are waited for, but for a fault of the data."""
+    known = [not fault and told.window.layout is not None and not told.waits for (told, _), fault in zip(windows, faults, strict=True)]
+    scored = [i for i, (told, _) in enumerate(windows) if known[i] and told.window.model.task != "regression"]
+    kinds = dict(zip(scored, _typed([windows[i] for i in scored], [drifted[i] for i in scored]), strict=True))
+    return [
+        ("data fault" if fault else "") if not known[i] else _change(*windows[i], gaps[i], kinds.get(i), drifted=drifted[i])
+        for i, fault in enumerate(faults)
+    ]
+
+
+def _typed(windows: Sequence[tuple[_Told, Answers]], drifted: Sequence[bool]) -> list[Change]:
+    """The kind of change by the scores."""
+    if not windows:
+        return []
+    expected = [expectation_of(told.window.model, told.window.layout).groups for told, _ in windows if told.window.layout]
+    now = [answers.scores @ groups for (_, answers), (groups, _) in zip(windows, expected, strict=True)]
+    return [each.change for each in typed_each(np.stack([before for _, before in expected]), np.stack(now), drifted)]
+
+
+def _change(told: _Told, answers: Answers, found: Estimate, by_score: Change | None, *, drifted: bool) -> Change:
+    """The kind of change by the scores, where these say one; else by the gap."""
+    window = told.window
+    if by_score == "prior shift" and window.model.task == "multiclass" and not _other_shares(told, answers):
+        return "concept drift"  # of several classes the score tells right from wrong: answers became worse, no class more frequent
+    if by_score not in (None, "none"):
+        return by_score
+    profile = window.layout.reference.performance if window.layout else PerformanceProfile()
+    threshold, worse, _ = _verdict_of_gap(told, found, profile)
+    if by_score is not None:  # too few rows to tell by the score; but answers are worth less than they were
         return "concept drift" if worse else "none"
     return typed_by_gap(found.value, threshold, worse=worse, drifted=drifted).change
 
@@ -145,17 +206,16 @@ def _actual(confusion: Mapping[str, int]) -> Counter[str]:
     return found
 
 
-def _realised(told: _Told, answers: Answers) -> Iterator[PerformanceResult]:
+def _realised(into: _Figures, told: _Told, answers: Answers) -> None:
     model = told.window.model
     known = told.window.layout.reference.performance.metrics if told.window.layout else {}
     judged = judged_metrics(model)
-    found = metrics(model, answers)
     beyond = _beyond(model, len(judged))
-    for name, estimate in found.items():
+    for name, estimate in metrics(model, answers).items():
         before = known.get(name)
         threshold, worse = _compare(name, estimate, before, model.policy.performance_drop, beyond)
         reason = _no_verdict(told, before, estimate.value)
-        yield told.row(name, "realised", estimate, before, (threshold, worse if name in judged else None, reason))
+        into.judged(name, estimate, before, (threshold, worse if name in judged else None, reason))
 
 
 def _pane(window: Judged, answers: Answers) -> Pane:
@@ -213,20 +273,18 @@ def _waits(told: _Told) -> str:
 # ── without labels, or with few ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _expected(told: _Told, answers: Answers, combined: Mapping[str, Estimate]) -> Iterator[PerformanceResult]:
+def _expected(into: _Figures, told: _Told, answers: Answers, combined: Mapping[str, Estimate], apart: Estimate) -> None:
     window = told.window
     layout = window.layout
     if layout is None or not (profile := layout.reference.performance).n:
         return
-    expectation, pane = expectation_of(window.model, layout), _pane(window, answers)
-    estimated, weighted = without_labels(expectation, pane, layout)
+    expectation = expectation_of(window.model, layout)
+    estimated, weighted = without_labels(expectation, _pane(window, answers), layout)
     found: dict[Basis, Mapping[str, Estimate]] = {"estimated": estimated, "weighted": weighted, "combined": combined}
     for basis, figures in found.items():
-        for name in expectation.told(basis):
-            yield told.row(name, basis, figures.get(name, UNKNOWN), profile.metrics.get(name), (None, None, ""))
-    if expectation.told("gap"):
-        apart = gap(expectation, pane, layout)
-        yield told.row(GAP, "realised", apart, 0.0, _verdict_of_gap(told, apart, profile))
+        into.told(expectation.told(basis), basis, figures, profile.metrics)
+    if expectation.told(GAP):
+        into.judged(GAP, apart, 0.0, _verdict_of_gap(told, apart, profile))
 
 
 def _verdict_of_gap(told: _Told, found: Estimate, profile: PerformanceProfile) -> tuple[float, bool, str]:
@@ -240,24 +298,23 @@ def _verdict_of_gap(told: _Told, found: Estimate, profile: PerformanceProfile) -
 # ── between the groups of a protected attribute ─────────────────────────────────────────────────────────────────────────────
 
 
-def treatment(window: Judged, name: str) -> list[PerformanceResult]:
+def treatment(window: Judged, name: str) -> Columns[PerformanceResult]:
     """How alike a binary model treats the window's `groups`, those of the protected attribute `name`: the worst pair in each respect.
 
     Only the disparate impact is judged, by the policy's share.
     """
-    model = window.model
+    model, into = window.model, _Figures()
     if model.task != "binary":
-        return []
+        return into.rows(_told(window, 0, 0, 0))
     groups = {segment: timed_out(each.answers, model)[0] if window.timed_out else each.answers for segment, each in window.groups.items()}
     n, labelled = sum(each.n for each in window.groups.values()), sum(each.n_labelled for each in groups.values())
     told = _told(replace(window, pane=replace(window.pane, n=n)), labelled, 0, n)
-    rows = []
     for metric, estimate in _fairness(groups, model).items():
         reason = _no_verdict(told, 1.0, estimate.value)
         limit = model.policy.disparate_impact if metric == "disparate_impact" else None
         worse = estimate.upper < limit if limit is not None else None
-        rows.append(told.row(f"{metric}:{name}", "realised", estimate, None, (limit, worse, reason)))
-    return rows
+        into.judged(f"{metric}:{name}", estimate, None, (limit, worse, reason))
+    return into.rows(told)
 
 
 def _fairness(groups: Mapping[str, Answers], model: Model) -> dict[str, Estimate]:
@@ -274,8 +331,3 @@ def _fairness(groups: Mapping[str, Answers], model: Model) -> dict[str, Estimate
         return of
 
     return {metric: resampled(figure(metric), table, draws=50) if table.size else UNKNOWN for metric in FAIRNESS}
-
-
-def _number(value: float) -> float | None:
-    """None where there is no finite number: a store has no use for NaN."""
-    return float(value) if math.isfinite(value) else None

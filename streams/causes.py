@@ -69,14 +69,23 @@ def typed(reference: ArrayLike, window: ArrayLike, *, drifted: bool = False, fau
     """
     if fault:
         return Typed("data fault")
-    before, now = grouped(np.asarray(reference, np.float64), np.asarray(window, np.float64))
-    if min(before.sum(), now.sum()) < LEAST:
-        return Typed("")
-    criteria = _criteria(before, now)
-    change, second = sorted(KINDS, key=lambda kind: criteria[kind])[:2]
-    margin = (criteria[second] - criteria[change]) / 2
-    hardly = change == "prior shift" and criteria["covariate drift"] - criteria[change] < 2 * SURELY
-    return Typed("covariate drift" if drifted and (change == "none" or hardly) else change, margin)
+    counts = np.asarray(reference, np.float64)
+    groups = score_groups(counts)
+    return typed_each((counts @ groups)[None], (np.asarray(window, np.float64) @ groups)[None], [drifted])[0]
+
+
+def typed_each(before: Float64, now: Float64, drifted: Sequence[bool]) -> list[Typed]:
+    """`typed` of several windows, each of which may have a reference of its own: both over the groups of it (`score_groups`), shape
+    (windows, 2, GROUPS).
+    """
+    found, enough = [Typed("")] * len(now), np.flatnonzero(np.minimum(before.sum((1, 2)), now.sum((1, 2))) >= LEAST)
+    criteria = _criteria(before[enough], now[enough])
+    for i, each, order in zip(enough.tolist(), criteria.tolist(), criteria.argsort(kind="stable").tolist(), strict=True):
+        best, second = order[:2]
+        hardly = KINDS[best] == "prior shift" and each[KINDS.index("covariate drift")] - each[best] < 2 * SURELY
+        change: Change = "covariate drift" if drifted[i] and (KINDS[best] == "none" or hardly) else KINDS[best]
+        found[i] = Typed(change, (each[second] - each[best]) / 2)
+    return found
 
 
 def typed_by_gap(gap: float, threshold: float, *, worse: bool, drifted: bool = False, fault: bool = False) -> Typed:
@@ -94,37 +103,35 @@ def typed_by_gap(gap: float, threshold: float, *, worse: bool, drifted: bool = F
     return Typed("covariate drift" if drifted else "none")
 
 
-def grouped(reference: Float64, window: Float64) -> tuple[Float64, Float64]:
-    """Both tables over `GROUPS` runs of bins that hold about as many rows of the reference each."""
+def score_groups(reference: Float64) -> Float64:
+    """Which bins of the score belong to each of `GROUPS` runs that hold about as many rows of the reference each; shape (bins, GROUPS)."""
     rows = reference.sum(0)
     middle = np.cumsum(rows) - rows / 2
     group = np.minimum(middle * GROUPS / max(rows.sum(), 1), GROUPS - 1).astype(np.int64)
-    return tuple(np.stack([np.bincount(group, each, GROUPS) for each in table]) for table in (reference, window))  # type: ignore[return-value]
+    of: Float64 = np.equal.outer(group, np.arange(GROUPS)).astype(np.float64)
+    return of
 
 
-def _criteria(before: Float64, now: Float64) -> dict[Change, float]:
-    """Minus twice the logarithm of each kind's likelihood, and a price for each parameter that it leaves free."""
-    both, price = before + now, math.log(now.sum())
-    tables = before, now, both
-    scores = [table.sum(0) for table in tables]
+def _criteria(before: Float64, now: Float64) -> Float64:
+    """Minus twice the logarithm of each kind's likelihood, and a price for each parameter that it leaves free; shape (windows, KINDS)."""
+    tables = np.stack([before, now, before + now], 1)
+    price, scores = np.log(now.sum((1, 2))), tables.sum(2)
+    of_all, of_scores, of_labels = (_log_likelihoods(each) for each in (tables.reshape(-1, 3, 2 * GROUPS), scores, tables.sum(3)))
     # The price of P(s) where each of so many parts of the score may have become more or less frequent; with one it is as it was.
-    parts = [each.T for each in (_PARTS[parts] @ np.stack(scores, 1) for parts in PARTS)]
-    told = _log_likelihoods([*tables, *scores, *(table.sum(1) for table in tables), *(each for part in parts for each in part)])
-    of_all, of_scores, of_labels, *of_parts = (told[at : at + 3] for at in range(0, len(told), 3))
-    freely = [of_scores[2] + (one + other) - together for one, other, together in of_parts]
-    moved = [-2 * told + (many - 1) * price for told, many in zip(freely, PARTS, strict=True)]
-    apart = sum(of_all[i] - of_scores[i] for i in range(2))  # P(y | s), of each side by itself
-    return {
-        "none": -2 * of_all[2],
-        "covariate drift": -2 * (of_all[2] - of_scores[2]) + min(moved[1:]),
-        "prior shift": -2 * (of_all[2] - of_labels[2] + of_labels[0] + of_labels[1]) + price,
-        "concept drift": -2 * apart + int((both.sum(0) > 0).sum()) * price + min(moved),
+    of_parts = (_log_likelihoods(scores @ parts.T) for parts in _PARTS.values())
+    freely = (of_scores[:, 2] + (each[:, 0] + each[:, 1]) - each[:, 2] for each in of_parts)
+    moved = np.stack([-2 * told + (many - 1) * price for told, many in zip(freely, PARTS, strict=True)], 1)
+    apart = (of_all[:, :2] - of_scores[:, :2]).sum(1)  # P(y | s), of each side by itself
+    told: dict[Change, Float64] = {
+        "none": -2 * of_all[:, 2],
+        "covariate drift": -2 * (of_all[:, 2] - of_scores[:, 2]) + moved[:, 1:].min(1),
+        "prior shift": -2 * (of_all[:, 2] - of_labels[:, 2] + of_labels[:, 0] + of_labels[:, 1]) + price,
+        "concept drift": -2 * apart + (scores[:, 2] > 0).sum(1) * price + moved.min(1),
     }
+    return np.stack([told[kind] for kind in KINDS], 1)
 
 
-def _log_likelihoods(tables: Sequence[Float64]) -> list[float]:
-    """Of each table's counts under their own shares."""
-    counts, rows = np.concatenate([table.ravel() for table in tables]), np.array([table.sum() for table in tables])
-    ends = np.cumsum([table.size for table in tables]).tolist()
-    each = np.split(xlogy(counts, counts), ends[:-1])
-    return [float(logs.sum() - whole) for logs, whole in zip(each, xlogy(rows, rows).tolist(), strict=True)]
+def _log_likelihoods(tables: Float64) -> Float64:
+    """Of counts under their own shares, along the last axis."""
+    rows = tables.sum(-1)
+    return np.asarray(xlogy(tables, tables).sum(-1) - xlogy(rows, rows))

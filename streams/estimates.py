@@ -26,6 +26,7 @@ from driftline.schemas.config import Model
 from driftline.schemas.reference import LossProfile, PerformanceProfile
 from driftline.streams import exact
 from driftline.streams.answers import BETWEEN, OLD, SCORE_BINS, Answers, Float64, Int64, group_of, negative_of
+from driftline.streams.causes import score_groups
 from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane
 from driftline.streams.performance import PRICES, mean_of_classes, metrics
@@ -109,6 +110,12 @@ class Expectation:
     def every_score(self) -> Int64:
         """`scored` of all groups together."""
         return sum(self.scored.values(), _NONE)
+
+    @cached_property
+    def groups(self) -> tuple[Float64, Float64]:
+        """Which bins of the score go together where the kind of a change is asked for, and `every_score` by these (`causes`)."""
+        groups = score_groups(self.every_score.astype(np.float64))
+        return groups, self.every_score @ groups
 
     @cached_property
     def chance(self) -> Float64:
@@ -422,15 +429,16 @@ _Rows = tuple[Float64, Float64]
 
 def _merged(parts: Sequence[tuple[float, Answers]]) -> dict[str, _Rows]:
     """All parts together, by group."""
-    scale, differ = _scale([(weight, int(each.scores.sum())) for weight, each in parts])
+    scale, differ = _scale([(weight, sum(int(told.sum()) for told in each.scored.values())) for weight, each in parts])
     out: dict[str, _Rows] = {}
     for weight, each in parts:
         for group in _groups(each):
-            scored, rest = out.setdefault(group, (np.zeros((2, SCORE_BINS)), np.zeros(SCORE_BINS)))
             told = each.scored.get(group, _NONE)
-            labelled = told.sum(0)
-            scored += weight * scale * told
-            rest += np.maximum(each.said.get(group, _NONE[0]) - labelled, 0) + labelled * differ
+            labelled = told[0] + told[1]
+            scored = np.asarray(weight * scale * told, np.float64)
+            rest = np.asarray(np.maximum(each.said.get(group, _NONE[0]) - labelled, 0) + labelled * differ, np.float64)
+            before = out.get(group)
+            out[group] = (before[0] + scored, before[1] + rest) if before else (scored, rest)
     return out
 
 

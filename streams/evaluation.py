@@ -25,7 +25,7 @@ import numpy as np
 from driftline.schemas.config import Model, Window, policy_hash
 from driftline.schemas.progress import Progress, decode_progress
 from driftline.schemas.reference import PerformanceProfile, Reference
-from driftline.schemas.results import Columns, DriftResult, QualityResult, References, Results, columns_of, joined
+from driftline.schemas.results import Columns, DriftResult, PerformanceResult, QualityResult, References, Results, columns_of, joined
 from driftline.streams.answers import Losses
 from driftline.streams.appraisal import performance, performances, treatment
 from driftline.streams.baselines import Earlier, baselines_of, kept_ms, versions_named
@@ -447,13 +447,16 @@ class Evaluation:
         """What the labels of windows say; all of them together, of whatever model, for most are told again and again as labels come."""
         windows, self._labels = self._labels, []
         for (judged, _, _), rows in zip(windows, performances(windows), strict=True):
-            into = results[judged.model.model]
-            worse = any(row.verdict == "worse" for row in rows)
-            known = judged.layout.reference.performance if judged.layout else PerformanceProfile()
-            began = onset_of_loss(self._timed(judged), known) if worse else None
-            into.performance_results.extend(msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in rows)
+            results[judged.model.model].performance_results.extend(self._worse_since(judged, rows))
         for labels in label_drift([judged for judged, _, _ in windows]):
             results[labels[0].model].drift_results.extend(labels)
+
+    def _worse_since(self, window: Judged, rows: Columns[PerformanceResult]) -> Columns[PerformanceResult]:
+        """Rows of metrics that are worse with the moment it began."""
+        if "worse" not in rows.column("verdict"):
+            return rows
+        began = onset_of_loss(self._timed(window), window.layout.reference.performance if window.layout else PerformanceProfile())
+        return columns_of([msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in rows])
 
     def _after_changed(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]]) -> set[tuple[Series, Window, int]]:
         """Windows whose baselines hold one that is due."""

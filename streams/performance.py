@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -36,7 +37,25 @@ from driftline.streams.stats import (
 )
 from driftline.streams.stats.calibration import brier_score
 
-Metric = Callable[[Model, Answers], Estimate]
+
+class Labelled:
+    """Answers, and what several metrics ask of them, worked out once."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+
+    @cached_property
+    def confusion(self) -> Confusion:
+        return confusion_of(self.answers)
+
+    @cached_property
+    def scores(self) -> tuple[Int64, Int64] | None:
+        """Rows by score: of what did not come true, and of what did; None where there are none."""
+        wrong, true = self.answers.scores
+        return (wrong, true) if wrong.any() or true.any() else None
+
+
+Metric = Callable[[Model, Labelled], Estimate]
 
 #: Metrics of which less is better.
 ERRORS: Final = frozenset({"mae", "rmse", "mape", "quantile_loss", "log_loss", "brier", "ece", "cost"})
@@ -76,11 +95,11 @@ def metrics(model: Model, answers: Answers) -> dict[str, Estimate]:
     names = model.metrics or DEFAULT[model.task]
     known = METRICS[model.task]
     chosen = [name for name in known if name in names or "all" in names or (name in {"cost", "value"} and getattr(model, PRICES[name]))]
-    found = {name: known[name](model, answers) for name in chosen if _tells(answers, name, model)}
+    told = Labelled(answers)
+    found = {name: known[name](model, told) for name in chosen if _tells(answers, name, model)}
     if model.task == "multiclass" and ("by_class" in names or "all" in names):
-        confusion = confusion_of(answers)
-        for each in sorted({name for pair in confusion for name in pair}):
-            found |= {f"{name}:{each}": figure(confusion, each) for name, figure in BY_CLASS.items()}
+        for each in sorted({name for pair in told.confusion for name in pair}):
+            found |= {f"{name}:{each}": figure(told.confusion, each) for name, figure in BY_CLASS.items()}
     return found
 
 
@@ -97,26 +116,22 @@ def judged_metrics(model: Model) -> tuple[str, ...]:
 
 
 def _of_confusion(figure: Callable[[Confusion], Estimate]) -> Metric:
-    return lambda _, answers: figure(confusion_of(answers))
+    return lambda _, told: figure(told.confusion)
 
 
 def _of_positive(figure: Callable[[Confusion, str], Estimate]) -> Metric:
-    return lambda model, answers: figure(confusion_of(answers), model.positive)
+    return lambda model, told: figure(told.confusion, model.positive)
 
 
 def _of_scores(figure: Callable[[Int64, Int64], Estimate]) -> Metric:
-    def metric(_: Model, answers: Answers) -> Estimate:
-        wrong, true = answers.scores
-        return figure(wrong, true) if wrong.sum() + true.sum() > 0 else UNKNOWN
-
-    return metric
+    return lambda _, told: figure(*told.scores) if told.scores else UNKNOWN
 
 
 def _of_rankings(name: str) -> Metric:
     """A mean over the rankings that have anything relevant."""
 
-    def metric(_: Model, answers: Answers) -> Estimate:
-        mean = mean_of_sums(*answers.ranked(name))
+    def metric(_: Model, told: Labelled) -> Estimate:
+        mean = mean_of_sums(*told.answers.ranked(name))
         return mean if math.isnan(mean.value) else mean._replace(lower=max(0.0, mean.lower), upper=min(1.0, mean.upper))
 
     return metric
@@ -144,27 +159,30 @@ def _lift(negative: Int64, positive: Int64) -> Estimate:
 
 
 def _priced(name: str) -> Metric:
-    def metric(model: Model, answers: Answers) -> Estimate:
-        prices, confusion = getattr(model, PRICES[name]), confusion_of(answers)
-        return mean_cost(confusion, {pair: prices.get("/".join(pair), 0.0) for pair in confusion})
+    def metric(model: Model, told: Labelled) -> Estimate:
+        prices = getattr(model, PRICES[name])
+        return mean_cost(told.confusion, {pair: prices.get("/".join(pair), 0.0) for pair in told.confusion})
 
     return metric
 
 
-def _mape(_: Model, answers: Answers) -> Estimate:
+def _mape(_: Model, told: Labelled) -> Estimate:
     """Of the rows whose label is not 0."""
+    answers = told.answers
     return _not_negative(mean_of_sums(answers.sums[-1], answers.sum_of("share"), answers.sum_of("share_squares")))
 
 
-def _quantile_loss(model: Model, answers: Answers) -> Estimate:
+def _quantile_loss(model: Model, told: Labelled) -> Estimate:
     """Pinball loss of the model's `quantile`, from the errors on either side."""
+    answers = told.answers
     q, n = model.quantile, answers.n_labelled
     error, absolute, squares, over = (answers.sum_of(name) for name in ("error", "absolute", "squares", "over_squares"))
     total = (1 - q) * (absolute + error) / 2 + q * (absolute - error) / 2
     return _not_negative(mean_of_sums(n, total, (1 - q) ** 2 * over + q**2 * (squares - over)))
 
 
-def _r2(_: Model, answers: Answers) -> Estimate:
+def _r2(_: Model, told: Labelled) -> Estimate:
+    answers = told.answers
     return r2(answers.n_labelled, answers.sum_of("squares"), answers.labels_batch().m2)
 
 
@@ -175,8 +193,8 @@ def _not_negative(estimate: Estimate) -> Estimate:
 def _of_chances(figure: Callable[[Int64, Int64], Estimate], *, weighted: bool = False) -> Metric:
     """A figure of one class against the rest, averaged over the classes that are there; by their rows where `weighted`."""
 
-    def metric(_: Model, answers: Answers) -> Estimate:
-        found = [(figure(*counts), counts[1].sum() if weighted else 1) for counts in answers.chances.actual.values()]
+    def metric(_: Model, told: Labelled) -> Estimate:
+        found = [(figure(*counts), counts[1].sum() if weighted else 1) for counts in told.answers.chances.actual.values()]
         return mean_of_classes([(each, weight) for each, weight in found if not math.isnan(each.value)])
 
     return metric
@@ -193,9 +211,9 @@ def mean_of_classes(each: Sequence[tuple[Estimate, float]]) -> Estimate:
 
 
 def _of_chance_sums(name: str) -> Metric:
-    def metric(_: Model, answers: Answers) -> Estimate:
-        told = answers.chances
-        return _not_negative(mean_of_sums(told.n, told.sum_of(name), told.sum_of(f"{name}_squares")))
+    def metric(_: Model, told: Labelled) -> Estimate:
+        known = told.answers.chances
+        return _not_negative(mean_of_sums(known.n, known.sum_of(name), known.sum_of(f"{name}_squares")))
 
     return metric
 
@@ -241,8 +259,8 @@ METRICS: Final[Mapping[Task, Mapping[str, Metric]]] = {
     },
     "multiclass": {**_ANY_CLASSES, **_AVERAGES},
     "regression": {
-        "mae": lambda _, answers: mae(answers.n_labelled, answers.sum_of("absolute"), answers.sum_of("squares")),
-        "rmse": lambda _, answers: rmse(answers.n_labelled, answers.sum_of("squares")),
+        "mae": lambda _, told: mae(told.answers.n_labelled, told.answers.sum_of("absolute"), told.answers.sum_of("squares")),
+        "rmse": lambda _, told: rmse(told.answers.n_labelled, told.answers.sum_of("squares")),
         "mape": _mape,
         "r2": _r2,
         "quantile_loss": _quantile_loss,

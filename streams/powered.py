@@ -66,11 +66,14 @@ class Windows:
         self._at = np.array([each.window for each in groups], np.int64)
         self._kind = np.array([each.apart for each in groups], np.int64)
         self._scored = np.array([each.scored for each in groups], np.float64).reshape(len(groups), 2, -1 if groups else SCORE_BINS)
+        chances = {id(group.chance): group.chance for group in groups}  # as many as there are references, which may be few
+        places = {name: place for place, name in enumerate(chances)}
+        self._of = np.array([places[id(group.chance)] for group in groups], np.int64)
         self._rest, self._chance = (
-            np.array(each, np.float64).reshape(len(groups), self._scored.shape[2])
-            for each in ([group.rest for group in groups], [group.chance for group in groups])
+            np.array(each, np.float64).reshape(len(each), self._scored.shape[2])
+            for each in ([group.rest for group in groups], [*chances.values()])
         )
-        powers = _powers(self._chance)
+        powers = _powers(self._chance)[self._of]
         told = np.concatenate([(self._scored @ powers).reshape(-1, 6), _times(self._rest, powers)], 1)
         self._told = np.zeros((windows, 2, 9))
         np.add.at(self._told, (self._at, self._kind), told)
@@ -96,13 +99,13 @@ class Windows:
     def of_score(self, loss: Float64) -> _Sums:
         """Of one loss by outcome and score, shape (2, bins)."""
         to_expect = self._chance * loss[1] + (1 - self._chance) * loss[0]
-        powers = _powers(to_expect)
+        powers = _powers(to_expect)[self._of]
         realised = (
             np.stack([np.broadcast_to(each, to_expect.shape), np.broadcast_to(each**2, to_expect.shape), each * to_expect], 2)
             for each in loss
         )
         told = [
-            sum(_times(self._scored[:, i], each) for i, each in enumerate(realised)), _times(self._scored.sum(1), powers),
+            sum(_times(self._scored[:, i], each[self._of]) for i, each in enumerate(realised)), _times(self._scored.sum(1), powers),
             _times(self._rest, powers),
         ]  # fmt: skip
         sums = np.zeros((self._windows, 9))

@@ -181,7 +181,7 @@ def compare(
     added = tuple(name for name in after.columns if name not in before.columns and name not in exclude)
     faults = faults_of(found := quality(judged))
     checks = [row for row in found if row.feature != ROWS]  # a table has no traffic
-    told = performance(judged) if label else []
+    told = [*performance(judged)] if label else []
     joint = joint_drift(replace(judged, model=msgspec.structs.replace(model, multivariate=True)), faults)
     drifted = [*drift(judged, faults), *(row for part in label_drift([judged] if label else []) for row in part)]
     untold = tuple(name for name in before.columns if label is None and name.lower() in _TRUTHS)
