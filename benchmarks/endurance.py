@@ -26,7 +26,7 @@ from workload import ARROW, START_MS, STEP_MS, Shape
 
 from driftline.schemas.config import Window
 from driftline.schemas.progress import encode_progress, progress_key
-from driftline.streams.allocator import trim
+from driftline.streams.allocator import Allocator
 from driftline.streams.evaluation import Evaluation
 from driftline.streams.panes import encode_key
 from driftline.streams.partition import Partition
@@ -123,7 +123,7 @@ def endure(predictions: int, shape: Shape | None = None) -> Iterator[dict[str, i
         if step % EVALUATE == 0:
             pipeline.evaluate()
         if (step + 1) % (steps // LOOKS) == 0:
-            trim()
+            Allocator().trim()
             yield {"predictions": (step + 1) * STEP, "rss_bytes": resident(), "rows": sum(pipeline.rows.values())}
 
 

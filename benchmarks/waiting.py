@@ -22,7 +22,7 @@ def waiting(broker: Broker, predictions: int) -> dict[str, dict[str, float | int
     the worker has read everything back and has worked off ten thousand events that came while it was away.
     """
     shape = Shape(events=predictions, labelled=0.0, window=max(predictions // 10, 10_000), horizon="7d")
-    with Site(broker, shape) as site:
+    with Site(broker, shape, ("--reserve", "0")) as site:  # what was taken at the start would hide what is needed
         source = Source(shape)
         worker = site.start_worker()
         base = max(int(BASE * predictions) // shape.block, 4) * shape.block

@@ -29,7 +29,7 @@ from driftline.sinks.waiting import Waiting
 from driftline.streams import kernels
 from driftline.streams.agents.cold import Cold
 from driftline.streams.agents.wiring import Wiring
-from driftline.streams.allocator import trim
+from driftline.streams.allocator import Allocator
 from driftline.streams.registry import Registry
 from driftline.streams.status import Status, status_of
 from driftline.streams.tiers import HOT_ROWS
@@ -134,6 +134,8 @@ class Worker:
         Whether a partition of a source topic waits when more than 5 % of its last 1 000 records were dead letters.
     hot_rows
         How many predictions and outcomes of a source partition may wait for each other in memory.
+    allocator
+        Whose free memory is given back now and then.
     """
 
     def __init__(
@@ -148,11 +150,12 @@ class Worker:
         timing: Timing | None = None,
         breaker: bool = True,
         hot_rows: int = HOT_ROWS,
+        allocator: Allocator | None = None,
     ) -> None:
         self._kafka, self._sink, self._models = kafka, sink, models
         self._store, self._hot_rows = store, hot_rows
         self._topics, self._partitions, self._timing = Topics(prefix), partitions, timing or Timing()
-        self._breaker = breaker
+        self._breaker, self._allocator = breaker, allocator or Allocator()
         self._thread = threading.Thread(target=self._run, name="driftline-worker", daemon=True)
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -284,7 +287,7 @@ class Worker:
 
         @app.timer(TRIM_S, name="trim")  # type: ignore[untyped-decorator]
         async def give_back() -> None:
-            await asyncio.to_thread(trim)
+            await asyncio.to_thread(self._allocator.trim)
 
         await app.start()
         kernels.prepare()

@@ -54,6 +54,11 @@ def _program(called: str) -> Callable[[list[str]], object]:
     """The whole command line, with the module of the `called` command loaded and a line of help for each of the others."""
     import typer
 
+    if called == "worker":
+        from driftline.streams.allocator import share_heap
+
+        share_heap()
+
     app = typer.Typer(
         help="Machine-learning monitoring on event streams.",
         no_args_is_help=True,

@@ -20,12 +20,14 @@ from driftline.settings import Settings
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.sinks.parquet import Parquet
 from driftline.sinks.sink import Sinks
+from driftline.streams.allocator import MIB, Allocator
 from driftline.streams.tiers import HOT_ROWS
 from driftline.streams.transport import topics as administration
 from driftline.streams.worker import Timing, Worker
 
 log = logging.getLogger("driftline.worker")
 GARBAGE = 50_000  # objects between two looks for cycles: with Python's 700 these took 3 % of a busy worker
+RESERVE_MIB = 320  # what a worker of one model grows by when it works off a backlog of a million predictions
 LOOK_S = 0.2  # between two looks whether it has ended
 REMIND_S = 5.0  # between two lines that differ in their figures alone
 
@@ -39,6 +41,9 @@ def run(
     hot_rows: Annotated[
         int, typer.Option(min=0, metavar="N", help="Predictions and labels of a partition that wait in memory; more wait in ClickHouse.")
     ] = HOT_ROWS,
+    reserve: Annotated[
+        int, typer.Option(min=0, metavar="MIB", help="Memory that is taken at the start and kept, so that no backlog has to wait for it.")
+    ] = RESERVE_MIB,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Serve /healthz, /readyz and /metrics there; 0: nowhere.")] = 0,
     host: Annotated[str, typer.Option(help="The address to serve them at; any but loopback needs DRIFTLINE_TOKEN.")] = "127.0.0.1",
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what Faust and the clients say too.")] = False,
@@ -53,6 +58,8 @@ def run(
     logging.getLogger().handlers[0].addFilter(_tells_something)
     logging.getLogger("mode.timers").setLevel(logging.ERROR)  # it warns of every flush that takes longer than a look whether one is due
     log.setLevel(logging.INFO)
+    allocator = Allocator()
+    allocator.reserve(reserve * MIB)
     settings = Settings.from_environment()
     models = load_models(settings.models_directory()) if settings.models else {}
     kafka = settings.kafka_client()
@@ -72,6 +79,7 @@ def run(
             timing=Timing(session, min(3.0, session / 3), flush),
             breaker=breaker,
             hot_rows=hot_rows,
+            allocator=allocator,
         )
         with ExitStack() as stack:
             if port:
