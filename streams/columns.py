@@ -17,7 +17,7 @@ Rows = NDArray[np.int64]
 
 _STEP: Final = 65_536  # rows that are worked on at a time where a copy of all would double the memory
 SEVERAL: Final = 500  # rows of one column, from which on compiled code gathers them faster
-FEW: Final = 4_096  # rows
+FEW: Final = 262_144  # rows
 MANY: Final = 1_000_000
 _PRIME = np.uint64(1099511628211)
 _BASIS = np.uint64(14695981039346656037)
@@ -328,7 +328,7 @@ class _Column:
 
     def shrink(self, left: int) -> None:
         """Hold the first `left` values and nothing else."""
-        if 4 * left < 3 * self.capacity:  # otherwise it will soon be as full as before
+        if 2 * left < self.capacity:  # otherwise it will soon be as full as before
             self._become(self.data[:left].copy())
             self.capacity = left
 
@@ -532,7 +532,12 @@ class HashIndex:
 
     def rebuild(self, rows: Rows, column: UInt64) -> None:
         """Hold these rows and nothing else."""
-        self._fill(rows, len(rows), column)
+        slots = _slots_for(len(rows))
+        if slots <= len(self._rows) <= 2 * slots:  # it will soon be as full as before
+            self._rows.fill(-1)
+        else:
+            self._rows = np.full(slots, -1, np.int32)
+        self._put(rows, column)
         self.size = len(rows)
 
     def _slots_of(self, keys: UInt64, column: UInt64) -> Rows:
@@ -568,12 +573,12 @@ class HashIndex:
 
     def _grow(self, needed: int, column: UInt64) -> None:
         rows = self._rows[self._rows >= 0]
-        self._rows = rows  # the old slots and the new are never there together
-        self._fill(rows, needed, column)
-
-    def _fill(self, rows: NDArray[Any], needed: int, column: UInt64) -> None:
-        """Begin anew with these rows, and with room for `needed`."""
+        self._rows = np.empty(0, np.int32)  # the old slots and the new are never there together
         self._rows = np.full(_slots_for(needed), -1, np.int32)
+        self._put(rows, column)
+
+    def _put(self, rows: NDArray[Any], column: UInt64) -> None:
+        """Let the keys of these rows, which are absent, lead to them."""
         for begin in range(0, len(rows), _STEP):
             part = rows[begin : begin + _STEP]
             self._place(column[part], part)
