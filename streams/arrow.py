@@ -113,7 +113,9 @@ class Rows:
 
     def verdicts(self) -> dict[int, Rejected]:
         """By record what is wrong with its batch, as one dead letter: the code of the first fault, and the rows of each."""
-        out = {}
+        out = dict[int, Rejected]()
+        if not self.wrong:
+            return out
         for index in np.unique(self.index[self.bad]).tolist():
             told = [(why, rows[self.index[rows] == index]) for why, rows in self.wrong]
             told = [(why, rows - self.first[rows]) for why, rows in told if len(rows)]
@@ -415,16 +417,17 @@ def _judge_rows(rows: Rows, topic: Topic) -> None:
     if not isinstance(columns["id"], Ids):
         raise _Refused("wrong_type", "column `id` is not a text")
     answer = columns.get("prediction" if topic == "predictions" else "label")
-    absent = _absent(answer, n)
-    if topic == "predictions":
-        rows.refuse(absent, "wrong_type", "the prediction is null")
-    else:
-        rows.refuse(absent & ~_retracted(rows), "missing_field", "an outcome needs `label`, unless its kind is retraction")
-    if isinstance(answer, np.ndarray):
-        with np.errstate(invalid="ignore"):
-            rows.refuse(np.abs(answer) > LARGEST, "out_of_bounds", "a prediction or label beyond ±1e150")
+    if not _all_within(answer, -LARGEST, LARGEST):
+        absent = _absent(answer, n)
+        if topic == "predictions":
+            rows.refuse(absent, "wrong_type", "the prediction is null")
+        else:
+            rows.refuse(absent & ~_retracted(rows), "missing_field", "an outcome needs `label`, unless its kind is retraction")
+        if isinstance(answer, np.ndarray):
+            with np.errstate(invalid="ignore"):
+                rows.refuse(np.abs(answer) > LARGEST, "out_of_bounds", "a prediction or label beyond ±1e150")
     score = columns.get("score")
-    if score is not None:
+    if score is not None and not _all_within(score, 0, 1):
         with np.errstate(invalid="ignore"):
             rows.refuse((score < 0) | (score > 1), "bad_probability", "a score is outside [0, 1]")
     shares = [column for name, column in columns.items() if name.startswith("score.")]
@@ -434,6 +437,11 @@ def _judge_rows(rows: Rows, topic: Topic) -> None:
         with np.errstate(invalid="ignore"):
             wrong = (table < 0).any(0) | (np.abs(np.nansum(table, 0) - 1) > 1e-6)
         rows.refuse(told & wrong, "bad_probability", "scores must not be negative and must sum to 1 within 1e-6")
+
+
+def _all_within(column: Column | None, least: float, most: float) -> bool:
+    """Whether it has numbers, none is absent, and none lies outside."""
+    return isinstance(column, np.ndarray) and bool(column.min(initial=most) >= least and column.max(initial=least) <= most)
 
 
 def _absent(column: Column | None, n: int) -> Bool:
@@ -451,21 +459,18 @@ def _retracted(rows: Rows) -> Bool:
 def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) -> Predictions:
     """The usable rows of batches in a chunk; the others are told in `rows`."""
     classes = Codes()
-    answers = _fitting(rows, "prediction", model, chunk, partitions, classes)
+    hashes = _own_hashes(rows, model, chunk, partitions)
+    answers = _fitting(rows, "prediction", model, classes)
     if chances.kept(model):
         answers, classes = _with_chances(rows, answers, classes)
     use, n = _usable(rows)
     segments, names = _segments(rows, model)
-    score = _scores(rows, model)
-    told = ~np.isnan(score) & ~rows.bad
-    bins = np.full(rows.n, -1)
-    bins[told] = np.minimum((score[told] * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
     latency = rows.columns.get("latency_ms")
     failed = rows.columns.get("failed")
     failures = (failed.code == 1).astype(np.int64) if isinstance(failed, Coded) else np.zeros(rows.n, np.int64)
     columns = PredictionRows(
-        offset=chunk.offset[rows.index[use]], ts=rows.columns["ts"][use], id_hash=_id_hashes(rows)[use],
-        version=np.zeros(n, np.int64), predicted=answers[use], bin=bins[use], segments=segments[use],
+        offset=chunk.offset[rows.index[use]], ts=rows.columns["ts"][use], id_hash=hashes[use],
+        version=np.zeros(n, np.int64), predicted=answers[use], bin=_score_bins(_scores(rows, model)[use]), segments=segments[use],
         fingerprint=_fingerprints(rows)[use],
     )  # fmt: skip
     features = {name.partition(".")[2]: column for name, column in rows.columns.items() if name.startswith("feature.")}
@@ -482,9 +487,9 @@ def outcomes(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) -> 
         why = f"the file of model {model.model!r} says `labels = false`, so its outcomes are not used"
         rows.refuse(~rows.bad, "task_mismatch", why)
     classes = Codes()
-    labels = _fitting(rows, "label", model, chunk, partitions, classes)
+    hashes = _own_hashes(rows, model, chunk, partitions)
+    labels = _fitting(rows, "label", model, classes)
     labels[_retracted(rows)] = np.nan
-    hashes = _id_hashes(rows)
     rows.refuse(_again(hashes, rows.index), "duplicate_conflict", "an id comes once in a batch of outcomes; the first one counts")
     use, _ = _usable(rows)
     columns = OutcomeRows(chunk.offset[rows.index[use]], rows.columns["ts"][use], hashes[use], labels[use])
@@ -493,7 +498,7 @@ def outcomes(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) -> 
 
 def _usable(rows: Rows) -> tuple[slice | Int64, int]:
     """Which rows can be used, mostly all, and how many."""
-    if not rows.bad.any():
+    if not rows.wrong:
         return slice(None), rows.n
     use = np.flatnonzero(~rows.bad)
     return use, len(use)
@@ -508,14 +513,21 @@ def _again(hashes: UInt64, index: Int64) -> Bool:
     return again
 
 
-def _fitting(rows: Rows, name: str, model: Model, chunk: Chunk, partitions: int | None, classes: Codes) -> Float64:
-    """The answers as a column holds them; rows that do not fit the model, its partition or the time are told."""
-    ahead = rows.columns["ts"] > chunk.timestamp[rows.index] + model.skew_ms
-    rows.refuse(ahead, "future", "an event time lies after the record's Kafka time stamp")
+def _own_hashes(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) -> UInt64:
+    """Of the ids; rows that do not fit the time or the partition are told."""
+    ts, ids, reader = rows.columns["ts"], rows.columns["id"], kernels.current()
+    if ts.max(initial=0) > chunk.timestamp.min(initial=YEAR_2100_MS) + model.skew_ms:
+        rows.refuse(ts > chunk.timestamp[rows.index] + model.skew_ms, "future", "an event time lies after the record's Kafka time stamp")
     if partitions is not None:
-        ids = rows.columns["id"]
+        if reader and (hashes := reader.hashes_of_own(ids.data, ids.start, ids.end, partitions, chunk.partition)) is not None:
+            return hashes
         elsewhere = partitions_of(ids.data, ids.start, ids.end) % partitions != chunk.partition
         rows.refuse(elsewhere, "wrong_partition", f"an id belongs to another partition than {chunk.partition}, by Kafka's murmur2")
+    return hash_stretches(ids.data, ids.start, ids.end)
+
+
+def _fitting(rows: Rows, name: str, model: Model, classes: Codes) -> Float64:
+    """The answers as a column holds them; rows that do not fit the model are told."""
     column = rows.columns.get(name)
     if column is None or (isinstance(column, np.ndarray) and model.task == "regression"):
         return np.full(rows.n, np.nan) if column is None else column.copy()
@@ -529,18 +541,29 @@ def _fitting(rows: Rows, name: str, model: Model, chunk: Chunk, partitions: int 
         unfit = np.array([other == fault for other in faults], bool)
         rows.refuse((place >= 0) & np.append(unfit, False)[place], fault.code, fault.message)
     answers = np.full(rows.n, np.nan)
-    use = ~rows.bad & (place >= 0)
-    if use.any() and model.task != "regression":
-        used = np.flatnonzero(np.bincount(place[use], minlength=len(texts)))
-        codes = np.zeros(len(texts), np.int64)
+    use = slice(None) if not rows.wrong and place.min(initial=0) >= 0 else np.flatnonzero(~rows.bad & (place >= 0))
+    own = place[use]
+    if len(own) and model.task != "regression":
+        used = np.flatnonzero(np.bincount(own, minlength=len(texts)))
+        codes = np.zeros(len(texts))
         codes[used] = classes.of(text_of(texts[i]) for i in used.tolist())
-        answers[use] = codes[place[use]]
+        answers[use] = codes[own]
     return answers
+
+
+def _score_bins(score: Float64) -> Int64:
+    with np.errstate(invalid="ignore"):
+        bins = np.minimum(score * SCORE_BINS, SCORE_BINS - 1).astype(np.int64)
+    bins[np.isnan(score)] = -1
+    return bins
 
 
 def _scores(rows: Rows, model: Model) -> Float64:
     """See `intake`: of the positive class, or, of several classes, of the one that is predicted."""
-    score: Float64 = np.array(rows.columns.get("score", np.full(rows.n, np.nan)))
+    told = rows.columns.get("score")
+    score: Float64 = np.full(rows.n, np.nan) if told is None else told
+    if any(name.startswith("score.") for name in rows.columns):
+        score = score.copy()
     for name, column in rows.columns.items():
         if name.startswith("score."):
             own = name.partition(".")[2]
@@ -576,11 +599,6 @@ def _segments(rows: Rows, model: Model) -> tuple[Int64, list[tuple[str, ...]]]:
     names = [name for name, _ in groups]
     place = codes.of(cells.of({name: text for name, text in zip(names, row, strict=True) if text is not None}) for row in each)
     return place, codes.names
-
-
-def _id_hashes(rows: Rows) -> UInt64:
-    ids = rows.columns["id"]
-    return hash_stretches(ids.data, ids.start, ids.end)
 
 
 def _fingerprints(rows: Rows) -> UInt64:

@@ -12,6 +12,7 @@ from driftline.streams.kernels.machine import (
     address,
     as_bits,
     byte,
+    compiled,
     entry,
     float64,
     int32,
@@ -77,23 +78,28 @@ def hash_stretches(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int6
 M, SEED, LOW = np.uint64(0x5BD1E995), np.uint64(0x9747B28C), np.uint64(0xFFFFFFFF)
 
 
+@compiled
+def murmur(i: int, end: int) -> Any:
+    """Murmur2 of what lies from `i` to `end`, without its highest bit."""
+    h = SEED ^ np.uint64(end - i)
+    while i + 4 <= end:
+        part = np.uint64(byte(i, 0) | byte(i, 1) << 8 | byte(i, 2) << 16 | byte(i, 3) << 24)
+        part = (part * M) & LOW
+        h = ((h * M) & LOW) ^ (((part ^ (part >> np.uint64(24))) * M) & LOW)
+        i += 4
+    if i < end:
+        for j in range(end - i):
+            h ^= np.uint64(byte(i, j) << 8 * j)
+        h = (h * M) & LOW
+    h = ((h ^ (h >> np.uint64(13))) * M) & LOW
+    return np.int64((h ^ (h >> np.uint64(15))) & np.uint64(0x7FFFFFFF))
+
+
 @entry(types.void(*[types.int64] * 5))
 def murmur_all(data: int, n: int, starts: int, ends: int, found: int) -> None:
-    """Murmur2 of each stretch of `data`, in the lower 32 bits of uint64."""
+    """Murmur2 of each stretch of `data`."""
     for k in range(n):
-        i, end = data + int64(starts, k), data + int64(ends, k)
-        h = SEED ^ np.uint64(end - i)
-        while i + 4 <= end:
-            part = np.uint64(byte(i, 0) | byte(i, 1) << 8 | byte(i, 2) << 16 | byte(i, 3) << 24)
-            part = (part * M) & LOW
-            h = ((h * M) & LOW) ^ (((part ^ (part >> np.uint64(24))) * M) & LOW)
-            i += 4
-        if i < end:
-            for j in range(end - i):
-                h ^= np.uint64(byte(i, j) << 8 * j)
-            h = (h * M) & LOW
-        h = ((h ^ (h >> np.uint64(13))) * M) & LOW
-        set_int64(found, k, np.int64((h ^ (h >> np.uint64(15))) & np.uint64(0x7FFFFFFF)))
+        set_int64(found, k, murmur(data + int64(starts, k), data + int64(ends, k)))
 
 
 def partitions_of(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -102,6 +108,61 @@ def partitions_of(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64
     starts, ends, found = np.ascontiguousarray(starts), np.ascontiguousarray(ends), np.empty(len(starts), np.int64)
     murmur_all(address(data), len(starts), address(starts), address(ends), address(found))
     return found
+
+
+@entry(types.int64(*[types.int64] * 7))
+def hash_own(data: int, n: int, starts: int, ends: int, partitions: int, own: int, hashes: int) -> int:
+    """`hash_id` of each stretch of `data`; how many of them belong to another of the partitions than their own."""
+    strays = 0
+    for k in range(n):
+        i, end = data + int64(starts, k), data + int64(ends, k)
+        set_uint64(hashes, k, hash_id(i, end))
+        strays += murmur(i, end) % partitions != own
+    return strays
+
+
+def hashes_of_own(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64], partitions: int, own: int) -> NDArray[np.uint64] | None:
+    """See `columns.hash_stretches`; None if not all of these ids belong to this partition."""
+    data = np.frombuffer(buffer if len(buffer) else b"\0", np.uint8)
+    starts, ends, hashes = np.ascontiguousarray(starts), np.ascontiguousarray(ends), np.empty(len(starts), np.uint64)
+    strays = hash_own(address(data), len(starts), address(starts), address(ends), partitions, own, address(hashes))
+    return None if strays else hashes
+
+
+SMALL = 256
+
+
+@entry(types.int64(*[types.int64] * 5))
+def place_small(numbers: int, n: int, known: int, ranks: int, places: int) -> int:
+    """The place of each of `n` numbers among those that are there, ascending, if all are whole and below `SMALL`; else 0.
+
+    How many are there; `known`, which is all 0 before, gets them. `ranks` has room for as many.
+    """
+    for k in range(n):
+        x = float64(numbers, k)
+        if not 0.0 <= x < SMALL:
+            return 0
+        value: Any = np.int64(x)
+        if np.float64(value) != x:
+            return 0
+        set_int64(known, value, 1)
+        set_int64(places, k, value)
+    count = 0
+    for number in range(SMALL):
+        if int64(known, number):
+            set_int64(ranks, number, count)
+            set_int64(known, count, number)
+            count += 1
+    for k in range(n):
+        set_int64(places, k, int64(ranks, int64(places, k)))
+    return count
+
+
+def small_numbers(numbers: NDArray[np.float64]) -> tuple[list[float], NDArray[np.int64]] | None:
+    """See `layout.numbers_in`; None where a number is not whole, or not small."""
+    numbers, places, known = np.ascontiguousarray(numbers), np.empty(len(numbers), np.int64), np.zeros((2, SMALL), np.int64)
+    count = place_small(address(numbers), len(numbers), address(known), address(known[1]), address(places))
+    return (known[0, :count].astype(np.float64).tolist(), places) if count else None
 
 
 @entry(types.void(types.int64, types.int64, types.int64, types.int64, types.uint64, types.int64))

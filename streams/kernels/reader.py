@@ -14,7 +14,16 @@ from driftline.streams.kernels.batches import Gathered, Prints, read_batches
 from driftline.streams.kernels.columnwise import Columnwise
 from driftline.streams.kernels.fold import AllTerms
 from driftline.streams.kernels.grammar import Parsed, grammar
-from driftline.streams.kernels.lookup import add_column, find_slots, hash_stretches, partitions_of, place, places_of
+from driftline.streams.kernels.lookup import (
+    add_column,
+    find_slots,
+    hash_stretches,
+    hashes_of_own,
+    partitions_of,
+    place,
+    places_of,
+    small_numbers,
+)
 from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import index_batch
@@ -113,7 +122,9 @@ class Reader:
     find_slots = staticmethod(find_slots)
     place = staticmethod(place)
     hash_stretches = staticmethod(hash_stretches)
+    hashes_of_own = staticmethod(hashes_of_own)
     partitions_of = staticmethod(partitions_of)
+    small_numbers = staticmethod(small_numbers)
     places_of = staticmethod(places_of)
     add_column = staticmethod(add_column)
     words_of = staticmethod(words_of)

@@ -292,6 +292,7 @@ def test_rows_of_outcomes_are_judged_alike() -> None:
     assert source.outcomes(batch(outcomes(2), model="mute"))[0][0] == "task_mismatch"
 
 
+@pytest.mark.usefixtures("either_reader")
 def test_rows_of_another_partition_are_told() -> None:
     source = Source(partitions=4)
     ids = [f"id{i}" for i in range(40)]
@@ -299,6 +300,7 @@ def test_rows_of_another_partition_are_told() -> None:
     [(code, _)] = source.predictions(batch(predictions(40)))
     assert code == "wrong_partition"
     assert source.counters["accepted"] == len(here)
+    assert Source(partitions=4).predictions(batch(predictions(len(here), id=here))) == []
 
 
 @given(st.lists(st.text(max_size=12)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
-from driftline.streams.layout import Layout
+from driftline.streams.layout import Layout, numbers_in
 from driftline.streams.panes import Pane, empty_pane
 
 MAX = 1.7976931348623157e308
@@ -38,6 +39,18 @@ def placed(profile: Profile, *values: Any) -> list[int]:
     """The stretch of one feature after these values: bins, missing, type errors."""
     counts: list[int] = folded(layout_of(x=profile), {"x": list(values)}, len(values)).counts.tolist()
     return counts
+
+
+few = st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.0, 255.0]))
+
+
+@pytest.mark.usefixtures("either_reader")
+@given(st.one_of(few, st.lists(st.one_of(st.sampled_from([0.0, 1.0, 255.0, 256.0, -1.0, 0.5, 1e300]), st.floats()))))
+def test_numbers_are_told_apart_in_order(column: list[float]) -> None:
+    numbers, place = numbers_in(np.array(column, float))
+    finite = sorted({x + 0.0 for x in column if math.isfinite(x)})
+    assert numbers == finite
+    assert place.tolist() == [finite.index(x) if math.isfinite(x) else -1 for x in column]
 
 
 def test_a_value_at_an_edge_belongs_to_the_bin_above_it() -> None:
