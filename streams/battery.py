@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,14 @@ class Measured(NamedTuple):
         """Those of one window."""
         columns: tuple[Any, ...] = self
         return Measured(*(column[w : w + 1] for column in columns))
+
+
+def side_by_side(found: Sequence[Measured]) -> Measured:
+    """The figures of several windows, which were measured by themselves."""
+    if len(found) == 1:
+        return found[0]
+    directions, *figures = zip(*found, strict=True)
+    return Measured([*chain.from_iterable(directions)], *map(np.concatenate, figures))
 
 
 class Rows(NamedTuple):

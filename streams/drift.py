@@ -14,7 +14,6 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +21,7 @@ import numpy as np
 from driftline.schemas.config import DAY_MS, Model, Policy
 from driftline.schemas.reference import JointProfile
 from driftline.schemas.results import Columns, DriftResult, Verdict, columns_of
-from driftline.streams.battery import Battery, Measured
+from driftline.streams.battery import Battery, Measured, side_by_side
 from driftline.streams.calibration import Yardstick
 from driftline.streams.judge import Judged
 from driftline.streams.layout import PREDICTION, SCORE, Bool, Float64, Int64, KeptByLayout, Layout
@@ -40,6 +39,7 @@ TOGETHER = 0.1  # the same of features together, where they are judged
 LATELY = 20_000  # features of windows whose figures are remembered
 AT_A_TIME = 16_000  # bins of windows that are measured side by side: with fewer NumPy's calls cost more than what they do
 _WEEK_MS = 7 * DAY_MS
+_Asked = tuple["Judged", Mapping[str, str], "Baseline"]  # a window, what is wrong with its data, and what it is compared with
 _About = tuple[Layout, tuple[str, ...], bytes]
 _lately: dict[_About, Measured] = {}
 
@@ -84,24 +84,45 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
 
     `faults` says what is wrong with the data of some features (`quality.faults_of`): they, and the model's answers to them, do not drift.
     """
-    layout, against = window.layout, baseline or Baseline()
-    if layout is None:
-        return _learning(window)
-    names = layout.names
-    if not names:
-        return []
-    known, tests, found = yardstick(layout), battery(layout), _measured(window, layout, against)
-    reasons = _unjudged(window, layout, found, against)
-    wrong = {**_blamed(faults or {}), **(faults or {})}
-    usable = np.array([not reason and name not in wrong for name, reason in zip(names, reasons, strict=True)], bool)
-    policy = window.model.policy
-    worth, tails = known.null.calibrate(np.stack([np.where(usable, found.p_value[0], np.nan), tests.tails(found.worth[0], policy.psi)]))
-    allowed = level(window.model, window.key.segment)
-    smallest = allowed / max(int(usable.sum()), 1)  # what a feature that drifts alone must reach
-    reasons = too_few(reasons, found, tests, tails, smallest)
-    faulty = {f: wrong[name] for f, name in enumerate(names) if name in wrong} if wrong else {}
-    verdicts, reasons = verdicts_of(found, tests, reasons, benjamini_hochberg(worth, allowed), policy, faulty)
-    return rows_of([window], tests, found, against.name, worth, verdicts, reasons, [window.coverage])
+    return drifts([(window, faults or {}, baseline or Baseline())])[0]
+
+
+def drifts(windows: Sequence[_Asked]) -> list[Sequence[DriftResult]]:
+    """`drift` of several windows of one model; those of one reference side by side."""
+    rows: list[Sequence[DriftResult]] = [[] for _ in windows]
+    of: defaultdict[Layout, list[int]] = defaultdict(list)
+    for i, (window, _, _) in enumerate(windows):
+        if window.layout is None:
+            rows[i] = _learning(window)
+        elif window.layout.names:
+            of[window.layout].append(i)
+    for layout, mine in of.items():
+        for i, told in zip(mine, _judged(layout, [windows[i] for i in mine]), strict=True):
+            rows[i] = told
+    return rows
+
+
+def _judged(layout: Layout, asked: Sequence[_Asked]) -> list[Columns[DriftResult]]:
+    """The rows of windows of one model and reference."""
+    known, tests, names, windows = yardstick(layout), battery(layout), layout.names, [window for window, _, _ in asked]
+    model = windows[0].model
+    found = side_by_side([_measured(window, layout, against) for window, _, against in asked])
+    reasons, faulty = list[str](), dict[int, str]()
+    for w, (window, faults, against) in enumerate(asked):
+        reasons += _unjudged(window, layout, found, w, against)
+        wrong = {**_blamed(faults), **faults} if faults else {}
+        faulty |= {w * len(names) + f: wrong[name] for f, name in enumerate(names) if name in wrong} if wrong else {}
+    usable = np.array([not reason for reason in reasons], bool)
+    usable[[*faulty]] = False
+    usable = usable.reshape(found.n.shape)
+    worth, tails = known.null.calibrate(np.stack([np.where(usable, found.p_value, np.nan), tests.tails(found.worth, model.policy.psi)]))
+    allowed = np.array([level(model, window.key.segment) for window in windows])
+    smallest = allowed / np.maximum(usable.sum(1), 1)  # what a feature that drifts alone must reach
+    reasons = too_few(reasons, found, tests, tails, smallest[:, None])
+    believed = np.stack([benjamini_hochberg(each, chance) for each, chance in zip(worth, allowed.tolist(), strict=True)])
+    verdicts, reasons = verdicts_of(found, tests, reasons, believed, model.policy, faulty)
+    baselines, coverage = [against.name for _, _, against in asked], [window.coverage for window in windows]
+    return rows_of(windows, tests, found, baselines, worth, verdicts, reasons, coverage)
 
 
 def measure(windows: Iterable[tuple[Layout, Pane]], tests: tuple[str, ...]) -> None:
@@ -182,9 +203,9 @@ def _blamed(faults: Mapping[str, str]) -> dict[str, str]:
     return dict.fromkeys((PREDICTION, SCORE), f"the inputs are faulty: {name}, {why}")
 
 
-def _unjudged(window: Judged, layout: Layout, found: Measured, against: Baseline) -> list[str]:
-    """Of each feature of a window why there can be no verdict, or ""."""
-    effect, n, n_reference = found.effect[0], found.n[0], found.n_reference[0]
+def _unjudged(window: Judged, layout: Layout, found: Measured, w: int, against: Baseline) -> list[str]:
+    """Of each feature of a window, which is the `w`th of those found, why there can be no verdict, or ""."""
+    effect, n, n_reference = found.effect[w], found.n[w], found.n_reference[w]
     least = max(window.model.policy.min_samples, 1)
     fine = np.isfinite(effect) & (np.minimum(n, n_reference) >= least)
     if fine.all() and not (against.missing or against.missing_of or window.unjudged or layout.reference.clocks):
@@ -211,7 +232,7 @@ def why_unjudged(feature: str, n: int, n_reference: int, effect: float, window: 
     return "" if math.isfinite(effect) else "the distance is not defined: the histograms are empty"
 
 
-def too_few(reasons: Sequence[str], found: Measured, tests: Battery, tails: Float64, smallest: float) -> list[str]:
+def too_few(reasons: Sequence[str], found: Measured, tests: Battery, tails: Float64, smallest: float | Float64) -> list[str]:
     """The reasons, and where there are none whether the rows could not show a drift of the size that matters; then it is not known either
     that there is none.
 
@@ -255,51 +276,53 @@ def rows_of(
     windows: Sequence[Judged],
     tests: Battery,
     found: Measured,
-    baseline: str,
+    baselines: Sequence[str],
     significance: Float64,
     verdicts: Sequence[Verdict],
     reasons: Sequence[str],
     coverage: Sequence[float],
-) -> Columns[DriftResult]:
-    """A row a test of each feature of each window, which are all of one model; what is of a feature lies end to end."""
-    model, many = windows[0].model, len(windows)
-    told, features = tests.rows(model.tests), len(tests.names)
-    figures, steps = found.figures.reshape(-1, 3), np.arange(many)[:, None]
-    at, of = (told.places + steps * (len(figures) // many)).ravel(), (told.features + steps * features).ravel()
-    names, by = told.names * many, told.tests * many
+) -> list[Columns[DriftResult]]:
+    """A row a test of each feature, of each window by itself, which are all of one model; what is of a feature lies end to end."""
+    model, many = windows[0].model, len(tests.names)
+    told, psi = tests.rows(model.tests), model.policy.psi
+    places, features = told.features.tolist(), told.features
+    figures = _each(found.figures.reshape(len(windows), -1, 3)[:, told.places].transpose(2, 0, 1))
+    effects, chances = _each(np.stack([found.effect, significance])[..., features])
     there = (found.n > 0) & (found.n_reference > 0)
-    if not there.all():
-        kept = np.flatnonzero(there.ravel()[of] | np.tile(told.always, many))
-        at, of = at[kept], of[kept]
-        names, by = [names[i] for i in kept.tolist()], [by[i] for i in kept.tolist()]
-    places = of.tolist()
-    value, p_value, null = (_numbers(column) for column in figures[at].T)
-    severities: list[Severity] = [""] * len(verdicts)
-    for i, verdict in enumerate(verdicts):
-        if verdict == "drift":
-            severities[i] = "critical" if found.effect.item(i) >= 2 * model.policy.psi else "warning"
+    shown = (there[:, features] | told.always) if not there.all() else None
+    out = []
+    for w, window in enumerate(windows):
+        mine = slice(w * many, (w + 1) * many)
 
-    def each(values: Sequence[Any]) -> list[Any]:
-        return [values[i] for i in places]
+        def often(values: Sequence[Any]) -> list[Any]:
+            """Texts and whole numbers that most features have alike."""
+            return [values[0]] if values.count(values[0]) == many else [values[f] for f in places]
 
-    def often(values: Sequence[Any]) -> list[Any]:
-        """Texts and whole numbers that most features have alike."""
-        return [values[0]] if values.count(values[0]) == len(values) else each(values)
-
-    about = zip(*((*window.key, *window.by, window.revision) for window in windows), strict=True)
-    *key, reference, policy, is_final, revision = (often([value for value in values for _ in range(features)]) for values in about)
-    columns: tuple[list[Any], ...] = (
-        *key, names, by, value, p_value, null, each(_numbers(found.effect)), [model.policy.psi],
-        often(found.n_reference.ravel().tolist()), often(found.n.ravel().tolist()), often(verdicts), often(reasons), reference, policy,
-        is_final, [coverage[0]] if many == 1 else each([share for share in coverage for _ in range(features)]), revision,
-        each(_numbers(significance)), each([*chain.from_iterable(found.directions)]), often(severities), [baseline], [None], [{}], [{}],
-    )  # fmt: skip
-    return Columns(DriftResult, len(places), columns)
+        severities: Sequence[Severity] = [
+            "" if verdict != "drift" else "critical" if effect >= 2 * psi else "warning"
+            for verdict, effect in zip(verdicts[mine], found.effect[w].tolist(), strict=True)
+        ]
+        columns = Columns(DriftResult, len(places), (
+            *([value] for value in window.key), told.names, told.tests, *(column[w] for column in figures), effects[w], [psi],
+            often(found.n_reference[w].tolist()), often(found.n[w].tolist()), often(verdicts[mine]), often(reasons[mine]),
+            *([value] for value in window.by), [coverage[w]], [window.revision], chances[w],
+            [found.directions[w][f] for f in places], often(severities), [baselines[w]], [None], [{}], [{}],
+        ))  # fmt: skip
+        out.append(columns if shown is None else _only(columns, np.flatnonzero(shown[w]).tolist()))
+    return out
 
 
-def _numbers(values: Float64) -> list[float | None]:
-    """None where there is no finite number: a store has no use for NaN."""
-    told: list[Any] = values.ravel().tolist()
-    for i in np.flatnonzero(~np.isfinite(values)).tolist():
-        told[i] = None
-    return told
+def _only(rows: Columns[DriftResult], left: list[int]) -> Columns[DriftResult]:
+    """The rows of these numbers."""
+    values = tuple([column[i] for i in left] if len(column) == rows.rows else column for column in rows.values)
+    return Columns(rows.kind, len(left), values)
+
+
+def _each(values: Float64) -> list[Any]:
+    """Lists in lists, None where there is no finite number: a store has no use for NaN."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return values.tolist()  # type: ignore[no-any-return]
+    told = values.astype(object)
+    told[~finite] = None
+    return told.tolist()  # type: ignore[no-any-return]

@@ -16,7 +16,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import msgspec
@@ -33,7 +33,7 @@ from driftline.streams.carriers import REST, carried
 from driftline.streams.contests import Contest, Tally, comparison_row, tally_of
 from driftline.streams.delays import Delays, maturities
 from driftline.streams.detection import Detection, watches
-from driftline.streams.drift import Baseline, drift, measure
+from driftline.streams.drift import Baseline, drifts, measure
 from driftline.streams.join import NEVER
 from driftline.streams.judge import Judged, WindowKey, feature_rows, performance_row
 from driftline.streams.labels import label_drift
@@ -42,7 +42,7 @@ from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
 from driftline.streams.onset import onset_of_feature, onset_of_loss
 from driftline.streams.panes import Pane, PaneKey, decode_key, empty_pane, epoch_of, fence_of, labels_only, sum_of, sum_of_snapshots
-from driftline.streams.quality import faults_of, is_faulty, looks, quality, without_cell
+from driftline.streams.quality import Look, faults_of, is_faulty, looks, quality, without_cell
 from driftline.streams.registry import Registry
 from driftline.streams.segments import is_crowded, name_of, places, without_place
 from driftline.streams.service import service
@@ -74,6 +74,16 @@ class _Whole(NamedTuple):
     keys: list[PaneKey]
     panes: tuple[Pane, ...]
     pane: Pane
+
+
+class _New(NamedTuple):
+    """A window whose features are to be told."""
+
+    about: tuple[Series, Window, int]
+    window: Judged
+    against: list[Baseline]
+    is_faulty: bool
+    faults: dict[str, str]
 
 
 @dataclass
@@ -401,47 +411,68 @@ class Evaluation:
         gathered: dict[str, int],
     ) -> None:
         """The rows of windows in order of time; what they all ask for is worked out side by side."""
-        final = state.watermark.final(model)
         wholes = [self._whole(model, *about) for about in windows]
         new = ((whole.layout, whole.pane) for whole in wholes if self._told_windows.get(whole.key, ())[:2] != (whole.pane.n, whole.layout))
         about = [(layout, pane) for layout, pane in new if layout and pane.n]
         measure(about, model.tests)
         seen = looks(about)
-        for (series, window, start), whole in zip(windows, wholes, strict=True):
-            end = start + window.length_ms
-            is_final = end <= final
-            judged = self._judged(model, whole, is_final, provisional=end > state.watermark.predictions)
-            (state.provisional.add if judged.provisional else state.provisional.discard)((series, window, start))
-            seems = self._seems_mature(model, state, series.version, start + (window.length_ms - model.pane_ms) // 2)
-            state.waiting[series, window, start] = (*_ripeness(judged), seems)
-            if not judged.pane.n:
-                continue
-            against = self._against(judged)
-            told = (judged.pane.n, judged.layout, is_final, judged.provisional, judged.usual, tuple(each.digest for each in against))
-            if self._told_windows.get(judged.key) != told:  # labels alone do not change the features
-                self._told_windows[judged.key] = told
-                self._tell_reference(judged.layout, results[model.model])
-                checks = quality(judged, seen.get(id(judged.pane)))
-                results[model.model].quality_results.extend(checks)
-                faults = faults_of(checks)
-                rows = self._drift(judged, faults, against)
-                together = [row for each in against for row in joint_drift(judged, faults, each)]
-                results[model.model].drift_results.extend(rows)
-                results[model.model].drift_results.extend(together)
-                results[model.model].quality_results.extend(service(judged))
-                drifted = _drifted(rows) or any(row.verdict == "drift" for row in together)
-                self._features[judged.key] = (drifted, is_faulty(checks))
-                follows_on = not series.segment and window == model.windows[0] and start % window.length_ms == 0
-                if follows_on:
-                    self._earlier[model.model, series.version].take(judged, not self._features[judged.key][1])
-                if follows_on and self._lasting[model.model, series.version].take(judged, rows):
-                    gathered[series.version] = min(start, gathered.get(series.version, start))
-            self._labels.append((judged, *self._features[judged.key]))
-            if is_final:
-                self._told_windows.pop(judged.key, None)
-                self._features.pop(judged.key, None)
+        # What windows before one say may be part of what it is compared with: then they are told one after another.
+        step = 1 if kept_ms(model) else len(wholes)
+        for at in range(0, len(wholes), step):
+            some = slice(at, at + step)
+            judged = [self._waiting(model, state, *each) for each in zip(windows[some], wholes[some], strict=True)]
+            told = [(about, window) for about, window in zip(windows[some], judged, strict=True) if window.pane.n]
+            self._tell_features(model, results[model.model], told, seen, gathered)
+            self._labels += [(window, *self._features[window.key]) for _, window in told]
+            for _, window in told:
+                if window.is_final:
+                    self._told_windows.pop(window.key, None)
+                    self._features.pop(window.key, None)
         if len(self._labels) >= TOGETHER:
             self._tell_labels(results)
+
+    def _waiting(self, model: Model, state: _ModelState, about: tuple[Series, Window, int], whole: _Whole) -> Judged:
+        """A window as it is judged, and what it waits for."""
+        series, window, start = about
+        end = start + window.length_ms
+        judged = self._judged(model, whole, end <= state.watermark.final(model), provisional=end > state.watermark.predictions)
+        (state.provisional.add if judged.provisional else state.provisional.discard)(about)
+        seems = self._seems_mature(model, state, series.version, start + (window.length_ms - model.pane_ms) // 2)
+        state.waiting[about] = (*_ripeness(judged), seems)
+        return judged
+
+    def _tell_features(
+        self,
+        model: Model,
+        results: Results,
+        windows: Sequence[tuple[tuple[Series, Window, int], Judged]],
+        seen: Mapping[int, Look],
+        gathered: dict[str, int],
+    ) -> None:
+        """What the features of windows say, where that is not told yet: labels alone do not change it."""
+        new = list[_New]()
+        for about, judged in windows:
+            against = self._against(judged)
+            told = (judged.pane.n, judged.layout, judged.is_final, judged.provisional, judged.usual, tuple(each.digest for each in against))
+            if self._told_windows.get(judged.key) != told:
+                self._told_windows[judged.key] = told
+                self._tell_reference(judged.layout, results)
+                checks = quality(judged, seen.get(id(judged.pane)))
+                results.quality_results.extend(checks)
+                new.append(_New(about, judged, against, is_faulty(checks), faults_of(checks)))
+        for (about, judged, against, faulty, faults), rows in zip(new, self._drifts(new), strict=True):
+            series, window, start = about
+            together = [row for each in against for row in joint_drift(judged, faults, each)]
+            results.drift_results.extend(rows)
+            results.drift_results.extend(together)
+            results.quality_results.extend(service(judged))
+            drifted = _drifted(rows) or any(row.verdict == "drift" for row in together)
+            self._features[judged.key] = (drifted, faulty)
+            follows_on = not series.segment and window == model.windows[0] and start % window.length_ms == 0
+            if follows_on:
+                self._earlier[model.model, series.version].take(judged, not faulty)
+            if follows_on and self._lasting[model.model, series.version].take(judged, rows):
+                gathered[series.version] = min(start, gathered.get(series.version, start))
 
     def _tell_labels(self, results: dict[str, Results]) -> None:
         """What the labels of windows say; all of them together, of whatever model, for most are told again and again as labels come."""
@@ -506,13 +537,16 @@ class Evaluation:
         starts = sorted(start for start in self._parts[series] if key.start <= start < key.end)
         return [(start, self._pane(PaneKey(*series, start))[0]) for start in starts]
 
-    def _drift(self, window: Judged, faults: Mapping[str, str], against: Iterable[Baseline]) -> Sequence[DriftResult]:
-        """What a window's features say against each baseline; of drift with the moment it began, and who carries it."""
-        parts = [columns_of(rows) for each in against if (rows := drift(window, faults, each))]
-        if not parts:
-            return []
-        rows = joined(parts)
-        return columns_of(self._carried(window, self._begun(window, [*rows]))) if _drifted(rows) else rows
+    def _drifts(self, windows: Sequence[_New]) -> Iterator[Sequence[DriftResult]]:
+        """What the features of each window say against each baseline; of drift with the moment it began, and who carries it."""
+        found = iter(drifts([(new.window, new.faults, each) for new in windows for each in new.against]))
+        for new in windows:
+            parts = [columns_of(rows) for rows in islice(found, len(new.against)) if rows]
+            if not parts:
+                yield []
+                continue
+            rows = joined(parts)
+            yield columns_of(self._carried(new.window, self._begun(new.window, [*rows]))) if _drifted(rows) else rows
 
     def _begun(self, window: Judged, rows: list[DriftResult]) -> list[DriftResult]:
         """Rows of drift with the moment it began."""

@@ -70,7 +70,7 @@ def label_bins(window: Judged, profile: Profile) -> FeaturePane:
 
 
 def label_drift(windows: Sequence[Judged]) -> Iterator[Columns[DriftResult]]:
-    """Every test of the labels of windows, of any models, as the feature `(label)`: the rows of one reference at a time. Nothing for a
+    """Every test of the labels of windows, of any models, as the feature `(label)`: the rows of one window at a time. Nothing for a
     model without labels, and of windows for which there is no reference yet.
     """
     of: dict[tuple[Layout, bool], list[tuple[Judged, Answers]]] = defaultdict(list)  # by reference, and whether it is a segment
@@ -84,7 +84,7 @@ def label_drift(windows: Sequence[Judged]) -> Iterator[Columns[DriftResult]]:
         else:
             of[layout, window.key.segment != ""].append((window, answers))
     for (layout, _), each in of.items():
-        yield _judged(layout, each)
+        yield from _judged(layout, each)
 
 
 def _unknown(window: Judged, answers: Answers) -> DriftResult:
@@ -98,7 +98,7 @@ def _coverage(window: Judged, answers: Answers) -> float:
     return min(answers.n_labelled / window.pane.n, 1.0) if window.pane.n else 0.0
 
 
-def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> Columns[DriftResult]:
+def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> list[Columns[DriftResult]]:
     """Of windows of one reference, which has labels."""
     profile, known, model = layout.reference.labels, yardstick(layout), windows[0][0].model
     assert profile is not None
@@ -114,4 +114,4 @@ def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> Column
     believed = (worth[:, 0] <= level) & ~np.array([*map(bool, reasons)])
     verdicts, reasons = verdicts_of(found, tests, too_few(reasons, found, tests, tails, level), believed, model.policy, {})
     coverage = [_coverage(*each) for each in windows]
-    return rows_of([window for window, _ in windows], tests, found, TRAINING, worth, verdicts, reasons, coverage)
+    return rows_of([window for window, _ in windows], tests, found, [TRAINING] * len(windows), worth, verdicts, reasons, coverage)

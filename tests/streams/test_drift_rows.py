@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from driftline.streams.drift import (
     _measured,
     battery,
     drift,
+    drifts,
     level,
     measure,
     share_of_window,
@@ -301,6 +303,20 @@ def test_a_window_says_as_columns_what_it_says_feature_by_feature(window: Judged
     assert _drifted(found) == any(row.verdict == "drift" for row in expected)
 
 
+@settings(max_examples=100, deadline=None)
+@given(model=st.builds(lambda policy: msgspec.structs.replace(MODEL, policy=policy, segments=("plan",)), policies()), data=st.data())
+def test_several_windows_say_side_by_side_what_each_says_by_itself(model: Model, data: st.DataObject) -> None:
+    asked = []
+    for at in range(data.draw(st.integers(1, 4))):
+        window = data.draw(windows(model, at))
+        key = window.key._replace(segment=data.draw(st.sampled_from(["", "plan=pro"])))
+        window = replace(window, key=key, provisional=data.draw(st.booleans()))
+        assert window.layout is not None
+        asked.append((window, data.draw(st.one_of(st.just({}), FAULTS)), data.draw(baselines(window.layout))))
+    found = drifts(asked)
+    assert [[*map(repr, rows)] for rows in found] == [[*map(repr, one_by_one(*each))] for each in asked]
+
+
 @pytest.mark.parametrize("move", MOVES)
 def test_what_is_significant_but_no_further_than_without_drift_is_none(move: str) -> None:
     policy = Policy(psi=1e-6, shift=1.0, share=0.3, false_alarms=80.0)
@@ -349,9 +365,9 @@ def test_labels_say_as_columns_what_they_say_window_by_window(policy: Policy, te
         judged.append(Judged(WindowKey("m", "1", segment, at * HOUR_MS, (at + 1) * HOUR_MS), model, known, pane, at, at % 2 == 0, (pane,)))
     found = [[*rows] for rows in label_drift(judged)]
     alike = [
-        [each for each in judged if (each.key.segment != "") == segment] for segment in dict.fromkeys(w.key.segment != "" for w in judged)
+        each for segment in dict.fromkeys(w.key.segment != "" for w in judged) for each in judged if (each.key.segment != "") == segment
     ]
-    assert [list(map(repr, rows)) for rows in found] == [[repr(row) for each in some for row in label_one_by_one(each)] for some in alike]
+    assert [list(map(repr, rows)) for rows in found] == [[repr(row) for row in label_one_by_one(each)] for each in alike]
 
 
 def labelled(task: str, n: int, seed: int, shift: float = 0.0) -> pd.DataFrame:
