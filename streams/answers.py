@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.schemas.config import Model
-from driftline.streams import chances, exact, places
+from driftline.streams import chances, exact, kernels, places
 from driftline.streams.chances import Chances, ChancesWire, add_counts
 from driftline.streams.columns import parts
 from driftline.streams.places import Places, PlacesWire
@@ -29,6 +29,7 @@ Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 K = TypeVar("K", str, int)
 Into = TypeVar("Into", "Answers", "Losses")
+Rows = TypeVar("Rows", "AnswerRows", "LabelRows", "RivalRows")
 
 SCORE_BINS = 256
 DELAY_BINS = 32
@@ -182,8 +183,12 @@ def _came_true(rows: LabelRows, names: Sequence[str], model: Model) -> Int64:
     """What the score was the chance of: the positive class, or, of several classes, the predicted one."""
     if model.task == "multiclass":
         return np.asarray(rows.predicted == rows.label, np.int64)
-    positive: Int64 = np.array([name == model.positive for name in names], np.int64)
-    return positive.take(rows.label.astype(np.int64))
+    return _positives(names, model).take(rows.label.astype(np.int64))
+
+
+def _positives(names: Sequence[str], model: Model) -> Int64:
+    """1 of the positive class, 0 of the others."""
+    return np.array([name == model.positive for name in names], np.int64)
 
 
 def group_of(name: str, model: Model) -> str:
@@ -393,6 +398,49 @@ def fold_predictions(into: Sequence[Answers], place: Int64, rows: AnswerRows, na
         _add_at(into[at // groups.width].said, groups.names[at % groups.width], bins, counts, (SCORE_BINS,))
 
 
+def fold_told(into: Sequence[Answers], parts: Sequence[tuple[Int64, Int64, LabelRows]], names: Sequence[str], model: Model) -> None:
+    """Fold label effects into the answers of several panes: each with the place of the pane of its prediction, and of that of its label's
+    time, which gets the loss; -1 for none.
+    """
+    reader, groups = kernels.current(), _Groups(names, model)
+    dense = len(into) * (len(names) ** 2 + 2 * SCORE_BINS * groups.width) <= DENSE * sum(len(mine) for mine, _, _ in parts) + 65_536
+    if reader is None or not dense or model.task not in ("binary", "multiclass") or chances.kept(model):
+        fold_labels(into, *in_places([(mine, rows) for mine, _, rows in parts]), names, model)
+        fold_losses([each.losses for each in into], *in_places([(at, rows) for _, at, rows in parts]), names, model)
+        return
+    there = np.zeros(len(into) + 1, bool)
+    for mine, _, _ in parts:
+        there[mine] = True
+    targets = [_targets(answers, groups) if told else None for answers, told in zip(into, there.tolist()[:-1], strict=True)]
+    came = None if model.task == "multiclass" else _positives(names, model)
+    shapes = [(DELAY_BINS,), *[(2, SCORE_BINS)] * groups.width]
+    sums = reader.tally([(mine, at, *rows) for mine, at, rows in parts], groups.of_each, came, shapes, targets)
+    pairs = [a + BETWEEN + b for a in names for b in names]
+    for answers, told, (n, _, _, _, _, _, *counts) in zip(into, targets, sums.tolist(), strict=True):
+        if told:
+            answers.n_labelled += n
+            for pair, count in zip(pairs, counts, strict=True):
+                if count:
+                    _add_count(answers.confusion, pair, count)
+            for name, scored in zip(groups.names, told[1:], strict=True):
+                if not np.count_nonzero(scored):
+                    del answers.scored[name]
+    _add_losses([each.losses for each in into], sums[:, 1:6].T.tolist())
+
+
+def _targets(answers: Answers, groups: _Groups) -> tuple[Int64, ...]:
+    """The delays of answers, and their scores by group, of those too that have none yet; for compiled code to add to."""
+    return (answers.delays, *(answers.scored.setdefault(name, _zeros(2, SCORE_BINS)) for name in groups.names))
+
+
+def in_places(told: Sequence[tuple[Int64, Rows]]) -> tuple[Int64, Rows]:
+    """The places of rows, and the rows, but for those that are in none; `told` are parts of both, end to end."""
+    at = np.concatenate([places for places, _ in told])
+    rows = type(told[0][1])(*map(np.concatenate, zip(*(part for _, part in told), strict=True)))
+    there = at >= 0
+    return (at, rows) if there.all() else (at[there], rows.take(np.flatnonzero(there)))
+
+
 def fold_labels(into: Sequence[Answers], place: Int64, rows: LabelRows, names: Sequence[str], model: Model) -> None:
     """Fold label effects into the answers of several panes, as `fold_predictions` does."""
     for at, _, count in _entries(place, np.zeros_like(place), 1, rows.sign):
@@ -436,7 +484,11 @@ def fold_losses(into: Sequence[Losses], place: Int64, rows: LabelRows, names: Se
     scored = np.where(rows.bin < 0, 0, rows.sign)
     halves = 2 * (SCORE_BINS * _came_true(rows, names, model) - rows.bin) - 1
     wrong = np.where(rows.predicted != rows.label, rows.sign, 0)
-    sums = [_sums_at(place, each, len(into)) for each in (rows.sign, wrong, scored, scored * halves, scored * halves * halves)]
+    _add_losses(into, [_sums_at(place, each, len(into)) for each in (rows.sign, wrong, scored, scored * halves, scored * halves * halves)])
+
+
+def _add_losses(into: Sequence[Losses], sums: Sequence[Sequence[int]]) -> None:
+    """Add to the losses of panes: rows, wrong ones, scored ones, and their residuals and squared residuals in half bins."""
     unit, half_bin = exact.UNIT_BITS, SCORE_BINS.bit_length()
     for losses, (n, total, told, residual, squares) in zip(into, zip(*sums, strict=True), strict=True):
         losses.n += n
@@ -455,10 +507,10 @@ class _Groups:
         self.names = [*dict.fromkeys(each)]
         self.width = len(self.names)
         number = {name: i for i, name in enumerate(self.names)}
-        self._of = np.array([number[name] for name in each], np.int64)
+        self.of_each = np.array([number[name] for name in each], np.int64)
 
     def of(self, codes: Int64) -> Int64:
-        return self._of[codes]
+        return self.of_each[codes]
 
 
 def _counted(key: Int64, sign: Int64 | None) -> tuple[Int64, Int64]:

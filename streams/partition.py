@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from driftline.schemas.config import Model
 from driftline.schemas.errors import DriftlineError, Rejected, refuse_newer
 from driftline.schemas.progress import CODEC, Marker, Progress, encode_marker
 from driftline.schemas.results import Orphan
-from driftline.streams.answers import AnswerRows, Answers, LabelRows, RivalRows, fold_labels, fold_losses, fold_predictions, losses_of
+from driftline.streams.answers import AnswerRows, Answers, LabelRows, RivalRows, fold_predictions, fold_told, in_places, losses_of
 from driftline.streams.batch import Batch, DeadLetter, Outcomes, Predictions, Topic
 from driftline.streams.breaker import Breaker
 from driftline.streams.columns import parts
@@ -44,8 +44,6 @@ from driftline.streams.shard import Shard, floor_for
 from driftline.streams.tiers import HOT_ROWS, Tiers
 from driftline.streams.transport.chunk import Chunk
 from driftline.streams.values import Values
-
-PaneRows = TypeVar("PaneRows", AnswerRows, LabelRows, RivalRows)
 
 UNKNOWN_NAMES = 100  # of fields that are not known, kept until somebody says them
 OPEN_PANES = 4_000  # decoded panes kept in memory between flushes; the rest are snapshots
@@ -504,25 +502,22 @@ class Partition:
         """Fold what waits of models whose answers are counted alike: all of them in one go."""
         into: list[Answers] = []
         predictions: list[tuple[Int64, AnswerRows]] = []
-        labels: list[tuple[Int64, LabelRows]] = []
-        losses: list[tuple[Int64, LabelRows]] = []
+        labels: list[tuple[Int64, Int64, LabelRows]] = []
         for shard, pending in each:
             place = np.full(pending.given + 1, -1)  # the last one: of no pane
             place[np.fromiter(pending.numbers.values(), np.int64)] = np.arange(len(into), len(into) + len(pending.numbers))
             into += [self._panes[key].answers for key in pending.numbers]
             predictions += [(place[numbers], rows) for numbers, rows in pending.predictions]
-            labels += [(place[mine], rows) for mine, _, rows in pending.labels]
-            losses += [(place[at], rows) for _, at, rows in pending.labels]
+            labels += [(place[mine], place[at], rows) for mine, at, rows in pending.labels]
             for numbers, others in pending.rivals:
-                at, rivals = _in_panes([(place[numbers], others)])
+                at, rivals = in_places([(place[numbers], others)])
                 for pane in np.unique(at).tolist():
                     into[pane].add_rivals(rivals.take(np.flatnonzero(at == pane)), shard.versions.names)
         classes, model = each[0][0].classes.names, each[0][0].model
         if predictions:
-            fold_predictions(into, *_in_panes(predictions), classes, model)
+            fold_predictions(into, *in_places(predictions), classes, model)
         if labels:
-            fold_labels(into, *_in_panes(labels), classes, model)
-            fold_losses([answers.losses for answers in into], *_in_panes(losses), classes, model)
+            fold_told(into, labels, classes, model)
 
     def _remove_final(self) -> list[PaneKey]:
         """Forget panes that no event still to come can touch."""
@@ -587,11 +582,3 @@ def _counted_by(shard: Shard) -> tuple[str, ...]:
     """What decides how rows are folded into answers: two models for which it is the same have the same codes for the same classes."""
     model = shard.model
     return (model.task, model.positive, *shard.classes.names) if model.task == "binary" else (model.task, model.model)
-
-
-def _in_panes(told: Sequence[tuple[Int64, PaneRows]]) -> tuple[Int64, PaneRows]:
-    """The places of rows, and the rows, but for those that are in no pane; `told` are parts of both, end to end."""
-    at = np.concatenate([places for places, _ in told])
-    rows = type(told[0][1])(*map(np.concatenate, zip(*(part for _, part in told), strict=True)))
-    there = at >= 0
-    return (at, rows) if there.all() else (at[there], rows.take(np.flatnonzero(there)))

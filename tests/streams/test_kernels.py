@@ -26,11 +26,12 @@ from driftline.schemas.config import Model
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
 from driftline.story import CHURN, story
 from driftline.streams import kernels
+from driftline.streams.answers import Answers, LabelRows, fold_told
 from driftline.streams.batch import Batch, Outcomes, Predictions, Topic
 from driftline.streams.columns import fingerprints, hash_ids
 from driftline.streams.intake import Intake
 from driftline.streams.layout import Layout
-from driftline.streams.panes import Pane, PaneKey, decode_pane
+from driftline.streams.panes import Fence, Pane, PaneKey, decode_pane, empty_pane, encode_pane
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk, chunk_of
@@ -485,3 +486,44 @@ def test_without_a_home_that_can_be_written_to_the_cache_is_a_directory_of_this_
     said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True).stdout
     assert Path(said.strip()).is_relative_to(tmp_path)
     assert Path(said.strip()).is_dir()
+
+
+LABELS = st.lists(
+    st.tuples(
+        st.integers(-1, 3), st.integers(-1, 3), st.sampled_from([-1, 1]), st.integers(0, 2), st.integers(0, 2), st.integers(-1, 255),
+        st.sampled_from([-5, 0, 999, 1_000, 60_000, 2**45]),
+    ),
+    max_size=30,
+)  # fmt: skip
+CLASSES = ["cat", "dog", "1"]
+
+
+def labels_of(rows: list[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray, LabelRows]:
+    """The place of each prediction's pane, that of each label's, and the rows."""
+    mine, later, sign, said, actual, score, delay = np.array(rows, np.int64).reshape(-1, 7).T
+    return mine, later, LabelRows(sign, said.astype(np.float64), actual.astype(np.float64), score, delay)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(LABELS, min_size=1, max_size=3), st.sampled_from([MODELS["m"], MODELS["kind"]]), LABELS)
+def test_labels_are_counted_in_panes_as_without_compiled_code(
+    parts: list[list[tuple[int, ...]]], model: Model, before: list[tuple[int, ...]]
+) -> None:
+    found = []
+    for use in (kernels.unload, kernels.load):
+        panes = [empty_pane(None) for _ in range(4)]
+        for told in (before, *parts):
+            use()
+            fold_told([pane.answers for pane in panes], [labels_of(told)], CLASSES, model)
+        fold_told([pane.answers for pane in panes], [labels_of(told) for told in parts], CLASSES, model)
+        found.append([encode_pane(pane, Fence()) for pane in panes])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "wrong", [(4, 0, 1, 0, 0, 5, 0), (0, 4, 1, 0, 0, 5, 0), (0, 0, 1, 3, 0, 5, 0), (0, 0, 1, 0, -1, 5, 0), (0, 0, 1, 0, 0, 256, 0)]
+)
+def test_a_label_that_belongs_nowhere_is_refused_and_counts_in_no_memory_of_others(wrong: tuple[int, ...]) -> None:
+    kernels.load()
+    with pytest.raises(IndexError):
+        fold_told([Answers() for _ in range(4)], [labels_of([wrong])], CLASSES, MODELS["m"])
