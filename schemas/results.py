@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, groupby, starmap
+from itertools import chain, groupby, repeat, starmap
 from types import GenericAlias
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_type_hints, overload
 
@@ -253,6 +253,12 @@ class Columns(Sequence[Row]):
         if isinstance(numbers, int):
             return self.kind(*(values[numbers if len(values) == self.rows else 0] for values in self.values))
         return Columns(self.kind, len(numbers), tuple(values[at] if len(values) == self.rows else values for values in self.values))
+
+    def take(self, numbers: Sequence[int]) -> Iterator[Row]:
+        """The rows of these numbers."""
+        n = len(numbers)
+        told = (map(values.__getitem__, numbers) if len(values) == self.rows else repeat(values[0], n) for values in self.values)
+        return starmap(self.kind, zip(*told, strict=True))
 
     def column(self, name: str) -> list[Any]:
         """The values of all rows."""

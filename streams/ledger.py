@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+import cramjam
 import msgspec
 from msgspec.structs import replace
 
@@ -52,7 +53,7 @@ from driftline.streams.policy import (
 WINDOWS_KEPT = 2_000  # windows of one model version that a revision can still change
 EVIDENCE_KEPT = 10_000  # pieces of evidence and findings in all those windows
 PATIENCE = 4  # times as long as results can be under way: how long a window waits for a segment that nobody judges any more
-CODEC = 1
+CODEC = 2
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -119,7 +120,7 @@ class Ledger:
         evidence = [self.evidence[key] for key in sorted(self.evidence)]
         published = [self.published[name] for name in sorted(self.published)]
         state = _State(self.model, self.version, self.floor, self.base, evidence, published)
-        return bytes([CODEC]) + zlib.compress(msgspec.msgpack.encode(state, order="deterministic"), level=1)
+        return bytes([CODEC]) + bytes(cramjam.lz4.compress_block(msgspec.msgpack.encode(state, order="deterministic")))
 
     @staticmethod
     def from_bytes(data: bytes) -> Ledger:
@@ -129,7 +130,7 @@ class Ledger:
         True
         """
         refuse_newer("the state of decide", data[0], CODEC)
-        s = _decoder.decode(zlib.decompress(data[1:]))
+        s = _decoder.decode(zlib.decompress(data[1:]) if data[0] == 1 else bytes(cramjam.lz4.decompress_block(data[1:])))
         evidence = {item.key: item for item in s.evidence}
         return Ledger(s.model, s.version, s.floor, s.base, evidence, {item.incident.id: item for item in s.published})
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -97,25 +97,36 @@ def evidence_of(results: Verdicts | Results) -> dict[Version, list[Evidence]]:
 
 def _evidence_of_table(table: Columns[Row]) -> Iterator[tuple[Version, Evidence]]:
     """One piece of each window, segment, revision and kind. A table is columns, of which most rows need a few: they found nothing."""
-    groups: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
-    for i, about in enumerate(zip(*map(table.column, _ABOUT), _kinds(table), strict=True)):
-        groups[about].append(i)
     verdicts, is_final, n, references, policies = map(table.column, ("verdict", "is_final", "n", "reference", "policy"))
     labelled = table.column("n_labelled") if table.kind is PerformanceResult else [0] * len(table)
-    for (model, version, segment, start, end, revision, kind), rows in groups.items():
-        said = {verdicts[i] for i in rows}
-        bad = [row for i in rows if verdicts[i] in BAD and _is_bad(row := table[i])] if said & BAD else []
+    for (model, version, segment, start, end, revision, kind), runs in _runs(table).items():
+        said, final, many, known = (list(chain.from_iterable(each[run] for run in runs)) for each in (verdicts, is_final, n, labelled))
+        bad: list[Row] = []
+        if not BAD.isdisjoint(said):
+            at = [i for run in runs for i in range(run.start, run.stop) if verdicts[i] in BAD]
+            bad = [*filter(_is_bad, table.take(at))]
         item = Evidence(
             *(kind, segment, start, end, revision),
             judged=bool(bad) or "ok" in said,
-            is_final=any([is_final[i] for i in rows]),
-            n=max([n[i] for i in rows]),
-            n_labelled=max([labelled[i] for i in rows]),
-            reference=references[rows[0]],
-            policy=policies[rows[0]],
+            is_final=any(final),
+            n=max(many),
+            n_labelled=max(known),
+            reference=references[runs[0].start],
+            policy=policies[runs[0].start],
             findings=strongest(map(_finding, bad)),
         )
         yield (model, version), item
+
+
+def _runs(table: Columns[Row]) -> dict[tuple[Any, ...], list[slice]]:
+    """Where the rows of each window, segment, revision and kind are: mostly next to one another."""
+    found: defaultdict[tuple[Any, ...], list[slice]] = defaultdict(list)
+    begin = 0
+    for about, together in groupby(zip(*map(table.column, _ABOUT), _kinds(table), strict=True)):
+        end = begin + len([*together])
+        found[about].append(slice(begin, end))
+        begin = end
+    return found
 
 
 def findings_of(results: Verdicts | Results) -> list[tuple[Key, int, Finding]]:
@@ -184,8 +195,8 @@ def _is_bad(row: Row) -> bool:
 def _kinds(table: Columns[Row]) -> Iterable[Kind]:
     """Of what kind each row is."""
     if table.kind is DriftResult:
-        pairs = zip(table.column("feature"), table.column("test"), strict=True)
-        return [_OWN.get(feature) or ("lasting" if test == "lasting" else "data") for feature, test in pairs]
+        others: Iterable[Kind] = ["lasting" if test == "lasting" else "data" for test in table.column("test")]
+        return map(_OWN.get, table.column("feature"), others)
     if table.kind is PerformanceResult:
         return ["performance"] * len(table)
     return ["service" if feature == "(service)" else "quality" for feature in table.column("feature")]
@@ -305,16 +316,10 @@ class Step:
     def labelled_rows(self) -> int:
         return max((item.n_labelled for item in self.evidence if item.segment == ""), default=0)
 
-    def findings(self, kind: Kind) -> list[Finding]:
-        return [finding for item in self.evidence if item.kind == kind for finding in item.findings]
-
-    def judged(self, *kinds: Kind) -> bool:
-        return any(item.judged for item in self.evidence if item.kind in kinds)
-
     @property
     def waits(self) -> bool:
-        """Whether its performance is not judged yet and may still be: its labels are on their way."""
-        return not self.judged("performance") and any(item.kind == "performance" and not item.is_final for item in self.evidence)
+        """Whether what is known of its performance may still change: its labels are on their way."""
+        return any(item.kind == "performance" and not item.is_final for item in self.evidence)
 
 
 def step_of(model: Model, start: int, end: int) -> tuple[int, int]:
@@ -325,8 +330,9 @@ def step_of(model: Model, start: int, end: int) -> tuple[int, int]:
     >>> step_of(Model("m", windows=(Window(60, 60), Window(30, 30))), 0, 60), step_of(Model("m", windows=(Window(30, 30),)), 42, 47)
     ((0, 60), (30, 60))
     """
-    if any(window.length_ms == end - start for window in model.windows):
-        return start, end
+    for window in model.windows:
+        if window.length_ms == end - start:
+            return start, end
     shortest = min(model.windows, key=lambda window: window.length_ms)
     first = (end - 1) // shortest.every_ms * shortest.every_ms
     return first, first + shortest.length_ms
@@ -334,11 +340,10 @@ def step_of(model: Model, start: int, end: int) -> tuple[int, int]:
 
 def steps_of(model: Model, evidence: Iterable[Evidence]) -> list[Step]:
     """The windows that `evidence` is about, in order of their ends."""
-    steps: dict[tuple[int, int], Step] = {}
+    together: defaultdict[tuple[int, int], list[Evidence]] = defaultdict(list)
     for item in evidence:
-        window = step_of(model, item.window_start, item.window_end)
-        steps.setdefault(window, Step(*window)).evidence.append(item)
-    return sorted(steps.values(), key=lambda step: (step.end, step.start))
+        together[step_of(model, item.window_start, item.window_end)].append(item)
+    return [Step(start, end, together[start, end]) for start, end in sorted(together, key=lambda window: (window[1], window[0]))]
 
 
 def fold(base: Base, steps: Sequence[Step], model: Model, version: str) -> tuple[Base, dict[str, Incident]]:
@@ -375,8 +380,14 @@ def judge(step: Step, drifted_before: bool, *, fault: bool = False) -> dict[Caus
     an incident that is open (`fault`): then they explain it. Labels that drift are a prior shift where nothing of all this explains them.
     That a detector gives no signal is no all-clear while the window's labels are on their way.
     """
-    data, errors, worse = step.findings("data") + step.findings("lasting"), step.findings("error"), step.findings("performance")
-    faults, labels = step.findings("quality"), step.findings("label")
+    found: defaultdict[Kind, list[Finding]] = defaultdict(list)
+    judged: set[Kind] = set()
+    for item in step.evidence:
+        found[item.kind] += item.findings
+        if item.judged:
+            judged.add(item.kind)
+    data, errors, worse = found["data"] + found["lasting"], found["error"], found["performance"]
+    faults, labels = found["quality"], found["label"]
     explained = bool(data) or drifted_before
     told: dict[Cause, list[Finding]] = {"concept drift": [], "prior shift": [], "performance": []}
     alarmed: Cause = "performance" if fault or faults else "concept drift"
@@ -387,13 +398,14 @@ def judge(step: Step, drifted_before: bool, *, fault: bool = False) -> dict[Caus
         told[cause].append(replace(finding, cause=cause))
     if not (explained or errors or worse or fault or faults):
         told["prior shift"] += labels
+    performed = "performance" in judged
     return {
-        "data fault": (faults, step.judged("quality")),
-        "service health": (step.findings("service"), step.judged("service")),
-        "data drift": (data, step.judged("data")),
-        "prior shift": (told["prior shift"], step.judged("performance", "label") and not worse and not labels),
-        "concept drift": (told["concept drift"], step.judged("error", "performance") and not worse and not step.waits),
-        "performance": (told["performance"], step.judged("performance") and not worse),
+        "data fault": (faults, "quality" in judged),
+        "service health": (found["service"], "service" in judged),
+        "data drift": (data, "data" in judged),
+        "prior shift": (told["prior shift"], (performed or "label" in judged) and not worse and not labels),
+        "concept drift": (told["concept drift"], not worse and (performed or ("error" in judged and not step.waits))),
+        "performance": (told["performance"], performed and not worse),
     }
 
 

@@ -80,7 +80,6 @@ def application(kafka: Mapping[str, Any], prefix: str, partitions: int, timing: 
         broker_request_timeout=max(60.0, 2 * timing.session_s),
         producer_linger=0.005,
         producer_max_batch_size=512 * 2**10,  # by default 16 KiB: a request takes one batch a partition, and snapshots go to few
-        producer_compression_type="zstd",
         producer_acks=-1,
         producer_request_timeout=60,
         producer_max_request_size=8 * 2**20,

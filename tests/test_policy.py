@@ -363,8 +363,8 @@ def provisional(record: Results) -> Results:
 
 def test_state_of_a_newer_release_is_refused_with_the_fix() -> None:
     data = Ledger("churn", "7").to_bytes()
-    with pytest.raises(DriftlineError, match="has codec 2; this version reads up to 1") as refused:
-        Ledger.from_bytes(bytes([2]) + data[1:])
+    with pytest.raises(DriftlineError, match="has codec 3; this version reads up to 2") as refused:
+        Ledger.from_bytes(bytes([3]) + data[1:])
     assert refused.value.code == "state_too_new"
 
 
