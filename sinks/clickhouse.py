@@ -320,9 +320,11 @@ def _client(dsn: str) -> Client:
     # In a session a block that is sent again finds the session locked by the attempt before it.
     options: dict[str, Any] = {} if parts.scheme == "chdb" else {"autogenerate_session_id": False}
     try:
-        return clickhouse_connect.get_client(dsn=dsn, interface=parts.scheme, **options)
+        client = clickhouse_connect.get_client(dsn=dsn, interface=parts.scheme, **options)
     except ImportError as error:
         raise DriftlineError("store_extra", f"{masked(dsn)!r}: {error}", "pip install 'driftline[embedded]'") from None
+    client.write_compression = None  # of a block it took a fifth of an insert; answers stay compressed
+    return client
 
 
 def _create_database(dsn: str) -> None:

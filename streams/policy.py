@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -99,11 +99,13 @@ def _evidence_of_table(table: Columns[Row]) -> Iterator[tuple[Version, Evidence]
     """One piece of each window, segment, revision and kind. A table is columns, of which most rows need a few: they found nothing."""
     verdicts, is_final, n, references, policies = map(table.column, ("verdict", "is_final", "n", "reference", "policy"))
     labelled = table.column("n_labelled") if table.kind is PerformanceResult else [0] * len(table)
-    for (model, version, segment, start, end, revision, kind), runs in _runs(table).items():
-        said, final, many, known = (list(chain.from_iterable(each[run] for run in runs)) for each in (verdicts, is_final, n, labelled))
+    for (model, version, segment, start, end, revision, kind), (first, *rest) in _runs(table).items():
+        said, final, many, known = verdicts[first], is_final[first], n[first], labelled[first]
+        for run in rest:
+            said, final, many, known = said + verdicts[run], final + is_final[run], many + n[run], known + labelled[run]
         bad: list[Row] = []
         if not BAD.isdisjoint(said):
-            at = [i for run in runs for i in range(run.start, run.stop) if verdicts[i] in BAD]
+            at = [i for run in (first, *rest) for i in range(run.start, run.stop) if verdicts[i] in BAD]
             bad = [*filter(_is_bad, table.take(at))]
         item = Evidence(
             *(kind, segment, start, end, revision),
@@ -111,8 +113,8 @@ def _evidence_of_table(table: Columns[Row]) -> Iterator[tuple[Version, Evidence]
             is_final=any(final),
             n=max(many),
             n_labelled=max(known),
-            reference=references[runs[0].start],
-            policy=policies[runs[0].start],
+            reference=references[first.start],
+            policy=policies[first.start],
             findings=strongest(map(_finding, bad)),
         )
         yield (model, version), item

@@ -80,6 +80,7 @@ def application(kafka: Mapping[str, Any], prefix: str, partitions: int, timing: 
         broker_request_timeout=max(60.0, 2 * timing.session_s),
         producer_linger=0.005,
         producer_max_batch_size=512 * 2**10,  # by default 16 KiB: a request takes one batch a partition, and snapshots go to few
+        producer_compression_type=kafka.get("compression.type"),
         producer_acks=-1,
         producer_request_timeout=60,
         producer_max_request_size=8 * 2**20,
@@ -120,7 +121,7 @@ class Worker:
     Parameters
     ----------
     kafka
-        librdkafka properties: `bootstrap.servers`, and security where the brokers want it.
+        librdkafka properties: `bootstrap.servers`, security where the brokers want it, and `compression.type` of what it sends.
     sink
         The store; it must be migrated.
     models

@@ -178,8 +178,9 @@ class LocalStack:
 
         timing = Timing(flush_s=FLUSH_S)
         sink = ends.enter_context(closing(Sinks(self.sink, *([Parquet(self._parquet)] if self._parquet else []))))
+        kafka = self._client | {"compression.type": "zstd"}  # the embedded broker keeps 5 MiB a partition
         worker = Worker(
-            self._client, sink, self._models, store=self.sink, prefix=self.topics.prefix, partitions=self._partitions, timing=timing,
+            kafka, sink, self._models, store=self.sink, prefix=self.topics.prefix, partitions=self._partitions, timing=timing,
             breaker=False,  # what is fed has an end, and is summed up there
         )  # fmt: skip
         ends.callback(worker.stop)

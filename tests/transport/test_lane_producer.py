@@ -26,7 +26,7 @@ def producing(broker: EmbeddedBroker, prefix: str, use: Callable[[LaneProducer, 
     broker.create_topics(topics.table(2))
 
     async def main() -> None:
-        app = application({"bootstrap.servers": broker.bootstrap}, prefix, 2, Timing())
+        app = application({"bootstrap.servers": broker.bootstrap, "compression.type": "zstd"}, prefix, 2, Timing())
         install(app, ())
         producer: Any = app.producer
         await producer.start()
