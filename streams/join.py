@@ -360,17 +360,28 @@ class Join:
 
     def _drop_past(self) -> None:
         """Drop the ids that no event still to come can touch."""
-        drop, heads = np.zeros(len(self), bool), self._is_head()
+        heads = self._is_head()
+        drop, unstored = self._past(heads)
+        # The store may have outcomes of it, which must not look like orphans there: then it leaves with its predictions.
+        if self.cold and len(unstored):
+            self._mark(drop, unstored[~self.cold.maybe(self.rows.take("key", unstored))])
+        if drop.any():
+            self._drop(drop, heads)
+
+    def _past(self, heads: Bool) -> tuple[Bool, Rows]:
+        """The rows of ids that are past; of those with a prediction that the store lacks, if it has any, their first rows instead."""
+        if reader := kernels.current():
+            told = self.rows.told(("ts", "next", "version", "again", "stored"))
+            return reader.past_of(*told, heads, self._predictions_below, self._outcomes_below, ask=bool(self.cold))
+        drop, left = np.zeros(len(self), bool), [np.empty(0, np.int64)]
         for part in self._parts():
             block = np.flatnonzero(heads[part] & (self.rows.take("ts", part) < self._past_below)) + part.start
             ids = self._about(block)
             gone = self._is_past(ids)
-            # The store may have outcomes of it, which must not look like orphans there: then it leaves with its predictions.
-            unstored = block[gone & ids.unstored]
-            gone[gone & ids.unstored] = ~self.cold.maybe(self.rows.take("key", unstored))
-            self._mark(drop, block[gone])
-        if drop.any():
-            self._drop(drop, heads)
+            unstored = gone & ids.unstored & bool(self.cold)
+            left.append(block[unstored])
+            self._mark(drop, block[gone & ~unstored])
+        return drop, np.concatenate(left)
 
     def leaving(self, rows: int) -> Leaving:
         """The ids that have one of the oldest `rows` rows, and those that only wait to leave. Nothing changes before `left`."""
@@ -408,25 +419,31 @@ class Join:
         return Orphans(*(np.concatenate([getattr(part, name) for part in [_NO_ORPHANS, *parts]]) for name in Orphans.__slots__))
 
     @property
+    def _predictions_below(self) -> int:
+        """A prediction older than this may neither pair with an outcome still to come nor have a duplicate."""
+        return min(self.newest_outcome - self.lateness_ms, self.newest_prediction) - self.horizon_ms
+
+    @property
+    def _outcomes_below(self) -> int:
+        """An outcome older than this may not pair with a prediction still to come."""
+        return self.newest_prediction - self.lateness_ms - self.horizon_ms
+
+    @property
     def _past_below(self) -> int:
         """An id of which one row is not older than this event time is not past."""
-        prediction = min(self.newest_outcome - self.lateness_ms, self.newest_prediction)
-        return max(prediction, self.newest_prediction - self.lateness_ms) - self.horizon_ms
+        return max(self._predictions_below, self._outcomes_below)
 
     def _is_past(self, ids: _Ids) -> Bool:
         """Which ids no event still to come can touch."""
-        horizon, lateness = self.horizon_ms, self.lateness_ms
-        past: Bool = (
-            (self.newest_outcome - lateness > ids.last_prediction + horizon)  # no outcome may still pair with its predictions
-            & (self.newest_prediction > ids.last_prediction + horizon)  # no prediction may still be a duplicate of them
-            & (self.newest_prediction - lateness > ids.last_outcome + horizon)  # no prediction may still pair with its outcomes
-        )
+        past: Bool = (ids.last_prediction < self._predictions_below) & (ids.last_outcome < self._outcomes_below)
         return past
 
     def _find_floor(self) -> Floor:
         """Every row that only this process has lies at or above it, or was touched there; with none of them it is the last mark."""
         first_p = first_o = 2**62
-        for part in self._parts():
+        if reader := kernels.current():
+            first_p, first_o = reader.lowest_offsets(*self.rows.told(("version", "stored", "offset")), len(self), first_p)
+        for part in () if reader else self._parts():
             only_here = ~self.rows.take("stored", part)
             is_outcome = self.rows.take("version", part) == OUTCOME
             offset = self.rows.take("offset", part)
@@ -440,6 +457,8 @@ class Join:
 
     def _is_head(self) -> Bool:
         """Which rows begin the chain of an id."""
+        if reader := kernels.current():
+            return reader.heads_of(*self.rows.told(("next",)), len(self))
         heads = np.ones(len(self), bool)
         for part in self._parts():
             following = self.rows.take("next", part)
@@ -480,15 +499,22 @@ class Join:
 
         Those that the store has are asked for there.
         """
-        until = self.newest_prediction - self.lateness_ms - self.horizon_ms
+        until, (decided_ts, decided_offset) = self._outcomes_below, self.decided
+        for rows in self._undecided(until) if self.rows.least("ts") < until else ():
+            self._name(Orphans(self.rows.take("offset", rows), self.rows.take("ts", rows), self.rows.take("key", rows)))
+        self.decided = (max(until, decided_ts), max(self._outcomes_end, decided_offset))
+
+    def _undecided(self, until: int) -> Iterator[Rows]:
+        """Outcomes older than this of which it was not told whether they are orphans, but for those that the store has."""
+        if reader := kernels.current():
+            yield reader.old_outcomes(*self.rows.told(("ts", "version", "stored", "offset")), len(self), until, self.decided)
+            return
         decided_ts, decided_offset = self.decided
-        for part in self._parts() if self.rows.least("ts") < until else ():
+        for part in self._parts():
             due = (self.rows.take("version", part) == OUTCOME) & ~self.rows.take("stored", part)
             rows = np.flatnonzero(due) + part.start
             ts, offset = self.rows.take("ts", rows), self.rows.take("offset", rows)
-            new = (ts < until) & ((ts >= decided_ts) | (offset >= decided_offset))
-            self._name(Orphans(offset[new], ts[new], self.rows.take("key", rows[new])))
-        self.decided = (max(until, decided_ts), max(self._outcomes_end, decided_offset))
+            yield rows[(ts < until) & ((ts >= decided_ts) | (offset >= decided_offset))]
 
     def _name(self, found: Orphans) -> None:
         """Of outcomes for which no prediction can come any more, those that pair with none that is here."""
@@ -500,26 +526,27 @@ class Join:
 
     def _drop(self, mask: Bool, heads: Bool) -> None:
         keep = ~mask
-        place = np.cumsum(keep, dtype=np.int32) - np.int32(1)
-        corrected = np.zeros(self._corrected.size, bool)
-        for part in self._parts():
-            self._renumber("next", part, keep, place)
-            if self._corrected.size:
+        self._renumber("next", keep, keep)
+        if self._corrected.size:
+            corrected = np.zeros(self._corrected.size, bool)
+            for part in self._parts():
                 mine = self.rows.take("label", part)[keep[part]]
                 corrected[mine[mine >= 0]] = True
-        if self._corrected.size:
-            label_place = np.cumsum(corrected, dtype=np.int32) - np.int32(1)
-            for part in self._parts():
-                self._renumber("label", part, keep, label_place)
+            self._renumber("label", keep, corrected)
             self._corrected.keep(corrected)
         self.rows.keep(keep)
         self._index.rebuild(np.flatnonzero(heads[keep]), self.rows.all("key"))
 
-    def _renumber(self, column: str, part: slice, keep: Bool, place: Rows) -> None:
-        """Let rows that stay point to where things will be; a chain stays or goes as a whole."""
-        pointers = self.rows.take(column, part)
-        there = np.flatnonzero((pointers >= 0) & keep[part])
-        self.rows.put(column, there + part.start, place[pointers[there]])
+    def _renumber(self, column: str, keep: Bool, kept: Bool) -> None:
+        """Let rows that stay lead to where things will be of which `kept` says what stays; a chain stays or goes as a whole."""
+        reader = kernels.current()
+        if reader and reader.renumber(*self.rows.told((column,)), keep, kept):
+            return
+        place = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+        for part in self._parts():
+            pointers = self.rows.take(column, part)
+            there = np.flatnonzero((pointers >= 0) & keep[part])
+            self.rows.put(column, there + part.start, place[pointers[there]])
 
     def _heads_of(self, keys: UInt64) -> Rows:
         """The first row of each id, -1 where it has none."""

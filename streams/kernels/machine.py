@@ -156,6 +156,19 @@ def trailing_zeros(_: Any, a: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+@intrinsic
+def move(_: Any, to: Any, since: Any, n: Any) -> Any:
+    """`n` bytes from one address to another; they may lie over one another."""
+
+    def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        bytes_ = _LLVM["u1"].as_pointer()
+        function = builder.module.declare_intrinsic("llvm.memmove", [bytes_, bytes_, _WORD])
+        builder.call(function, [builder.inttoptr(args[0], bytes_), builder.inttoptr(args[1], bytes_), args[2], ir.IntType(1)(0)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
 _BYTES = 32
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.forms import Form
 from driftline.streams.kernels.batches import Gathered, Prints, read_batches
+from driftline.streams.kernels.chains import heads_of, lowest_offsets, old_outcomes, past_of, renumber
 from driftline.streams.kernels.columnwise import Columnwise
 from driftline.streams.kernels.fold import AllTerms
 from driftline.streams.kernels.grammar import Parsed, grammar
@@ -119,6 +120,11 @@ class Reader:
     labels_of = staticmethod(labels_of)
     append_rows = staticmethod(append_rows)
     keep_rows = staticmethod(keep_rows)
+    heads_of = staticmethod(heads_of)
+    past_of = staticmethod(past_of)
+    old_outcomes = staticmethod(old_outcomes)
+    lowest_offsets = staticmethod(lowest_offsets)
+    renumber = staticmethod(renumber)
     all_differ = staticmethod(all_differ)
     find_slots = staticmethod(find_slots)
     place = staticmethod(place)

@@ -24,6 +24,7 @@ from driftline.streams.kernels.machine import (
     float32,
     int32,
     int64,
+    move,
     set_byte,
     set_float32,
     set_int32,
@@ -36,7 +37,7 @@ SAME, BYTES, SHORTS, INTS, WORDS = 0, 1, 2, 4, 8  # forms of whole numbers: byte
 CODES, SINGLES, DOUBLES = 11, 14, 18  # of floats: in one byte, four and eight
 PRINTS = 24  # of whole numbers of four bytes, of which the rest is of no matter
 NO_CODE: Final = 255  # stands for NaN among codes
-_TOLD = 7
+TOLD = 7
 
 
 @compiled
@@ -109,7 +110,7 @@ def take_values(columns: int, which: int, n_columns: int, rows: int, n: int, siz
     if strange:
         return strange
     for j in range(n_columns):
-        column, to = columns + 8 * _TOLD * int64(which, j), found + 8 * n * j
+        column, to = columns + 8 * TOLD * int64(which, j), found + 8 * n * j
         data, form, base = int64(column, 0), int64(column, 1), int64(column, 2)
         for i in range(n):
             set_int64(to, i, value_at(data, form, base, int64(rows, i)))
@@ -122,7 +123,7 @@ def follow(columns: int, which: int, rows: int, n: int, size: int, horizon: int,
     strange: int = beyond(rows, n, size)
     if strange:
         return strange
-    width = 8 * _TOLD
+    width = 8 * TOLD
     times, chain, versions = columns + width * int64(which, 0), columns + width * int64(which, 1), columns + width * int64(which, 2)
     offsets, values = columns + width * int64(which, 3), columns + width * int64(which, 4)
     for i in range(n):
@@ -155,7 +156,7 @@ def append_values(columns: int, n_columns: int, values: int, first: int, n: int)
     `values` has for each column where they lie, and how far apart: 0 where all are the same.
     """
     for c in range(n_columns):
-        column, source, step = columns + 8 * _TOLD * c, int64(values, 2 * c), int64(values, 2 * c + 1)
+        column, source, step = columns + 8 * TOLD * c, int64(values, 2 * c), int64(values, 2 * c + 1)
         form = int64(column, 1)
         if form in (CODES, SINGLES, DOUBLES):
             for i in range(n if step else 1):
@@ -170,34 +171,57 @@ def append_values(columns: int, n_columns: int, values: int, first: int, n: int)
             set_int64(column, 5, min(low, int64(column, 5)))
             set_int64(column, 6, max(high, int64(column, 6)))
     for c in range(n_columns):
-        column, source, step = columns + 8 * _TOLD * c, int64(values, 2 * c), int64(values, 2 * c + 1)
+        column, source, step = columns + 8 * TOLD * c, int64(values, 2 * c), int64(values, 2 * c + 1)
         data, form, base = int64(column, 0), int64(column, 1), int64(column, 2)
-        for i in range(n):
-            set_value(data, form, base, first + i, int64(source, i * step))
+        if form == SAME:
+            continue
+        if step and form == BYTES:
+            for i in range(n):
+                set_byte(data, first + i, int64(source, i) - base)
+        elif step and form == SHORTS:
+            for i in range(n):
+                set_uint16(data, first + i, int64(source, i) - base)
+        elif step and form in (INTS, PRINTS):
+            for i in range(n):
+                set_int32(data, first + i, int64(source, i) - base)
+        elif step and form in (WORDS, DOUBLES):
+            move(data + 8 * first, source, 8 * n)
+        else:
+            for i in range(n):
+                set_value(data, form, base, first + i, int64(source, i * step))
     return 1
 
 
 @entry(types.void(*[types.int64] * 4))
 def keep_values(columns: int, n_columns: int, mask: int, n: int) -> None:
-    """Of the first `n` rows those under the mask move up in order: each row is written, and the next one over it if it does not stay."""
+    """Of the first `n` rows those under the mask move up in order. Mostly those that go are among the first: the others move as one."""
+    first, last = 0, n
+    while first < n and byte(mask, first):
+        first += 1
+    while last > first and byte(mask, last - 1):
+        last -= 1
     for c in range(n_columns):
-        data, form, to = int64(columns, _TOLD * c), int64(columns, _TOLD * c + 1), 0
+        data, form, to = int64(columns, TOLD * c), int64(columns, TOLD * c + 1), first
+        # Each row is written, and the next one over it if it does not stay.
         if form in (BYTES, CODES):
-            for i in range(n):
+            for i in range(first, last):
                 set_byte(data, to, byte(data, i))
                 to += byte(mask, i)
         elif form == SHORTS:
-            for i in range(n):
+            for i in range(first, last):
                 set_uint16(data, to, uint16(data, i))
                 to += byte(mask, i)
         elif form in (INTS, PRINTS, SINGLES):
-            for i in range(n):
+            for i in range(first, last):
                 set_int32(data, to, int32(data, i))
                 to += byte(mask, i)
         elif form != SAME:
-            for i in range(n):
+            for i in range(first, last):
                 set_int64(data, to, int64(data, i))
                 to += byte(mask, i)
+        if form != SAME:
+            size = BYTES if form == CODES else INTS if form in (PRINTS, SINGLES) else WORDS if form == DOUBLES else form
+            move(data + size * to, data + size * last, size * (n - last))
 
 
 def take_rows(columns: NDArray[np.int64], which: NDArray[np.int64], rows: NDArray[Any], size: int) -> NDArray[np.int64]:

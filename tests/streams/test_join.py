@@ -303,6 +303,18 @@ def test_what_was_read_first_and_how_it_was_cut_changes_nothing(p: list[P], o: l
     assert results[0] == results[1] == results[2]
 
 
+def test_an_outcome_alone_is_named_once_and_when_no_prediction_can_come_any_more() -> None:
+    watched, named = Watched(), list[list[int]]()
+    for outcome in (O("a", 0, 1.0), O("b", HORIZON, 1.0), O("c", HORIZON, 1.0), O("d", HORIZON, 1.0)):
+        watched.tell(outcome)
+    for ts in (0, HORIZON + LATENESS + 1, 2 * HORIZON + LATENESS, 2 * HORIZON + LATENESS + 1):
+        watched.predict(P("c", ts))
+        watched.join.evict(force=True)
+        named.append(watched.join.take_orphans().offset.tolist())
+    assert named == [[], [0], [], [1, 3]]
+    assert (watched.join.floor.predictions, watched.join.floor.outcomes) == (0, 2)
+
+
 @pytest.mark.parametrize("labelled", [0.0, 0.3])
 def test_a_waiting_prediction_takes_less_than_64_bytes_at_any_moment(labelled: float) -> None:
     join = Join(7 * 86_400_000, 3_600_000)
