@@ -546,25 +546,25 @@ class Evaluation:
                 yield []
                 continue
             rows = joined(parts)
-            yield columns_of(self._carried(new.window, self._begun(new.window, [*rows]))) if _drifted(rows) else rows
+            yield self._carried(new.window, self._begun(new.window, rows)) if _drifted(rows) else rows
 
-    def _begun(self, window: Judged, rows: list[DriftResult]) -> list[DriftResult]:
+    def _begun(self, window: Judged, rows: Columns[DriftResult]) -> Columns[DriftResult]:
         """Rows of drift with the moment it began."""
         layout = window.layout
-        found = {row.feature for row in rows if row.verdict == "drift"}
-        if layout is None or not found:
+        if layout is None:
             return rows
-        panes = self._timed(window)
-        began = {f: onset_of_feature(panes, layout, layout.names.index(f)) for f in found if f in layout.names}
-        return [
-            msgspec.structs.replace(row, began=began.get(row.feature)) if row.verdict == "drift" and row.began is None else row
-            for row in rows
-        ]
+        panes, places = self._timed(window), {name: f for f, name in enumerate(layout.names)}
+        about = [*zip(*map(rows.column, ("feature", "verdict", "began")), strict=True)]
+        drifted = {name for name, verdict, _ in about if verdict == "drift"}
+        began = {name: onset_of_feature(panes, layout, places[name]) for name in drifted & places.keys()}
+        told = [began.get(name) if verdict == "drift" and at is None else at for name, verdict, at in about]
+        columns = zip(rows.kind.__struct_fields__, rows.values, strict=True)
+        return Columns(rows.kind, rows.rows, tuple(told if name == "began" else values for name, values in columns))
 
-    def _carried(self, window: Judged, rows: list[DriftResult]) -> list[DriftResult]:
+    def _carried(self, window: Judged, rows: Columns[DriftResult]) -> Columns[DriftResult]:
         """Rows of drift with the segments that carry it."""
         key, layout = window.key, window.layout
-        if key.segment or layout is None or not window.model.segments or all(row.verdict != "drift" for row in rows):
+        if key.segment or layout is None or not window.model.segments:
             return rows
         groups = {}
         starts = panes_of(Window(key.end - key.start, key.end - key.start), key.start, window.model.pane_ms)
@@ -573,7 +573,7 @@ class Evaluation:
             if name_of(series.segment, window.model) and series.segment not in left_out:
                 panes = [PaneKey(*series, start) for start in starts if start in self._parts[series]]
                 groups[series.segment] = self._sum(panes, layout)
-        return carried(window, rows, groups)
+        return columns_of(carried(window, [*rows], groups))
 
     def _tell_across(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]], results: Results) -> None:
         """What several segments of one name say together: those with too few labels each put together, and how alike they are treated.

@@ -38,11 +38,11 @@ class Story:
         for entry in entries:
             self.registry.add(entry, 0)
 
-    def pane(self, start: int, fence: int, n: int = 2, losses: int = 0, partition: int = 0) -> None:
-        """A snapshot with `n` predictions of x = 0.25, of which `losses` are labelled, wrongly."""
+    def pane(self, start: int, fence: int, n: int = 2, losses: int = 0, partition: int = 0, upto: float = 0.25) -> None:
+        """A snapshot with `n` predictions of x from 0.25 up to another number, of which `losses` are labelled, wrongly."""
         layout = self.registry.layout("m", "1", start)
         pane = empty_pane(layout)
-        columns = {"x": [0.25] * n}
+        columns = {"x": np.linspace(0.25, upto, n).tolist()}
         if layout:
             pane.add_encoded(layout, layout.encode(columns, n), np.arange(n))
         else:
@@ -196,6 +196,16 @@ def test_a_window_that_has_just_closed_is_told_at_once_and_then_no_more_until_so
     story.pane(0, 6, n=3)
     assert story.evaluation.first_rows() == {}  # it was told before: that can wait
     assert {row.n for row in story.passed(30).drift_results if row.feature == "x"} == {3}
+
+
+def test_rows_of_drift_say_when_it_began_and_no_others() -> None:
+    story = Story(model=structs.replace(MODEL, policy=Policy(min_samples=1, false_alarms=1e9)))
+    even = NumericProfile([0.0, 0.5], [0, 1_000, 1_000], 2_000, 0, 0.5, 500.0)
+    story.knows(structs.replace(REFERENCE, features={"x": even, "y": even}, rows=2_000, effective_from=0))
+    story.pane(30, 5, n=2_000, upto=0.45)
+    told = story.passed(60).drift_results
+    assert {(row.feature, row.began) for row in told if row.verdict == "drift"} == {("x", 30)}
+    assert {row.began for row in told if row.feature == "y"} == {None}
 
 
 def test_a_window_that_closes_final_is_told_by_the_evaluation_alone() -> None:
