@@ -97,7 +97,8 @@ class ColumnValues:
     prediction: Any
     score: Any
     rows: Int64
-    _sheets: dict[str, Sheet] = field(default_factory=dict)  # by the hash of a layout
+    #: By the hash of a layout, with the features that it does not know though it should.
+    _sheets: dict[str, tuple[Sheet, list[str]]] = field(default_factory=dict)
     _raw: list[dict[str, Sequence[Any]]] = field(default_factory=list)
 
     def take(self, rows: Int64) -> ColumnValues:
@@ -113,21 +114,18 @@ class ColumnValues:
                 self._raw.append(derived.derive({**{name: [None] * len(self.rows) for name in model.features}, **own}, model.features, {}))
             pane.add_raw(self._raw[0], rows, _types(model))
             return
-        sheet = self._sheets.get(layout.hash)
-        if sheet is None and derived.sources(model.features):
-            sheet = self._sheets[layout.hash] = self._derived(layout, model)
-        elif sheet is None:
-            columns, reader = self._for(layout), kernels.current()
-            sheet = reader.sheet(layout, columns) if reader else _Encoded(layout, layout.encode(columns, len(self.prediction)))
-            self._sheets[layout.hash] = sheet
-        sheet.fold(pane, self.rows[rows])
-        others = (name for name in self.features if is_added(name, layout, model.features))
-        met = ((name, _told(self.features[name], self.rows[rows])) for name in others)
+        if layout.hash not in self._sheets:
+            others = [name for name in self.features if is_added(name, layout, model.features)]
+            self._sheets[layout.hash] = self._sheet(layout, model), others
+        sheet, others = self._sheets[layout.hash]
+        mine = self.rows[rows]
+        sheet.fold(pane, mine)
+        met = ((name, _told(self.features[name], mine)) for name in others)
         pane.add_features((name, n) for name, n in met if n)
 
     def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
         """See `Values`. What is no column of numbers holds none."""
-        sheet = self._sheets.get(layout.hash)
+        sheet, _ = self._sheets[layout.hash]
         if isinstance(sheet, _Encoded):
             return plan.sums(sheet.encoded.z[np.ix_(self.rows[rows], plan.features)])
         columns, z = self._columns(), np.zeros((len(rows), len(plan.names)))
@@ -136,6 +134,12 @@ class ColumnValues:
                 with np.errstate(over="ignore"):
                     z[:, i] = (column[self.rows[rows]] - layout.centre[f]) / layout.scale[f]
         return plan.sums(np.nan_to_num(z, posinf=np.inf, neginf=-np.inf))
+
+    def _sheet(self, layout: Layout, model: Model) -> Sheet:
+        if derived.sources(model.features):
+            return self._derived(layout, model)
+        columns, reader = self._for(layout), kernels.current()
+        return reader.sheet(layout, columns) if reader else _Encoded(layout, layout.encode(columns, len(self.prediction)))
 
     def _derived(self, layout: Layout, model: Model) -> _Encoded:
         """The columns of all rows as events would have them, with those that are derived from texts and vectors."""

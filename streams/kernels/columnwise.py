@@ -9,13 +9,14 @@ import numpy as np
 from numba import typeof, types
 from numpy.typing import NDArray
 
-from driftline.streams.kernels.grid import GRID, Grid, grid_of, place_of, places_in, with_number
-from driftline.streams.kernels.machine import address, compiled, entry, float64, int64, set_float64, set_int64
+from driftline.streams.kernels.grid import GRID, TOGETHER, Grid, Into, add_numbers, places_in
+from driftline.streams.kernels.machine import address, compiled, entry, float64, int64, room, set_float64, set_int64
 from driftline.streams.layout import Coded, Layout
 from driftline.streams.panes import NOVEL, Pane
 from driftline.streams.sketch import add_texts
 
 ABSENT, NUMBERS, CODES = range(3)  # kinds of columns
+_values = room(8 * TOGETHER)
 
 
 class Sheet(NamedTuple):
@@ -37,35 +38,30 @@ class Sheet(NamedTuple):
     scale: int
 
 
-class Into(NamedTuple):
-    """Addresses of what is added to."""
-
-    counts: int
-    sums: int
-    extremes: int
+@compiled
+def is_run(rows: int, n: int) -> bool:
+    """Whether these rows follow one another."""
+    holes = 0
+    for i in range(1, n):
+        holes |= int64(rows, i) - int64(rows, i - 1) - 1
+    return holes == 0
 
 
 @compiled
-def add_numbers(sheet: Sheet, grid: Grid, to: Into, f: int, rows: int, n: int) -> None:
-    data, counts, missing = int64(sheet.data, f), to.counts + 8 * int64(sheet.starts, f), 0
-    low, per, below, edges = grid_of(grid, f)
-    centre, scale = float64(sheet.centre, f), float64(sheet.scale, f)
-    total, squares = 0.0, 0.0
-    least, most = float64(to.extremes, 2 * f), float64(to.extremes, 2 * f + 1)
-    for i in range(n):
-        x = float64(data, int64(rows, i))
-        if np.isnan(x):
-            missing += 1
-            continue
-        at = place_of(low, per, below, edges, x)
-        set_int64(counts, at, int64(counts, at) + 1)
-        total, squares, least, most = with_number(x, centre, scale, total, squares, least, most)
+def add_column(sheet: Sheet, grid: Grid, to: Into, f: int, rows: int, n: int, run: bool) -> None:
+    """Add `n` rows of numbers: where they lie, or copied together."""
+    data, values, none, start = int64(sheet.data, f), _values(), 0, to.counts + 8 * int64(sheet.starts, f)
+    own = Into(start, to.sums + 16 * f, to.extremes + 16 * f)
+    for done in range(0, n, TOGETHER):
+        m = min(n - done, TOGETHER)
+        at = data + 8 * int64(rows, done)
+        if not run:
+            at = values
+            for i in range(m):
+                set_float64(values, i, float64(data, int64(rows, done + i)))
+        none += add_numbers(grid, f, float64(sheet.centre, f), float64(sheet.scale, f), at, m, own)
     bins = int64(sheet.bins, f)
-    set_int64(counts, bins, int64(counts, bins) + missing)
-    set_float64(to.sums, 2 * f, float64(to.sums, 2 * f) + total)
-    set_float64(to.sums, 2 * f + 1, float64(to.sums, 2 * f + 1) + squares)
-    set_float64(to.extremes, 2 * f, least)
-    set_float64(to.extremes, 2 * f + 1, most)
+    set_int64(start, bins, int64(start, bins) + none)
 
 
 @compiled
@@ -83,10 +79,11 @@ def add_codes(sheet: Sheet, to: Into, f: int, rows: int, n: int) -> None:
 @entry(types.void(typeof(Sheet(*[0] * len(Sheet._fields))), GRID, typeof(Into(*[0] * 3)), types.int64, types.int64))
 def fold_columns(sheet: Sheet, grid: Grid, to: Into, rows: int, n: int) -> None:
     """Add these `n` rows of the columns."""
+    run = is_run(rows, n)
     for f in range(sheet.features):
         kind = int64(sheet.kind, f)
         if kind == NUMBERS:
-            add_numbers(sheet, grid, to, f, rows, n)
+            add_column(sheet, grid, to, f, rows, n, run)
         elif kind == CODES:
             add_codes(sheet, to, f, rows, n)
         else:
@@ -100,36 +97,36 @@ class Columnwise:
     def __init__(self, layout: Layout, columns: Mapping[str, Sequence[Any]]) -> None:
         self._layout, self._coded, kept = layout, list[tuple[int, Coded, NDArray[np.bool_], int]](), list[NDArray[Any]]()
         told = np.zeros((5, len(layout.names)), np.int64)
-        kind, data, place, self._first, size = told
-        self._size = 0  # of all counts of codes, end to end
+        kind, data, place, hit, size = told
+        first = 0  # of its counts among those of all codes, end to end
         for f, name in enumerate(layout.names):
             column = columns.get(name)
             if isinstance(column, Coded):
                 places, unseen = layout.places(f, column.texts)
                 arrays = [np.ascontiguousarray(column.code, np.int64), np.concatenate([places[-1:], places[:-1]])]
-                kind[f], size[f], self._first[f] = CODES, len(places), self._size
+                kind[f], size[f], hit[f] = CODES, len(places), 8 * first
                 data[f], place[f] = map(address, arrays)
                 kept += arrays
                 if unseen.any():
-                    self._coded.append((f, column, unseen, self._size + 1))
-                self._size += len(places)
+                    self._coded.append((f, column, unseen, first + 1))
+                first += len(places)
             elif column is not None:
                 kept.append(np.ascontiguousarray(column, np.float64))
                 kind[f], data[f] = NUMBERS, address(kept[-1])
-        self._places = places_in(layout)
-        self._told, self._kept = told, [*kept, layout.starts, layout.bins, layout.centre, layout.scale]
+        self._places, self._hits = places_in(layout), np.zeros(max(first, 1), np.int64)
+        hit += address(self._hits)
+        about = [kind, data, place, hit, size, layout.starts, layout.bins, layout.centre, layout.scale]
+        self._sheet, self._kept = Sheet(len(kind), *map(address, about)), [*kept, *about]
 
     def fold(self, pane: Pane, rows: NDArray[np.int64]) -> None:
         """Add these rows of the columns to a pane of the layout."""
-        rows, hits = np.ascontiguousarray(rows), np.zeros(max(self._size, 1), np.int64)
-        kind, data, place, _, size = self._told
-        hit = address(hits) + 8 * self._first
-        about = [kind, data, place, hit, size, *self._kept[-4:]]
-        into = Into(*map(address, (pane.counts, pane.sums, pane.extremes)))
-        fold_columns(Sheet(len(kind), *map(address, about)), self._places.grid, into, address(rows), len(rows))
+        rows = np.ascontiguousarray(rows)
+        self._hits[:] = 0
+        into = Into(address(pane.counts), address(pane.sums), address(pane.extremes))
+        fold_columns(self._sheet, self._places.grid, into, address(rows), len(rows))
         pane.n += len(rows)
         for f, column, unseen, first in self._coded:
-            counts = hits[first : first + len(column.texts)]
+            counts = self._hits[first : first + len(column.texts)]
             met = [(column.texts[code], int(counts[code])) for code in np.flatnonzero(unseen & (counts > 0)).tolist()]
             if met:
                 add_texts(pane.novel.setdefault(self._layout.names[f], {}), met, NOVEL)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from driftline.schemas.events import text_of
 from driftline.schemas.reference import NumericProfile
 from driftline.streams.kernels.grammar import Parsed
-from driftline.streams.kernels.grid import GRID, Grid, grid_of, place_of, places_in, with_number
+from driftline.streams.kernels.grid import GRID, Grid, Into, add_numbers, places_in
 from driftline.streams.kernels.machine import (
     address,
     byte,
@@ -22,6 +22,7 @@ from driftline.streams.kernels.machine import (
     float64,
     int32,
     int64,
+    room,
     same,
     set_float64,
     set_int64,
@@ -33,6 +34,7 @@ from driftline.streams.sketch import add_texts
 
 TERMS_BYTES = 32 << 20  # of the terms that are kept for one table
 TOGETHER = 32  # rows that are added at once: their values fit into the nearest memory
+_values = room(8 * TOGETHER)
 
 
 class Plan(NamedTuple):
@@ -78,25 +80,15 @@ def alike(p: Parsed, rows: int, n: int) -> int:
 
 
 @compiled
-def add_numbers(plan: Plan, grid: Grid, p: Parsed, to: Target, f: int, j: int, rows: int, n: int) -> None:
+def add_values(plan: Plan, grid: Grid, p: Parsed, to: Target, f: int, j: int, rows: int, n: int) -> None:
     """Add value `j` of each of `n` rows to a feature of numbers. What is no number counts apart."""
-    start, centre, scale = int64(plan.starts, f), float64(plan.centre, f), float64(plan.scale, f)
-    counts, strange = to.counts + 8 * start, int64(plan.bins, f) + 1
-    low, per, below, edges = grid_of(grid, f)
-    total, squares = float64(to.sums, 2 * f), float64(to.sums, 2 * f + 1)
-    least, most = float64(to.extremes, 2 * f), float64(to.extremes, 2 * f + 1)
+    values, start = _values(), to.counts + 8 * int64(plan.starts, f)
     for i in range(n):
         k = int64(p.first, int64(rows, i)) + j
-        if int32(p.code, k) != NUMBER:
-            add_one(counts, strange)
-            continue
-        x = float64(p.value, k)
-        add_one(counts, place_of(low, per, below, edges, x))
-        total, squares, least, most = with_number(x, centre, scale, total, squares, least, most)
-    set_float64(to.sums, 2 * f, total)
-    set_float64(to.sums, 2 * f + 1, squares)
-    set_float64(to.extremes, 2 * f, least)
-    set_float64(to.extremes, 2 * f + 1, most)
+        set_float64(values, i, float64(p.value, k) if int32(p.code, k) == NUMBER else np.nan)
+    own = Into(start, to.sums + 16 * f, to.extremes + 16 * f)
+    none, strange = add_numbers(grid, f, float64(plan.centre, f), float64(plan.scale, f), values, n, own), int64(plan.bins, f) + 1
+    set_int64(start, strange, int64(start, strange) + none)
 
 
 @compiled
@@ -130,7 +122,7 @@ def fold(t: Table, plan: Plan, grid: Grid, p: Parsed, to: Target, rows: int, n: 
     """Add `n` rows of `p`; how many values could not be placed: their numbers are then in `to.strange`.
 
     Rows with the same names are added some at a time, feature by feature, so that what is known of a feature is looked up once for
-    all of them; each sum takes its values in the order of the rows all the same.
+    all of them.
     """
     strange, left = 0, n
     for f in range(plan.features):
@@ -144,7 +136,7 @@ def fold(t: Table, plan: Plan, grid: Grid, p: Parsed, to: Target, rows: int, n: 
             if f >= 0:
                 set_int64(to.seen, f, int64(to.seen, f) + m)
                 if byte(plan.numeric, f):
-                    add_numbers(plan, grid, p, to, f, k - int64(p.first, r), rows, m)
+                    add_values(plan, grid, p, to, f, k - int64(p.first, r), rows, m)
                 else:
                     strange = add_categories(t, plan, p, to, f, k - int64(p.first, r), rows, m, strange)
         rows, left = rows + 8 * m, left - m

@@ -51,6 +51,25 @@ def test_columns_fold_as_numpy_folds_them(edges: Any, values: list[float | None]
     np.testing.assert_allclose(ours.sums, theirs.sums, rtol=1e-9, atol=1e-9 * np.abs(theirs.sums).max(initial=0))
 
 
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("edges", [[0.0] * 9, [-1.0, 0.0, 0.0, 0.0, 1e9], [-2.0, -1.0, 1.0]])
+def test_many_rows_fold_as_numpy_folds_them(edges: list[float], holes: bool) -> None:
+    layout, rng = layout_of(edges, TEXTS[:2]), np.random.default_rng(1)
+    x = rng.normal(size=5_000)
+    x[::7], x[::11] = np.nan, 0.0
+    columns: dict[str, Any] = {"x": x, "c": Coded(TEXTS, rng.integers(-1, len(TEXTS), len(x))), "y": -np.abs(x)}
+    rows = np.arange(100, 4_900)[:: 2 if holes else 1]
+    theirs, ours = empty_pane(layout), empty_pane(layout)
+    theirs.add_encoded(layout, layout.encode(columns, len(x)), rows)
+    kernels.load()
+    reader = kernels.current()
+    assert reader is not None
+    reader.sheet(layout, columns).fold(ours, rows)
+    assert (ours.counts.tolist(), ours.novel) == (theirs.counts.tolist(), theirs.novel)
+    np.testing.assert_array_equal(ours.extremes, theirs.extremes)
+    np.testing.assert_allclose(ours.sums, theirs.sums, rtol=1e-9)
+
+
 @given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3), max_size=30), st.data())
 def test_exact_sums_are_the_same_integers(table: list[list[float]], data: st.DataObject) -> None:
     sign = data.draw(st.just(1) | st.lists(st.sampled_from([-1, 1, 2]), min_size=3, max_size=3))
