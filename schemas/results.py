@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, groupby, repeat, starmap
+from itertools import chain, groupby, starmap
 from types import GenericAlias
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_type_hints, overload
 
@@ -254,11 +254,20 @@ class Columns(Sequence[Row]):
             return self.kind(*(values[numbers if len(values) == self.rows else 0] for values in self.values))
         return Columns(self.kind, len(numbers), tuple(values[at] if len(values) == self.rows else values for values in self.values))
 
-    def take(self, numbers: Sequence[int]) -> Iterator[Row]:
-        """The rows of these numbers."""
-        n = len(numbers)
-        told = (map(values.__getitem__, numbers) if len(values) == self.rows else repeat(values[0], n) for values in self.values)
-        return starmap(self.kind, zip(*told, strict=True))
+    def take(self, numbers: Sequence[int]) -> Columns[Row]:
+        """The rows of these numbers.
+
+        >>> three = columns_of([Orphan("churn", 0, at, "5ca1ab1e", 60, 90, 7) for at in (3, 5, 8)])
+        >>> three.take([2, 0]).column("offset")
+        [8, 3]
+        """
+        told = ([*map(values.__getitem__, numbers)] if len(values) == self.rows else values for values in self.values)
+        return Columns(self.kind, len(numbers), tuple(told))
+
+    def with_columns(self, columns: Mapping[str, list[Any]]) -> Columns[Row]:
+        """The same rows but for these columns, each of a value a row, or the one that all rows have."""
+        about = zip(self.kind.__struct_fields__, self.values, strict=True)
+        return Columns(self.kind, self.rows, tuple(columns.get(name, values) for name, values in about))
 
     def column(self, name: str) -> list[Any]:
         """The values of all rows."""

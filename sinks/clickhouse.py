@@ -323,7 +323,7 @@ def _client(dsn: str) -> Client:
         client = clickhouse_connect.get_client(dsn=dsn, interface=parts.scheme, **options)
     except ImportError as error:
         raise DriftlineError("store_extra", f"{masked(dsn)!r}: {error}", "pip install 'driftline[embedded]'") from None
-    client.write_compression = None  # of a block it took a fifth of an insert; answers stay compressed
+    client.write_compression = None  # it took most of what a block takes to be made; answers stay compressed
     return client
 
 

@@ -308,14 +308,8 @@ def rows_of(
             *([value] for value in window.by), [coverage[w]], [window.revision], chances[w],
             [found.directions[w][f] for f in places], often(severities), [baselines[w]], [None], [{}], [{}],
         ))  # fmt: skip
-        out.append(columns if shown is None else _only(columns, np.flatnonzero(shown[w]).tolist()))
+        out.append(columns if shown is None else columns.take(np.flatnonzero(shown[w]).tolist()))
     return out
-
-
-def _only(rows: Columns[DriftResult], left: list[int]) -> Columns[DriftResult]:
-    """The rows of these numbers."""
-    values = tuple([column[i] for i in left] if len(column) == rows.rows else column for column in rows.values)
-    return Columns(rows.kind, len(left), values)
 
 
 def _each(values: Float64) -> list[Any]:

@@ -558,8 +558,7 @@ class Evaluation:
         drifted = {name for name, verdict, _ in about if verdict == "drift"}
         began = {name: onset_of_feature(panes, layout, places[name]) for name in drifted & places.keys()}
         told = [began.get(name) if verdict == "drift" and at is None else at for name, verdict, at in about]
-        columns = zip(rows.kind.__struct_fields__, rows.values, strict=True)
-        return Columns(rows.kind, rows.rows, tuple(told if name == "began" else values for name, values in columns))
+        return rows.with_columns({"began": told})
 
     def _carried(self, window: Judged, rows: Columns[DriftResult]) -> Columns[DriftResult]:
         """Rows of drift with the segments that carry it."""

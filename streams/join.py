@@ -440,16 +440,21 @@ class Join:
 
     def _find_floor(self) -> Floor:
         """Every row that only this process has lies at or above it, or was touched there; with none of them it is the last mark."""
-        first_p = first_o = 2**62
+        first_p, first_o = self._lowest_offsets(2**62)
+        return Floor(*self._prediction_clock.floor(first_p), *self._outcome_clock.floor(first_o))
+
+    def _lowest_offsets(self, most: int) -> tuple[int, int]:
+        """Of predictions and of outcomes that only this process has; `most` where there is none."""
         if reader := kernels.current():
-            first_p, first_o = reader.lowest_offsets(*self.rows.told(("version", "stored", "offset")), len(self), first_p)
-        for part in () if reader else self._parts():
+            return reader.lowest_offsets(*self.rows.told(("version", "stored", "offset")), len(self), most)
+        predictions = outcomes = most
+        for part in self._parts():
             only_here = ~self.rows.take("stored", part)
             is_outcome = self.rows.take("version", part) == OUTCOME
             offset = self.rows.take("offset", part)
-            first_p = int(offset[only_here & ~is_outcome].min(initial=first_p))
-            first_o = int(offset[only_here & is_outcome].min(initial=first_o))
-        return Floor(*self._prediction_clock.floor(first_p), *self._outcome_clock.floor(first_o))
+            predictions = int(offset[only_here & ~is_outcome].min(initial=predictions))
+            outcomes = int(offset[only_here & is_outcome].min(initial=outcomes))
+        return predictions, outcomes
 
     def _parts(self) -> Iterator[slice]:
         for begin in range(0, len(self), _BLOCK):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -159,8 +159,7 @@ def _after(sums: Float64, step: Step, model: Model) -> Float64:
 def _of_psi(rows: Columns[DriftResult]) -> Columns[DriftResult]:
     """Those of the features' PSI against the reference."""
     about = zip(rows.column("test"), rows.column("baseline"), strict=True)
-    at = [i for i, (test, baseline) in enumerate(about) if test == "psi" and baseline == TRAINING]
-    return Columns(rows.kind, len(at), tuple(values if len(values) == 1 else [values[i] for i in at] for values in rows.values))
+    return rows.take([i for i, (test, baseline) in enumerate(about) if test == "psi" and baseline == TRAINING])
 
 
 def _scores(layout: Layout, window: Judged, rows: Columns[DriftResult]) -> tuple[Float64, Float64]:
@@ -201,9 +200,7 @@ def _told(step: Step, sums: Float64, model: Model, revision: int) -> Columns[Dri
         elif verdict == "ok" and value >= limit:
             verdicts[i], severities[i] = "drift", "warning"
             reasons[i] = f"small but lasting: evidence of {value:.3g} over the windows, where no drift gives {limit:.3g}"
-    told: dict[str, list[Any]] = {
+    return rows.with_columns({
         "test": [TEST], "value": values, "p_value": [None], "null_quantile": [limit], "threshold": [model.policy.lasting_psi],
         "significance": [None], "verdict": verdicts, "reason": reasons, "severity": severities, "revision": [revision],
-    }  # fmt: skip
-    columns = zip(rows.kind.__struct_fields__, rows.values, strict=True)
-    return Columns(rows.kind, rows.rows, tuple(told.get(name, values) for name, values in columns))
+    })  # fmt: skip

@@ -57,7 +57,7 @@ def _program(called: str) -> Callable[[list[str]], object]:
     if called == "worker":
         from driftline.streams.allocator import share_heap
 
-        share_heap()
+        share_heap()  # before the module is loaded, and NumPy with it: threads that it begins have a heap of their own
 
     app = typer.Typer(
         help="Machine-learning monitoring on event streams.",

@@ -132,7 +132,7 @@ def heads_of(columns: Int64, which: Int64, n: int) -> Bool:
 
 
 def past_of(columns: Int64, which: Int64, heads: Bool, predictions: int, outcomes: int, *, ask: bool) -> tuple[Bool, Int64]:
-    """The rows of ids that are past, see `join.Join._drop_past`, and the first rows of those that the store must be asked for."""
+    """The rows of ids that are past, see `join.Join._past`, and the first rows of those that the store must be asked for."""
     marks = np.zeros(len(heads), np.uint8)
     mark_past(address(columns), address(which), len(heads), address(heads), predictions, outcomes, ask, address(marks))
     asked = np.flatnonzero(marks == ASK) if ask else np.empty(0, np.int64)
@@ -141,13 +141,13 @@ def past_of(columns: Int64, which: Int64, heads: Bool, predictions: int, outcome
 
 
 def old_outcomes(columns: Int64, which: Int64, n: int, until: int, decided: tuple[int, int]) -> Int64:
-    """See `join.Join._name_orphans`."""
+    """See `join.Join._undecided`."""
     rows = np.empty(n, np.int64)
     return rows[: find_old(address(columns), address(which), n, until, *decided, address(rows))]
 
 
 def lowest_offsets(columns: Int64, which: Int64, n: int, most: int) -> tuple[int, int]:
-    """See `join.Join._find_floor`; `most` where there is none."""
+    """See `join.Join._lowest_offsets`."""
     found = np.full(2, most)
     find_lowest(address(columns), address(which), n, address(found))
     return int(found[0]), int(found[1])
