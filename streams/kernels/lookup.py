@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from driftline.streams.kernels.machine import (
     address,
     as_bits,
-    byte,
-    compiled,
     entry,
     float64,
     int32,
@@ -23,7 +21,7 @@ from driftline.streams.kernels.machine import (
     uint64,
 )
 from driftline.streams.kernels.numbers import place_of_number
-from driftline.streams.kernels.texts import hash_id, stirred
+from driftline.streams.kernels.texts import stirred
 
 
 @entry(types.void(*[types.int64] * 6))
@@ -58,75 +56,6 @@ def place(slots: NDArray[np.int32], keys: NDArray[np.uint64], rows: NDArray[Any]
     """See `columns.HashIndex._place`."""
     keys, rows = np.ascontiguousarray(keys), np.ascontiguousarray(rows, np.int64)
     take_slots(address(slots), len(slots), len(keys), address(keys), address(rows))
-
-
-@entry(types.void(*[types.int64] * 5))
-def hash_all(data: int, n: int, starts: int, ends: int, hashes: int) -> None:
-    """`hash_id` of each stretch of `data`."""
-    for k in range(n):
-        set_uint64(hashes, k, hash_id(data + int64(starts, k), data + int64(ends, k)))
-
-
-def hash_stretches(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """See `columns.hash_stretches`."""
-    data = np.frombuffer(buffer if len(buffer) else b"\0", np.uint8)
-    starts, ends, hashes = np.ascontiguousarray(starts), np.ascontiguousarray(ends), np.empty(len(starts), np.uint64)
-    hash_all(address(data), len(starts), address(starts), address(ends), address(hashes))
-    return hashes
-
-
-M, SEED, LOW = np.uint64(0x5BD1E995), np.uint64(0x9747B28C), np.uint64(0xFFFFFFFF)
-
-
-@compiled
-def murmur(i: int, end: int) -> Any:
-    """Murmur2 of what lies from `i` to `end`, without its highest bit."""
-    h = SEED ^ np.uint64(end - i)
-    while i + 4 <= end:
-        part = np.uint64(byte(i, 0) | byte(i, 1) << 8 | byte(i, 2) << 16 | byte(i, 3) << 24)
-        part = (part * M) & LOW
-        h = ((h * M) & LOW) ^ (((part ^ (part >> np.uint64(24))) * M) & LOW)
-        i += 4
-    if i < end:
-        for j in range(end - i):
-            h ^= np.uint64(byte(i, j) << 8 * j)
-        h = (h * M) & LOW
-    h = ((h ^ (h >> np.uint64(13))) * M) & LOW
-    return np.int64((h ^ (h >> np.uint64(15))) & np.uint64(0x7FFFFFFF))
-
-
-@entry(types.void(*[types.int64] * 5))
-def murmur_all(data: int, n: int, starts: int, ends: int, found: int) -> None:
-    """Murmur2 of each stretch of `data`."""
-    for k in range(n):
-        set_int64(found, k, murmur(data + int64(starts, k), data + int64(ends, k)))
-
-
-def partitions_of(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """See `columns.partitions_of`."""
-    data = np.frombuffer(buffer if len(buffer) else b"\0", np.uint8)
-    starts, ends, found = np.ascontiguousarray(starts), np.ascontiguousarray(ends), np.empty(len(starts), np.int64)
-    murmur_all(address(data), len(starts), address(starts), address(ends), address(found))
-    return found
-
-
-@entry(types.int64(*[types.int64] * 7))
-def hash_own(data: int, n: int, starts: int, ends: int, partitions: int, own: int, hashes: int) -> int:
-    """`hash_id` of each stretch of `data`; how many of them belong to another of the partitions than their own."""
-    strays = 0
-    for k in range(n):
-        i, end = data + int64(starts, k), data + int64(ends, k)
-        set_uint64(hashes, k, hash_id(i, end))
-        strays += murmur(i, end) % partitions != own
-    return strays
-
-
-def hashes_of_own(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64], partitions: int, own: int) -> NDArray[np.uint64] | None:
-    """See `columns.hash_stretches`; None if not all of these ids belong to this partition."""
-    data = np.frombuffer(buffer if len(buffer) else b"\0", np.uint8)
-    starts, ends, hashes = np.ascontiguousarray(starts), np.ascontiguousarray(ends), np.empty(len(starts), np.uint64)
-    strays = hash_own(address(data), len(starts), address(starts), address(ends), partitions, own, address(hashes))
-    return None if strays else hashes
 
 
 SMALL = 256

@@ -15,16 +15,8 @@ from driftline.streams.kernels.chains import heads_of, lowest_offsets, old_outco
 from driftline.streams.kernels.columnwise import Columnwise
 from driftline.streams.kernels.fold import AllTerms
 from driftline.streams.kernels.grammar import Parsed, grammar
-from driftline.streams.kernels.lookup import (
-    add_column,
-    find_slots,
-    hash_stretches,
-    hashes_of_own,
-    partitions_of,
-    place,
-    places_of,
-    small_numbers,
-)
+from driftline.streams.kernels.ids import hash_stretches, hashes_of_own, partitions_of
+from driftline.streams.kernels.lookup import add_column, find_slots, place, places_of, small_numbers
 from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import index_batch

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
 from driftline.streams import exact, kernels
-from driftline.streams.columns import Columns, joined, partitions_of
+from driftline.streams.columns import Columns, hash_stretches, joined, partitions_of
 from driftline.streams.layout import LIST, Coded, Layout
 from driftline.streams.panes import empty_pane
 
@@ -87,6 +87,23 @@ def test_the_partition_of_a_key_is_the_same(keys: list[str]) -> None:
         prepare()
         found.append(partitions_of(*joined(keys)).tolist())
     assert found[0] == found[1]
+
+
+ALIKE = st.integers(0, 40).flatmap(lambda n: st.lists(st.text("aé7", min_size=n, max_size=n), min_size=1, max_size=9))
+
+
+@given(ALIKE | st.lists(st.text(max_size=40), min_size=1), st.integers(1, 200), st.integers(1, 2**31 - 1))
+def test_ids_of_one_partition_have_the_same_hashes_side_by_side(ids: list[str], times: int, partitions: int) -> None:
+    stretches = joined(ids * times)
+    kernels.unload()
+    hashes, belong = hash_stretches(*stretches), partitions_of(*stretches) % partitions
+    kernels.load()
+    reader = kernels.current()
+    assert reader is not None
+    for own in set(belong.tolist()):
+        found = reader.hashes_of_own(*stretches, partitions, own)
+        assert (found is None) == bool((belong != own).any())
+        assert found is None or found.tolist() == hashes.tolist()
 
 
 @pytest.mark.parametrize("row", [2, 10**9])
