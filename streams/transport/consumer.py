@@ -30,8 +30,9 @@ from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
 
+from driftline.streams.transport.ask import fetch_seldom
 from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.fetch import chunk_lanes, fetch_seldom
+from driftline.streams.transport.fetch import chunk_lanes
 from driftline.streams.transport.producer import LaneProducer
 from driftline.streams.transport.receive import FETCH_BYTES, receive_in_place
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -16,14 +16,14 @@ from typing import Any
 import aiokafka.consumer.fetcher as aiokafka_fetcher
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
-from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from driftline.streams.transport.chunk import Chunk, Data
 from driftline.streams.transport.raw import CHUNK_BYTES, LEAST_BATCH, LENGTH_BYTES, Room, Row, head_at, length_at
-from driftline.streams.transport.wire import writer
 
+ENOUGH_BYTES = 2 << 20  # of one topic, that wait to be worked on
+PATIENCE_S = 1.0  # a block that waits for longer is not enough: its partition may stand still, and the others of its topic go on
 _STEP = 256  # records read between two looks at the size, at most
 _FIELDS = attrgetter("offset", "timestamp", "key", "value", "headers")
 KEPT_ROOMS, KEPT_BYTES = 2, 16 << 20  # their memory is used again, unless a batch has blown one up
@@ -33,57 +33,7 @@ _ROOMS: list[Room] = []
 def chunk_lanes(fetcher: Fetcher, topics: frozenset[str], chunk_records: int) -> None:
     """From now on `fetcher` hands out chunks of `topics`; other topics stay as they are. Call it before the first fetch."""
     fetcher._records = _Blocks(topics, chunk_records)
-    aiokafka_fetcher.MemoryRecords, aiokafka_fetcher.FetchRequest = _Kept, _Asked
-
-
-LONGEST_WAIT_MS = 200
-ENOUGH_BYTES = 2 << 20  # of one topic, that wait to be worked on
-PATIENCE_S = 1.0  # a block that waits for longer is not enough: its partition may stand still, and the others of its topic go on
-LITTLE_BYTES = 64 << 10  # is not worth an answer of the broker while other records wait to be worked on
-
-
-def fetch_seldom(fetcher: Fetcher) -> None:
-    """Each fetch costs a worker of many partitions a millisecond, however little it brings, and what it brings too early costs memory.
-
-    A topic is not asked for while enough of it waits here (`ENOUGH_BYTES`); the others are. While nothing comes, the broker holds the fetch
-    the longer, up to `LONGEST_WAIT_MS`; only while every partition is asked for, since one that is left out waits for the fetch to end.
-    While records wait here to be worked on, it is held for no longer than else, but until there is more than a little.
-    """
-    shortest_ms, plan = fetcher._fetch_max_wait_ms, fetcher._get_actions_per_node
-    seen = 0
-
-    def planned(assignment: Any) -> Any:
-        nonlocal seen
-        came, seen = fetcher._records.came > seen, fetcher._records.came
-        left_out = fetcher._records or any(assignment.state_value(tp).paused for tp in assignment.tps)
-        fetcher._fetch_min_bytes = LITTLE_BYTES if fetcher._records else 1
-        fetcher._fetch_max_wait_ms = shortest_ms if came or left_out else min(2 * fetcher._fetch_max_wait_ms, LONGEST_WAIT_MS)
-        requests, *others = plan(assignment)
-        enough = fetcher._records.enough()
-        return [(node, request) for node, request in requests if request.leave_out(enough)], *others
-
-    fetcher._get_actions_per_node = planned
-
-
-def _quick(kind: Any) -> Any:
-    """The same request, written by `wire`."""
-    write, names = writer(kind.SCHEMA), kind.SCHEMA.names
-    return type(kind.__name__, (kind,), {"encode": lambda self: write([getattr(self, name) for name in names])})
-
-
-_KINDS = {kind: _quick(kind) for kind in FetchRequest._CLASSES}
-
-
-class _Asked(FetchRequest):  # type: ignore[misc]
-    """A fetch that is written quickly; it stands for aiokafka's."""
-
-    def leave_out(self, topics: Container[str]) -> bool:
-        """Do not ask for these; whether something is left to be asked for."""
-        self._topics = [each for each in self.topics if each[0] not in topics]
-        return bool(self._topics)
-
-    def build(self, request_struct_class: type[Any]) -> Any:
-        return super().build(_KINDS[request_struct_class])
+    aiokafka_fetcher.MemoryRecords = _Kept
 
 
 class _Kept:

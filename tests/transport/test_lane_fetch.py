@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from driftline.streams import kernels
 from driftline.streams.transport import fetch
+from driftline.streams.transport.ask import LITTLE_BYTES, LONGEST_WAIT_MS, fetch_seldom
 from driftline.streams.transport.chunk import Chunk
-from driftline.streams.transport.fetch import ENOUGH_BYTES, LITTLE_BYTES, LONGEST_WAIT_MS, _Kept, chunk_lanes, chunks, fetch_seldom
+from driftline.streams.transport.fetch import ENOUGH_BYTES, _Kept, chunk_lanes, chunks
 from driftline.streams.transport.raw import _SPARE, Room
 
 pytestmark = pytest.mark.usefixtures("either_reader")

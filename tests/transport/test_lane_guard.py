@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
 from aiokafka.producer import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
+from aiokafka.protocol.fetch import FetchRequest
 from faust.serializers.schemas import Schema
 from faust.streams import Stream
 from faust.transport.consumer import Consumer
@@ -27,6 +29,7 @@ PINNED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0", "mode-streaming": "
 #: What is called or overridden, and its parameters.
 SIGNATURES: dict[Callable[..., Any], list[str]] = {
     AIOKafkaClient._get_conn: ["self", "node_id", "group", "no_hint"],
+    AIOKafkaClient.send: ["self", "node_id", "request", "group"],
     AIOKafkaConnection._handle_frame: ["self", "resp"],
     BatchBuilder.append: ["self", "timestamp", "key", "value", "headers"],
     fetcher.PartitionRecords._unpack_records: ["self"],
@@ -90,9 +93,25 @@ WORDS: list[tuple[Any, list[str], str]] = [
     ),
     (
         fetcher.Fetcher._get_actions_per_node,
-        ["FetchRequest(\n                self._fetch_max_wait_ms,"],
-        "the lane says for how long, and writes it",
+        [
+            "FetchRequest(\n                self._fetch_max_wait_ms,",
+            "elif node_id in self._in_flight:",
+            "elif not tp_state.has_valid_position:",
+            "elif tp_state.paused:",
+            "if node_id in backoff_by_nodes:",
+            "backoff = min(map(max, backoff_by_nodes.values()))",
+            "backoff = self._fetcher_timeout",
+        ],
+        "the lane says for how long, writes it, and repeats what is usual",
     ),
+    (fetcher.Fetcher._select_read_replica, ["self._preferred_read_replica.get(tp)"], "where there is none, the leader is asked"),
+    (
+        fetcher.Fetcher._proc_fetch_request,
+        ["await self._client.send(node_id, request)", "for partition, offset, _ in partitions:"],
+        "the lane tells it only the partitions that an answer is about",
+    ),
+    (FetchRequest.build, ["0,  # session_id", "-1,  # session_epoch", "args.append([])  # forgotten"], "the lane has sessions"),
+    (ClusterMetadata.update_metadata, ["self._partitions = _new_partitions"], "leaders are looked up again when it is another"),
     (fetcher.Fetcher.__init__, ["self._records = collections.OrderedDict()"], "the lane puts its own mapping in this place"),
     (fetcher.Fetcher._proc_fetch_request, ["self._records[tp] = FetchResult("], "blocks are switched to chunks as they are stored"),
     (
@@ -121,6 +140,7 @@ WORDS: list[tuple[Any, list[str], str]] = [
     (SubscriptionState, ["def subscription("], "positions are read from it"),
     (Subscription, ["def assignment("], "positions are read from it"),
     (TopicPartitionState, ["self._position = position"], "a seek is told from a fetch by it"),
+    (TopicPartitionState.pause, ["if not self._paused:"], "what is paused is not asked for"),
     (
         Consumer.__init__,
         ["self._unacked_messages = WeakSet()", "self._read_offset = defaultdict("],
@@ -147,7 +167,7 @@ def test_the_versions_are_those_the_lane_was_written_for(package: str) -> None:
 def test_a_private_function_still_takes_what_the_lane_gives_it(function: Callable[..., Any]) -> None:
     takes = list(inspect.signature(function).parameters)
     assert takes == SIGNATURES[function], (
-        f"{function.__qualname__} takes {takes} now; streams/transport (consumer, fetch, receive, producer) relies on it"
+        f"{function.__qualname__} takes {takes} now; streams/transport (consumer, ask, fetch, receive, producer) relies on it"
     )
 
 

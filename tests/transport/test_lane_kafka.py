@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -9,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, structs
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+
+from driftline.streams.transport.ask import Session, Wanted, fetch_seldom
+from driftline.streams.transport.fetch import chunk_lanes
+from driftline.streams.transport.receive import receive_in_place
 
 pytestmark = pytest.mark.kafka
 
@@ -88,6 +94,53 @@ def test_every_codec_transactions_and_compacted_topics_arrive_whole(kafka: Any, 
     for chunks in of.values():
         assert chunks[0].first == 0 and all(before.end == after.first for before, after in pairwise(chunks))
     assert {topic: lanes.committed(topic) for topic in ends} == ends
+
+
+def test_a_broker_is_told_only_what_changed_and_everything_when_it_has_forgotten(
+    kafka: Any, lanes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, of = make(kafka, f"{lanes.group}-sessions", 6), [structs.TopicPartition(f"{lanes.group}-sessions", i) for i in range(6)]
+    told: list[tuple[int, int]] = []  # the epoch of a request, and how many partitions it named
+    sessions: list[Session] = []
+    changes = Session.changes
+
+    def spy(session: Session, topics: Wanted) -> Any:
+        found = changes(session, topics)
+        told.append((found[1], sum(len(parts) for _, parts in found[2])))
+        sessions[:] = [session]
+        return found
+
+    monkeypatch.setattr(Session, "changes", spy)
+
+    async def main() -> None:
+        consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, fetch_max_wait_ms=50)
+        receive_in_place(consumer._client)
+        await consumer.start()
+        chunk_lanes(consumer._fetcher, frozenset(), 100)
+        fetch_seldom(consumer._fetcher)
+        consumer.assign(of)
+        for partition in of:
+            consumer.seek(partition, 0)
+
+        async def comes(*expected: str) -> None:
+            got: list[str] = []
+            while len(got) < len(expected):
+                got += [record.value.decode() for records in (await consumer.getmany(timeout_ms=200)).values() for record in records]
+            assert got == [*expected]
+
+        for turn, spoilt in enumerate([{}, {}, {"_epoch": 100}, {}, {"_id": 5}, {}, {"_id": 5, "_epoch": 7}, {}]):
+            for name, value in spoilt.items():
+                setattr(sessions[0], name, value)
+            await asyncio.to_thread(lanes.produce, topic, [str(turn)], partition=turn % 6)
+            await comes(str(turn))
+        consumer.seek(of[1], 0)
+        await comes("1", "7")
+        await consumer.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+    whole = [named for epoch, named in told if epoch == 0]
+    assert len(whole) >= 4 and set(whole) == {6}
+    assert {named for epoch, named in told if epoch} == {0, 1}
 
 
 def test_workers_that_join_leave_and_are_killed_lose_no_record(kafka: Any, lanes: Any) -> None:

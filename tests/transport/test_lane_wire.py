@@ -11,7 +11,7 @@ from aiokafka.protocol.types import Array, Bytes, Int8, Int16, Int32, Int64, Sch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.streams.transport.fetch import _Asked
+from driftline.streams.transport.ask import Ask
 from driftline.streams.transport.wire import reader, writer
 
 KINDS = FetchRequest._CLASSES
@@ -45,7 +45,7 @@ def test_every_version_is_read_and_written_as_aiokafka_does(data: st.DataObject,
 def test_a_fetch_is_the_one_that_aiokafka_would_send(kind: Any) -> None:
     args = 50, 1, 1 << 24, 0, [("predictions", [(0, 1 << 40, 4 << 20), (7, 0, 5)]), ("panes", [(3, -1, 0)])], "rack"
     versions = {FetchRequest.API_KEY: (kind.API_VERSION, kind.API_VERSION)}
-    ours, theirs = _Asked(*args).prepare(versions), FetchRequest(*args).prepare(versions)
+    ours, theirs = Ask(*args).prepare(versions), FetchRequest(*args).prepare(versions)
     assert type(ours).encode is not type(theirs).encode
     assert isinstance(ours, type(theirs)) and ours.encode() == theirs.encode()
 
