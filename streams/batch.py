@@ -93,6 +93,8 @@ class Predictions:
     def since(self, offset: int) -> Predictions:
         """Those from `offset` on."""
         n = int(np.searchsorted(self.rows.offset, offset))
+        if not n:
+            return self
         rows = PredictionRows(*(getattr(self.rows, name)[n:] for name in PredictionRows.__slots__))
         latency, failed, values = self.latency[n:], self.failed[n:], self.values.take(np.arange(n, len(self.index)))
         return Predictions(self.model, self.index[n:], rows, self.versions, self.classes, self.segments, latency, failed, values)
@@ -110,6 +112,8 @@ class Outcomes:
     def since(self, offset: int) -> Outcomes:
         """Those from `offset` on."""
         n = int(np.searchsorted(self.rows.offset, offset))
+        if not n:
+            return self
         rows = OutcomeRows(*(getattr(self.rows, name)[n:] for name in OutcomeRows.__slots__))
         return Outcomes(self.model, self.index[n:], rows, self.classes)
 

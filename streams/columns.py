@@ -213,22 +213,33 @@ class Columns:
 
     def least(self, name: str) -> int:
         """A number that no value of a column of whole numbers is below: the least that it has held since rows were last dropped."""
+        return self._ints(name).held[0]
+
+    def _ints(self, name: str) -> _Ints:
         column = self._columns[name]
         if not isinstance(column, _Ints):
             raise TypeError(f"{name!r} is no column of whole numbers")
-        return column.held[0]
+        return column
 
     def put(self, name: str, rows: Rows, values: NDArray[Any]) -> None:
         """Replace the values of a column in these rows."""
         if len(rows):
             self._columns[name].put(rows, values, self.size)
 
-    def append(self, n: int, **values: Any) -> Rows:
-        """Add `n` rows and return their numbers; every column must be given, an array or one value for all."""
-        rows = np.arange(self.size, self.size + n)
+    def reserve(self, n: int) -> None:
+        """Room for `n` more rows."""
         for column in self._columns.values():
             if self.size + n > column.capacity:
                 column.reserve(self.size + n, self.size)
+
+    def hold(self, name: str, least: int, most: int) -> None:
+        """Let a column of whole numbers be able to hold all from one to another, which compiled code may then put there."""
+        self._ints(name).hold(least, most, self.size)
+
+    def append(self, n: int, **values: Any) -> Rows:
+        """Add `n` rows and return their numbers; every column must be given, an array or one value for all."""
+        rows = np.arange(self.size, self.size + n)
+        self.reserve(n)
         if n and not self._append_at_once(n, values):
             for name, column in self._columns.items():
                 column.put(slice(self.size, self.size + n), np.asarray(values[name]), self.size)
@@ -431,12 +442,16 @@ class _Ints(_Column):
         alike = not values.ndim
         low = int(values if alike else np.minimum.reduce(values))
         high = low if alike else int(np.maximum.reduce(values))
+        self.hold(low, high, size)
+        if self.data is not _SAME:
+            self.data[rows] = values - self._base
+
+    def hold(self, low: int, high: int, size: int) -> None:
+        """Be able to hold all numbers from one to another, as if both were there."""
         least, most = self.held
         self.held = min(least, low), max(most, high)
         if low < self._least or high > self._most:
             self._fit(size)
-        if self.data is not _SAME:
-            self.data[rows] = values - self._base
 
     def _move(self, size: int) -> None:
         if self.width:
@@ -525,6 +540,12 @@ class HashIndex:
             self._grow(self.size + len(keys), column)
         self._place(keys, rows)
         self.size += len(keys)
+
+    def slots(self, more: int, column: UInt64) -> tuple[NDArray[np.int32], int]:
+        """For compiled code: the row in each slot, negative where it is free, and how many there is room for; for `more`, if any."""
+        if more and 4 * (self.size + more) > 3 * len(self._rows):
+            self._grow(self.size + more, column)
+        return self._rows, 3 * len(self._rows) // 4 - self.size
 
     def replace(self, keys: UInt64, rows: Rows, column: UInt64) -> None:
         """Let keys that are there, and differ from each other, lead to other rows."""

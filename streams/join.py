@@ -63,6 +63,10 @@ class OutcomeRows:
     id_hash: UInt64
     label: Float64
 
+    def take(self, rows: Rows | Bool) -> OutcomeRows:
+        """The rows of these numbers, or under a mask."""
+        return OutcomeRows(*(getattr(self, name)[rows] for name in OutcomeRows.__slots__))
+
 
 @dataclass(frozen=True, slots=True)
 class LabelEffects:
@@ -184,17 +188,25 @@ class _Clock:
     newest: int = NEVER
     marks: list[tuple[int, int]] = field(default_factory=list)
 
-    def before(self, offset: Int64, ts: Int64) -> Int64:
-        """The newest event time before each row; moves the clock past all of them."""
-        self.marks.append((int(offset[0]), self.newest))
-        running = np.maximum.accumulate(np.concatenate([[self.newest], ts]))
-        self.newest = int(running[-1])
-        return running[:-1]
+    def late(self, offset: Int64, ts: Int64, lateness_ms: int) -> Bool:
+        """Which rows lie further behind the newest event time before them; moves the clock past all of them."""
+        since, reader = self.newest, kernels.current()
+        self.marks.append((int(offset[0]), since))
+        if reader:
+            late, self.newest = reader.late_rows(ts, since, lateness_ms)
+        else:
+            late, self.newest = ts < _newest_before(since, ts) - lateness_ms, max(since, int(ts.max()))
+        return late
 
     def floor(self, needed: int) -> tuple[int, int]:
         """The last mark at or below `needed`; earlier marks are forgotten."""
         del self.marks[: max(bisect_right(self.marks, needed, key=lambda mark: mark[0]) - 1, 0)]
         return self.marks[0]
+
+
+def _newest_before(since: int, ts: Int64) -> Int64:
+    """The newest event time before each row; `since` is that before the first."""
+    return np.maximum.accumulate(np.concatenate([[since], ts]))[:-1]
 
 
 class Join:
@@ -220,7 +232,7 @@ class Join:
         start = floor or Floor(0, NEVER, 0, NEVER)
         self._prediction_clock = _Clock(start.predictions_newest, [(start.predictions, start.predictions_newest)])
         self._outcome_clock = _Clock(start.outcomes_newest, [(start.outcomes, start.outcomes_newest)])
-        self._floor, self._outcomes_end = start, start.outcomes
+        self._floor, self._floor_rises, self._outcomes_end = start, False, start.outcomes
         self._evict_at, self._evict_at_ts = 65_536, NEVER
 
     @property
@@ -239,6 +251,8 @@ class Join:
     @property
     def floor(self) -> Floor:
         """From where this state can be rebuilt, with the store. Moves up when `evict` or `left` has dropped something."""
+        if self._floor_rises:
+            self._floor, self._floor_rises = self._find_floor(), False
         return self._floor
 
     def __len__(self) -> int:
@@ -251,16 +265,15 @@ class Join:
 
     def add_predictions(self, batch: PredictionRows) -> Arrivals:
         """Take in predictions; the effects are those of outcomes that were here before them."""
-        n = len(batch.offset)
-        before = self._prediction_clock.before(batch.offset, batch.ts)
-        late = batch.ts < before - self.lateness_ms
+        n, since = len(batch.offset), self._prediction_clock.newest
+        late = self._prediction_clock.late(batch.offset, batch.ts, self.lateness_ms)
         duplicate, conflict = np.zeros(n, bool), np.zeros(n, bool)
-        rows_of = np.full(n, -1, np.int64)
         every = ColdRows(
             batch.id_hash, batch.offset, batch.ts, batch.ts, batch.predicted, batch.version, batch.segments, batch.bin, batch.fingerprint
         )
-        effects = []
-        for chosen in _rounds(batch.id_hash, ~late):
+        rows_of, rest, effects = self._enter_predictions(every, late)
+        before = _newest_before(since, batch.ts) if rest.any() else batch.ts
+        for chosen in _rounds(batch.id_hash, rest):
             at, heads = chosen, self._heads_of(batch.id_hash[chosen] if len(chosen) < n else batch.id_hash)
             if (heads >= 0).any():
                 twin = self._remembered_twin(heads, batch.version[at], before[at])
@@ -274,18 +287,52 @@ class Join:
             rows_of[at] = rows
             effects.append(self._label_arrivals(rows, following))
         accepted = rows_of >= 0
-        return Arrivals(accepted, duplicate & ~conflict, conflict, late, rows_of[accepted], _concat(effects))
+        rows = rows_of if accepted.all() else rows_of[accepted]
+        return Arrivals(accepted, duplicate & ~conflict, conflict, late, rows, _concat(effects))
+
+    def _enter_predictions(self, new: ColdRows, late: Bool) -> tuple[Rows, Bool, list[LabelEffects]]:
+        """Take in what compiled code understands: the row of each prediction, -1 for none; which are left to be taken in; and effects."""
+        n, rows_of, reader = len(new), np.full(len(new), -1), kernels.current()
+        if reader is None:
+            return rows_of, ~late, []
+        self.rows.reserve(n)
+        slots, room = self._index.slots(n, self.rows.all("key"))
+        at, following = reader.predictions_entered(slots, room, *self.rows.told(("key", "version")), len(self), new.id_hash, late)
+        self._index.size += int(np.count_nonzero(following < 0))
+        rows = self._append_predictions(new.take(at) if len(at) < n else new, following, stored=False)
+        rows_of[at] = rows
+        rest = ~late
+        rest[at] = False
+        return rows_of, rest, [self._label_arrivals(rows, following)]
 
     def add_outcomes(self, batch: OutcomeRows) -> tuple[Bool, LabelEffects]:
         """Take in outcomes; returns which were late, and what the others changed."""
-        before = self._outcome_clock.before(batch.offset, batch.ts)
+        late = self._outcome_clock.late(batch.offset, batch.ts, self.lateness_ms)
         self._outcomes_end = int(batch.offset[-1]) + 1
-        late = batch.ts < before - self.lateness_ms
-        effects = []
-        for at in _rounds(batch.id_hash, ~late):
-            told = batch if len(at) == len(late) else OutcomeRows(*(getattr(batch, name)[at] for name in OutcomeRows.__slots__))
+        rest, effects = self._enter_outcomes(batch, late)
+        for at in _rounds(batch.id_hash, rest):
+            told = batch if len(at) == len(late) else batch.take(at)
             effects += self._add_rows_of_outcomes(told.id_hash, told.offset, told.ts, told.label, stored=False)
         return late, _concat(effects)
+
+    def _enter_outcomes(self, batch: OutcomeRows, late: Bool) -> tuple[Bool, list[LabelEffects]]:
+        """Take in what compiled code understands; which are left to be taken in, and effects."""
+        n, size, reader = len(batch.offset), len(self), kernels.current()
+        if reader is None:
+            return ~late, []
+        self.rows.reserve(n)
+        self.rows.hold("next", -1, size + n)
+        slots, room = self._index.slots(0, self.rows.all("key"))
+        told = self.rows.told(("key", "version", "next", "ts"))
+        at, rows = reader.outcomes_entered(slots, room, *told, size, batch.id_hash, batch.ts, late, self.horizon_ms)
+        new, paired = batch if len(at) == n else batch.take(at), rows >= 0
+        self._append_outcomes(new.id_hash, np.full(len(at), -1), new.offset, new.ts, new.label, stored=False)
+        rest = ~late
+        rest[at] = False
+        if not paired.all():
+            self._index.size += int(np.count_nonzero(~paired))
+            rows, new = rows[paired], new.take(paired)
+        return rest, [_effects(rows, 1, new.label, new.ts, new.offset)]
 
     def has_several(self, predictions: Rows) -> Bool:
         """Which of these rows have more than one outcome under their id."""
@@ -356,7 +403,7 @@ class Join:
             self._drop_past()
         self._evict_at = max(65_536, 2 * len(self))
         self._evict_at_ts = self.newest_prediction + (self.horizon_ms + self.lateness_ms) // 4
-        self._floor = self._find_floor()
+        self._floor_rises = True
 
     def _drop_past(self) -> None:
         """Drop the ids that no event still to come can touch."""
@@ -403,7 +450,7 @@ class Join:
         """The store has them: forget them here. Nothing may have been taken in since they were chosen."""
         self.cold.add(leaving.rows.id_hash, leaving.rows.remembered)
         self._drop(leaving.mask, self._is_head())
-        self._floor = self._find_floor()
+        self._floor_rises = True
 
     def overdue(self) -> list[tuple[int, int]]:
         """Stretches of event time whose outcomes in the store can meet no prediction any more: which of them did not, it must say."""
@@ -595,11 +642,7 @@ class Join:
             after_outcome = self.rows.take("version", heads[known]) == OUTCOME
             leads, follows, following = known[after_outcome], known[~after_outcome], heads.copy()
             following[follows] = self.rows.take("next", heads[follows])
-        rows = self.rows.append(
-            len(new), key=new.id_hash, next=following, ts=new.ts, offset=new.offset, value=new.value, version=new.version,
-            segments=new.segments, bin=new.bin, fingerprint=_short(new.fingerprint), again=new.remembered - new.ts, label=-1,
-            stored=stored,
-        )  # fmt: skip
+        rows = self._append_predictions(new, following, stored=stored)
         if not len(known):
             self._begin(new.id_hash, rows)
             return rows, following
@@ -608,6 +651,19 @@ class Join:
         fresh = heads < 0
         self._begin(new.id_hash[fresh], rows[fresh])
         return rows, following
+
+    def _append_predictions(self, new: ColdRows, following: Rows, *, stored: bool) -> Rows:
+        again = 0 if new.remembered is new.ts else new.remembered - new.ts
+        return self.rows.append(
+            len(new), key=new.id_hash, next=following, ts=new.ts, offset=new.offset, value=new.value, version=new.version,
+            segments=new.segments, bin=new.bin, fingerprint=_short(new.fingerprint), again=again, label=-1, stored=stored,
+        )  # fmt: skip
+
+    def _append_outcomes(self, keys: UInt64, following: Rows, offset: Int64, ts: Int64, label: Float64, *, stored: bool) -> Rows:
+        return self.rows.append(
+            len(keys), key=keys, next=following, ts=ts, offset=offset, value=label, version=OUTCOME, segments=0, bin=0, fingerprint=0,
+            again=0, label=-1, stored=stored,
+        )  # fmt: skip
 
     def _add_rows_of_outcomes(self, keys: UInt64, offset: Int64, ts: Int64, label: Float64, *, stored: bool) -> list[LabelEffects]:
         """Outcomes of ids that differ from each other, and what they change."""
@@ -621,10 +677,7 @@ class Join:
         if known := bool(there.any()):
             following = after.copy()
             following[there] = self.rows.take("next", after[there])
-        rows = self.rows.append(
-            len(keys), key=keys, next=following, ts=ts, offset=offset, value=label, version=OUTCOME, segments=0, bin=0, fingerprint=0,
-            again=0, label=-1, stored=stored,
-        )  # fmt: skip
+        rows = self._append_outcomes(keys, following, offset, ts, label, stored=stored)
         if known:
             self.rows.put("next", after[there], rows[there])
             keys, rows = keys[~there], rows[~there]

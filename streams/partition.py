@@ -282,7 +282,7 @@ class Partition:
         self._newest[batch.model] = _newest(shard)
         new = rows.offset >= self._start.predictions
         for what in ("accepted", "duplicate", "late"):
-            self.counters[what] += int((getattr(arrivals, what) & new).sum())
+            self.counters[what] += int(np.count_nonzero(getattr(arrivals, what) & new))
         answers = AnswerRows(rows.predicted, rows.bin, batch.latency, batch.failed)
         self._fold_features(shard, batch, rows, answers, np.flatnonzero(arrivals.accepted))
         self._fold_labels(shard, arrivals.labels)
@@ -299,8 +299,8 @@ class Partition:
         late, effects = shard.join.add_outcomes(rows)
         self._newest[batch.model] = _newest(shard)
         new = rows.offset >= self._start.outcomes
-        self.counters["late_outcomes"] += int((late & new).sum())
-        self.counters["outcomes"] += int((~late & new).sum())
+        self.counters["late_outcomes"] += int(np.count_nonzero(late & new))
+        self.counters["outcomes"] += int(np.count_nonzero(~late & new))
         self._fold_labels(shard, effects)
         shard.join.evict()
         return []

@@ -179,6 +179,20 @@ def move(_: Any, to: Any, since: Any, n: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), generate
 
 
+@intrinsic
+def fetch_ahead(_: Any, place: Any) -> Any:
+    """Have the processor bring what lies at an address, which may be any, nearer while other work goes on."""
+
+    def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        pointer, whole = _LLVM["u1"].as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, whole, whole, whole])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+        builder.call(function, [builder.inttoptr(args[0], pointer), whole(0), whole(3), whole(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
 def room(size: int) -> Callable[[], int]:
     """`room()`: the address of so many bytes of anything, until the function that calls it ends."""
 

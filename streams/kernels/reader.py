@@ -13,6 +13,7 @@ from driftline.streams.forms import Form
 from driftline.streams.kernels.batches import Gathered, Prints, read_batches
 from driftline.streams.kernels.chains import heads_of, lowest_offsets, old_outcomes, past_of, renumber
 from driftline.streams.kernels.columnwise import Columnwise
+from driftline.streams.kernels.entering import late_rows, outcomes_entered, predictions_entered
 from driftline.streams.kernels.fold import AllTerms
 from driftline.streams.kernels.grammar import Parsed, grammar
 from driftline.streams.kernels.ids import hash_stretches, hashes_of_own, partitions_of
@@ -110,6 +111,9 @@ class Reader:
 
     take_rows = staticmethod(take_rows)
     labels_of = staticmethod(labels_of)
+    late_rows = staticmethod(late_rows)
+    predictions_entered = staticmethod(predictions_entered)
+    outcomes_entered = staticmethod(outcomes_entered)
     append_rows = staticmethod(append_rows)
     keep_rows = staticmethod(keep_rows)
     heads_of = staticmethod(heads_of)

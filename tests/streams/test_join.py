@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.streams.cold import ColdRows
 from driftline.streams.columns import hash_ids
 from driftline.streams.join import NEVER, Arrivals, Floor, Join, LabelEffects, OutcomeRows, PredictionRows
 
@@ -257,6 +258,22 @@ def test_a_prediction_waits_for_its_label_while_outcomes_lag() -> None:
     watched.join.evict(force=True)
     watched.tell(O("a", 1_010, 1.0))
     assert ("a", 1, 1_000) in watched.labels
+
+
+def test_an_id_that_the_store_may_have_leaves_with_its_prediction_and_is_not_dropped() -> None:
+    """Or an outcome of it that is there would look like an orphan. What the store has whole, or cannot have, is dropped."""
+    watched = Watched()
+    join = watched.join
+    watched.predict(P("there", 0))
+    join.left(join.leaving(1))
+    watched.predict(P("there", 10, version=2), P("only here", 20))
+    whole = hash_ids(["whole"])
+    i, f = np.zeros(1, np.int64), np.zeros(1)
+    join.thaw(ColdRows(whole, i, i + 30, i + 30, f, i, i, i, i.astype(np.uint64)), 1, 0)
+    watched.predict(P("new", 1_000))
+    watched.tell(O("new", 1_000, 1.0))
+    join.evict(force=True)
+    assert np.isin(hash_ids(["there", "only here", "whole", "new"]), join.rows.all("key")).tolist() == [True, False, False, True]
 
 
 def test_little_traffic_is_dropped_as_time_goes_on() -> None:
