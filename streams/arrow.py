@@ -74,26 +74,23 @@ class _Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """A column of texts as they lie in memory: row i is from `start[i]` to `end[i]` of `data`; `null` where there is none."""
+    """A column of texts as they lie in memory: row i is from `start[i]` to `end[i]` of `data`."""
 
     data: Any
     start: Int64
     end: Int64
-    null: Bool
 
 
 @dataclass(slots=True)
 class Rows:
     """Columns of batches that are alike, one after another, and what is wrong with which of their rows.
 
-    `index` has the number of the record of each row, `first` the row with which its batch begins. `prints`: fingerprints of the rows,
-    where these are known already.
+    `index` has the number of the record of each row. `prints`: fingerprints of the rows, where these are known already.
     """
 
     model: str
     version: str
     index: Int64
-    first: Int64
     unknown: str | None
     bad: Bool
     columns: dict[str, Column] = field(default_factory=dict)
@@ -117,10 +114,11 @@ class Rows:
         if not self.wrong:
             return out
         for index in np.unique(self.index[self.bad]).tolist():
-            told = [(why, rows[self.index[rows] == index]) for why, rows in self.wrong]
-            told = [(why, rows - self.first[rows]) for why, rows in told if len(rows)]
+            own = np.flatnonzero(self.index == index)
+            told = [(why, rows[self.index[rows] == index] - own[0]) for why, rows in self.wrong]
+            told = [(why, rows) for why, rows in told if len(rows)]
             parts = [f"rows {_listed(rows)}: {why.code}: {why.message[:200]}" for why, rows in told]
-            n, bad = int((self.index == index).sum()), int(self.bad[self.index == index].sum())
+            n, bad = len(own), int(self.bad[own].sum())
             message = f"of {n} rows {bad} cannot be used; {'; '.join(parts)}"
             out[index] = Rejected(told[0][0].code, message[:1_000])
         return out
@@ -158,7 +156,8 @@ def read(chunk: Chunk, numbers: Sequence[int], topic: Topic) -> Iterator[tuple[l
             if gathered is not None:
                 rows = _formed(form, gathered, own, chunk, topic)
                 yield [own[i] for i in gathered.kept.tolist()], rows
-            rest += own if gathered is None else np.delete(own, gathered.kept).tolist()
+            if gathered is None or len(gathered.kept) < len(own):
+                rest += own if gathered is None else np.delete(own, gathered.kept).tolist()
         left = sorted(rest)
     alike: dict[bytes, list[tuple[int, Any]]] = {}
     for number in left:
@@ -192,14 +191,12 @@ def _gathered(reader: Reader, form: Form, chunk: Chunk, numbers: Sequence[int]) 
 
 def _formed(form: Form, gathered: Gathered, numbers: Sequence[int], chunk: Chunk, topic: Topic) -> Rows:
     """Columns that compiled code has read, judged as others are; it leaves rows to pyarrow that their type alone makes bad."""
-    lengths = np.diff(gathered.first)
-    index, first = np.repeat(np.array(numbers)[gathered.kept], lengths), np.repeat(gathered.first[:-1], lengths)
-    bad = np.zeros(len(index), bool)
-    rows = Rows(form.model, form.version, index, first, None, bad, gathered.columns, prints=gathered.prints)
+    index = np.repeat(np.array(numbers)[gathered.kept], np.diff(gathered.first))
+    rows = Rows(form.model, form.version, index, None, np.zeros(len(index), bool), gathered.columns, prints=gathered.prints)
     for name, column in gathered.columns.items():
         if isinstance(column, Coded) and not column.bools:
             _judge_texts(rows, name, column)
-    rows.columns["id"] = Ids(chunk.data, gathered.start, gathered.end, np.zeros(len(index), bool))
+    rows.columns["id"] = Ids(chunk.data, gathered.start, gathered.end)
     _judge_rows(rows, topic)
     return rows
 
@@ -262,8 +259,7 @@ def _judged(tables: list[tuple[int, Any]], topic: Topic) -> Rows:
             unknown = unknown or name
     lengths = np.array([each.num_rows for _, each in tables])
     index = np.repeat([number for number, _ in tables], lengths)
-    first = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    rows = Rows(metadata["model"], metadata.get("version", ""), index, first, unknown, np.zeros(len(index), bool))
+    rows = Rows(metadata["model"], metadata.get("version", ""), index, unknown, np.zeros(len(index), bool))
     _judge_names(arrays)
     for name, array in arrays.items():
         rows.columns[name] = _column(rows, name, array)
@@ -386,7 +382,7 @@ def _ids(rows: Rows, array: Any) -> Ids:
     if ((told < 32) | (told == 127)).any():
         broken = [text is not None and _has_control(text) for text in array.to_pylist()]
         rows.refuse(np.array(broken, bool), "bad_name", "an id has a control character in it")
-    return Ids(data, start, end, null)
+    return Ids(data, start, end)
 
 
 def _texts(rows: Rows, name: str, array: Any) -> Coded:
@@ -531,7 +527,10 @@ def _fitting(rows: Rows, name: str, model: Model, classes: Codes) -> Float64:
     column = rows.columns.get(name)
     if column is None or (isinstance(column, np.ndarray) and model.task == "regression"):
         return np.full(rows.n, np.nan) if column is None else column.copy()
+    reader = kernels.current()
     if isinstance(column, np.ndarray):
+        if reader and not rows.wrong and (known := reader.known_small(column)) and not any(misfit(number, model) for number in known):
+            return reader.recoded_small(column, known, classes.of(map(text_of, known)).astype(np.float64))
         texts: list[Any]
         texts, place = numbers_in(column)
     else:
@@ -552,6 +551,8 @@ def _fitting(rows: Rows, name: str, model: Model, classes: Codes) -> Float64:
 
 
 def _score_bins(score: Float64) -> Int64:
+    if reader := kernels.current():
+        return reader.score_bins(score, SCORE_BINS)
     with np.errstate(invalid="ignore"):
         bins = np.minimum(score * SCORE_BINS, SCORE_BINS - 1).astype(np.int64)
     bins[np.isnan(score)] = -1

@@ -154,6 +154,16 @@ def distinct(codes: Rows) -> tuple[Rows, Rows]:
     return values + low, place[near]
 
 
+def spans_of(numbers: Rows, length: int) -> tuple[Rows, Rows]:
+    """`distinct` of numbers divided by a length and rounded down.
+
+    >>> spans_of(np.array([71, 39, 70]), 10)
+    (array([3, 7]), array([1, 0, 1]))
+    """
+    reader = kernels.current()
+    return (reader and reader.spans_of(numbers, length)) or distinct(numbers // length)
+
+
 def parts(place: Rows, n: int) -> list[Rows]:
     """The numbers of the rows at each of `n` places, ascending.
 

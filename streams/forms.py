@@ -73,6 +73,8 @@ class Form:
         and how long it is.
     known
         Texts of dictionaries that were met, by the bytes before the rows.
+    names, columns, strange
+        Of the fields: their names; what compiled code must know of each, int64, shape (n, 4); those that are no numbers.
     """
 
     model: str
@@ -84,6 +86,15 @@ class Form:
     width: int
     fields: tuple[Field, ...]
     known: dict[bytes, Any] = field_of(default_factory=dict)
+    names: tuple[str, ...] = field_of(init=False)
+    columns: NDArray[np.int64] = field_of(init=False)
+    strange: tuple[tuple[int, Field], ...] = field_of(init=False)
+
+    def __post_init__(self) -> None:
+        told = [(each.kind, each.width if each.kind == ID else each.variant, each.node, each.buffer) for each in self.fields]
+        object.__setattr__(self, "names", tuple(each.name for each in self.fields))
+        object.__setattr__(self, "columns", np.array(told, np.int64))
+        object.__setattr__(self, "strange", tuple((c, each) for c, each in enumerate(self.fields) if each.kind != NUMBER))
 
     @property
     def size(self) -> int:
@@ -261,8 +272,11 @@ class Forms:
         """The records that may have a form that is known, by form, and the others."""
         data, parts, others = memoryview(chunk.data), dict[bytes, list[int]](), list[int]()
         starts, ends = chunk.value_start.tolist(), chunk.value_end.tolist()
+        schema = b""
         for number in numbers:
-            schema = schema_of(data[starts[number] : ends[number]])
+            begin = starts[number]
+            if not schema or data[begin : min(begin + len(schema), ends[number])].tobytes() != schema:  # mostly that of the one before
+                schema = schema_of(data[begin : ends[number]])
             (parts.setdefault(schema, []) if schema in self._of else others).append(number)
         for schema in parts:
             self._of[schema] = self._of.pop(schema)

@@ -81,7 +81,8 @@ class Intake:
         if not any(chunk.headers):
             return
         there = (chunk.value_start >= 0).tolist()
-        found: list[int] = [i for i, headers in enumerate(chunk.headers) if headers and there[i] and arrow.is_batch(headers)]
+        told = {headers for headers in {*chunk.headers} if arrow.is_batch(headers)}
+        found: list[int] = [i for i, headers in enumerate(chunk.headers) if there[i] and headers in told]
         into.batches.update(found)
         for numbers, rows in arrow.read(chunk, found, topic):
             if isinstance(rows, Rejected):

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -327,7 +328,8 @@ class Partition:
             taken += [(number, own[part]) for number, part in folded]
         if taken:
             numbers = np.repeat([number for number, _ in taken], [len(part) for _, part in taken])
-            those = answers.take(np.concatenate([part for _, part in taken]))
+            each = [part for _, part in taken]
+            those = answers if _in_order(each, len(offset)) else answers.take(np.concatenate(each))
             self._pending[shard.model.model].predictions.append((numbers, those))
 
     def _fold_under(
@@ -566,6 +568,12 @@ class Partition:
 def _newest(shard: Shard) -> tuple[int, int]:
     """The newest event time of a model's predictions, and of its outcomes."""
     return shard.join.newest_prediction, shard.join.newest_outcome
+
+
+def _in_order(each: Sequence[Int64], n: int) -> bool:
+    """Whether these, each of different rows that ascend, are all `n` rows one after another."""
+    ends = [0, *accumulate(map(len, each))]
+    return ends[-1] == n and all(part[0] == begin and part[-1] == end - 1 for part, (begin, end) in zip(each, pairwise(ends), strict=True))
 
 
 def _refuse_other_panes(model: Model, pane_ms: int) -> None:

@@ -12,7 +12,7 @@ from driftline.schemas.config import Model
 from driftline.streams import chances
 from driftline.streams.batch import Codes, Outcomes, Predictions
 from driftline.streams.cold import OUTCOME, ColdRows, NamedRows
-from driftline.streams.columns import distinct
+from driftline.streams.columns import distinct, spans_of
 from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, OutcomeRows, PredictionRows
 from driftline.streams.panes import Fence, PaneKey
 
@@ -70,7 +70,7 @@ class Shard:
 
     def panes(self, versions: Int64, ts: Int64, segments: Int64) -> tuple[Int64, list[list[PaneKey]]]:
         """For each row a place in a list, and in this the panes it belongs to: the whole first, then one for each cell it is in."""
-        minutes, place = distinct(ts // self.model.pane_ms)
+        minutes, place = spans_of(ts, self.model.pane_ms)
         if len(self.versions) < 2 and len(self.segments) < 2:
             same = [int(column[0]) if len(ts) else 0 for column in (versions, segments)]
             return place, [self._panes(minute, *same) for minute in minutes.tolist()]

@@ -120,8 +120,9 @@ class ColumnValues:
         sheet, others = self._sheets[layout.hash]
         mine = self.rows[rows]
         sheet.fold(pane, mine)
-        met = ((name, _told(self.features[name], mine)) for name in others)
-        pane.add_features((name, n) for name, n in met if n)
+        if others:
+            met = ((name, _told(self.features[name], mine)) for name in others)
+            pane.add_features((name, n) for name, n in met if n)
 
     def joint_sums(self, layout: Layout, plan: Plan, rows: Int64) -> Int64:
         """See `Values`. What is no column of numbers holds none."""

@@ -179,7 +179,7 @@ def read_times(data: int, unit: int, n: int, out: int, own: Any, totals: int) ->
     """Copy times as milliseconds; False if one is out of range."""
     outside = 0
     for i in range(n):
-        x = int64(data, i) // unit
+        x = int64(data, i) if unit == 1 else int64(data, i) // unit  # decided once: to divide costs more than all the rest
         outside += not YEAR_2000_MS <= x < YEAR_2100_MS
         set_int64(out, i, x)
         add_print(totals, i, np.uint64(x), own)
@@ -298,6 +298,7 @@ def gather(
 
 
 Prints = Callable[[tuple[str, ...]], NDArray[np.uint64]]
+Texts = tuple[list[str], ...]  # of the dictionaries of a stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,9 +330,14 @@ def read_batches(
         address(form.template), address(form.mask), address(form.messages), len(form.messages), address(begins), address(ends), n, most,
         form.width, address(surveyed), address(records),
     )  # fmt: skip
-    left, texts = list[int](), list[tuple[list[str], ...]]()
+    left, texts, last, told = list[int](), list[Texts](), b"", None
     for s, (begin, end) in enumerate(zip((begins - base).tolist(), (records - base).tolist(), strict=True)):
-        if end >= begin and (told := _dictionaries(form, bytes(data[begin:end]), surveyed[s], begin + base)) is not None:
+        if end < begin:
+            continue
+        part = bytes(data[begin:end])
+        if told is None or part != last:  # mostly what the one before has
+            last, told = part, _dictionaries(form, part, surveyed[s], begin + base)
+        if told is not None:
             left.append(s)
             texts.append(told)
     while left:
@@ -345,35 +351,37 @@ def read_batches(
 
 
 def _gathered(
-    tables: Tables, form: Form, base: int, kept: NDArray[np.int64], surveyed: NDArray[np.int64], texts: Sequence[tuple[list[str], ...]],
-    prints: Prints, good: NDArray[np.uint8],
+    tables: Tables, form: Form, base: int, kept: NDArray[np.int64], surveyed: NDArray[np.int64], texts: Sequence[Texts], prints: Prints,
+    good: NDArray[np.uint8],
 ) -> Gathered:  # fmt: skip
     first = np.concatenate([[0], np.cumsum(surveyed[:, form.fields[0].node])])
     n, width = int(first[-1]), len(form.fields)
     numbers, codes = tables.take(width + 1, n), np.zeros((len(kept), width, 2), np.int64)
     whole_numbers = numbers.view(np.int64)
-    own = prints(tuple(field.name for field in form.fields))
-    told, columns, alive, coded = np.zeros((width, _FIELD), np.int64), dict[str, Any](), list[NDArray[Any]](), 0
-    for c, field in enumerate(form.fields):
-        more = 0
+    told, columns, alive, coded = np.zeros((width, _FIELD), np.int64), dict(zip(form.names, numbers, strict=False)), list[Any](), 0
+    told[:, :4], told[:, 4] = form.columns, prints(form.names).view(np.int64)
+    told[:, 5] = address(numbers) + 8 * n * np.arange(width)
+    kinds = {id(each): each for each in texts}  # few: what is remembered of a form is one object
+    which = np.array([*map([*kinds].index, map(id, texts))])
+    for c, field in form.strange:
         if field.kind == ID:
-            more, ids = address(whole_numbers[width]), c
-        elif field.kind == TRUTH or field.kind == CODE:
+            told[c, 6], ids = address(whole_numbers[width]), c
+        elif field.kind == TIME:
+            columns[field.name] = whole_numbers[c]
+        elif field.kind == ABSENT:
+            numbers[c] = np.nan
+        else:
             known = ["false", "true"]
             if field.kind == CODE:
-                known, places = _united([each[coded] for each in texts], codes[:, c])
+                each = [kind[coded] for kind in kinds.values()]
+                known, places = _united(each)
+                codes[:, c] = np.array([*zip(map(len, each), (address(own) if len(own) else 0 for own in places), strict=True)])[which]
                 alive += places
                 coded += 1
             words = np.concatenate([np.zeros(1, np.uint64), prints(tuple(known))])
-            more = address(words)
+            told[c, 6] = address(words)
             alive.append(words)
             columns[field.name] = Coded(known, whole_numbers[c], bools=field.kind == TRUTH)
-        elif field.kind == ABSENT:
-            numbers[c] = np.nan
-        if field.name not in columns:
-            columns[field.name] = whole_numbers[c] if field.kind == TIME else numbers[c]
-        told[c] = field.kind, field.width if field.kind == ID else field.variant, field.node, field.buffer, 0, address(numbers[c]), more
-    told[:, 4] = own.view(np.int64)
     totals = np.zeros(n, np.uint64)
     gather(
         address(told), width, address(surveyed), form.width, len(kept), address(first), base, address(codes), address(totals),
@@ -382,22 +390,14 @@ def _gathered(
     return Gathered(kept, first, columns, whole_numbers[ids], whole_numbers[width], totals)
 
 
-def _united(each: Sequence[list[str]], codes: NDArray[np.int64]) -> tuple[list[str], list[NDArray[np.int64]]]:
-    """The texts of several dictionaries, and where those of each are among them; written to `codes` too."""
-    texts, alive, made = each[0], list[NDArray[np.int64]](), dict[int, int]()
-    codes[:, 0] = [len(own) for own in each]
-    if any(own is not texts for own in each):
-        place = {text: i for i, text in enumerate(texts)}
-        for own in each:
-            if id(own) not in made:
-                alive.append(np.array([place.setdefault(text, len(place)) for text in own], np.int64))
-                made[id(own)] = address(alive[-1])
-        codes[:, 1] = [made[id(own)] for own in each]
-        texts = [*place]
-    return texts, alive
+def _united(each: Sequence[list[str]]) -> tuple[list[str], list[NDArray[np.int64]]]:
+    """The texts of several dictionaries, and where those of each are among them; nothing for those where they are in that order."""
+    place = {text: i for i, text in enumerate(each[0])}
+    places = [[place.setdefault(text, len(place)) for text in own] for own in each[1:]]
+    return [*place], [np.empty(0, np.int64), *(np.array(own, np.int64) for own in places)]
 
 
-def _dictionaries(form: Form, part: bytes, told: NDArray[np.int64], base: int) -> tuple[list[str], ...] | None:
+def _dictionaries(form: Form, part: bytes, told: NDArray[np.int64], base: int) -> Texts | None:
     """The texts of each column of codes, out of the part of a stream before its rows, which lies at `base`; None if they are not right."""
     found = form.known.get(part)
     if found is None and part:

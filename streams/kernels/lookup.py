@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,14 +60,13 @@ def place(slots: NDArray[np.int32], keys: NDArray[np.uint64], rows: NDArray[Any]
 
 
 SMALL = 256
+SPANS = 512
+FAR = 1 << 50  # of numbers and lengths that are nearer to 0 quotients come out right as floats
 
 
-@entry(types.int64(*[types.int64] * 5))
-def place_small(numbers: int, n: int, known: int, ranks: int, places: int) -> int:
-    """The place of each of `n` numbers among those that are there, ascending, if all are whole and below `SMALL`; else 0.
-
-    How many are there; `known`, which is all 0 before, gets them. `ranks` has room for as many.
-    """
+@entry(types.int64(*[types.int64] * 3))
+def find_small(numbers: int, n: int, known: int) -> int:
+    """Set in `known`, all 0 before, which of the numbers below `SMALL` come; whether all `n` are whole and of those."""
     for k in range(n):
         x = float64(numbers, k)
         if not 0.0 <= x < SMALL:
@@ -75,23 +75,87 @@ def place_small(numbers: int, n: int, known: int, ranks: int, places: int) -> in
         if np.float64(value) != x:
             return 0
         set_int64(known, value, 1)
-        set_int64(places, k, value)
-    count = 0
-    for number in range(SMALL):
-        if int64(known, number):
-            set_int64(ranks, number, count)
-            set_int64(known, count, number)
-            count += 1
+    return 1
+
+
+@entry(types.void(*[types.int64] * 4))
+def take_small(numbers: int, n: int, table: int, out: int) -> None:
+    """What stands in the table, of words, at each of `n` numbers that `find_small` has found."""
     for k in range(n):
-        set_int64(places, k, int64(ranks, int64(places, k)))
-    return count
+        value: Any = np.int64(float64(numbers, k))
+        set_uint64(out, k, uint64(table, value))
 
 
 def small_numbers(numbers: NDArray[np.float64]) -> tuple[list[float], NDArray[np.int64]] | None:
     """See `layout.numbers_in`; None where a number is not whole, or not small."""
-    numbers, places, known = np.ascontiguousarray(numbers), np.empty(len(numbers), np.int64), np.zeros((2, SMALL), np.int64)
-    count = place_small(address(numbers), len(numbers), address(known), address(known[1]), address(places))
-    return (known[0, :count].astype(np.float64).tolist(), places) if count else None
+    known = known_small(numbers)
+    return (known, recoded_small(numbers, known, np.arange(len(known)))) if known else None
+
+
+def known_small(numbers: NDArray[np.float64]) -> list[float]:
+    """The numbers of a column, ascending; none where one is not whole, or not small."""
+    numbers, known = np.ascontiguousarray(numbers), np.zeros(SMALL, np.int64)
+    fits = find_small(address(numbers), len(numbers), address(known))
+    return np.flatnonzero(known).astype(np.float64).tolist() if fits else []
+
+
+def recoded_small(numbers: NDArray[np.float64], known: Sequence[float], codes: NDArray[Any]) -> NDArray[Any]:
+    """The code, of eight bytes, of each number of a column of which all are `known`."""
+    numbers, table, out = np.ascontiguousarray(numbers), np.zeros(SMALL, codes.dtype), np.empty(len(numbers), codes.dtype)
+    table[np.array(known, np.int64)] = codes
+    take_small(address(numbers), len(numbers), address(table), address(out))
+    return out
+
+
+@entry(types.void(types.int64, types.int64, types.float64, types.int64))
+def bin_all(scores: int, n: int, bins: float, out: int) -> None:
+    """The bin of each of `n` scores, -1 where there is none. What a score beyond [0, 1] gets means nothing."""
+    for k in range(n):
+        x = float64(scores, k)
+        at = x * bins if x > 0.0 else 0.0
+        set_int64(out, k, -1 if np.isnan(x) else int(at if at < bins - 1.0 else bins - 1.0))
+
+
+def score_bins(scores: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    """See `arrow.score_bins`."""
+    scores, out = np.ascontiguousarray(scores), np.empty(len(scores), np.int64)
+    bin_all(address(scores), len(scores), float(bins), address(out))
+    return out
+
+
+@entry(types.int64(*[types.int64] * 6))
+def place_spans(numbers: int, n: int, length: int, most: int, there: int, places: int) -> int:
+    """The place of each of `n` numbers among the spans of this length that there are, and in `there`, all 0 before, which are; where the
+    first of those begins is that of the least number. How many there may be; 0 where that is more than `most`."""
+    least = greatest = int64(numbers, 0)
+    for k in range(1, n):
+        least, greatest = min(least, int64(numbers, k)), max(greatest, int64(numbers, k))
+    if not -FAR < least <= greatest < FAR or length >= FAR:
+        return 0
+    first = least // length
+    begin, spans = first * length, greatest // length - first + 1
+    if spans > most:
+        return 0
+    for k in range(n):  # the quotient of whole numbers of so few bits does not round up to the next
+        set_int64(places, k, int((int64(numbers, k) - begin) / length))
+    for k in range(n):
+        set_int64(there, int64(places, k), 1)
+    count = 0
+    for span in range(spans):
+        held = int64(there, span)
+        set_int64(there, span, count if held else -1)
+        count += held
+    if count < spans:
+        for k in range(n):
+            set_int64(places, k, int64(there, int64(places, k)))
+    return spans
+
+
+def spans_of(numbers: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """See `columns.spans_of`; None where they are too many."""
+    numbers, there, places = np.ascontiguousarray(numbers), np.zeros(SPANS, np.int64), np.empty(len(numbers), np.int64)
+    spans = place_spans(address(numbers), len(numbers), length, SPANS, address(there), address(places)) if len(numbers) else 0
+    return (np.flatnonzero(there[:spans] >= 0) + int(numbers.min()) // length, places) if spans else None
 
 
 @entry(types.void(types.int64, types.int64, types.int64, types.int64, types.uint64, types.int64))

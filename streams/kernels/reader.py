@@ -17,7 +17,17 @@ from driftline.streams.kernels.entering import late_rows, outcomes_entered, pred
 from driftline.streams.kernels.fold import AllTerms
 from driftline.streams.kernels.grammar import Parsed, grammar
 from driftline.streams.kernels.ids import hash_stretches, hashes_of_own, partitions_of
-from driftline.streams.kernels.lookup import add_column, find_slots, place, places_of, small_numbers
+from driftline.streams.kernels.lookup import (
+    add_column,
+    find_slots,
+    known_small,
+    place,
+    places_of,
+    recoded_small,
+    score_bins,
+    small_numbers,
+    spans_of,
+)
 from driftline.streams.kernels.machine import address
 from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import index_batch
@@ -127,7 +137,11 @@ class Reader:
     hash_stretches = staticmethod(hash_stretches)
     hashes_of_own = staticmethod(hashes_of_own)
     partitions_of = staticmethod(partitions_of)
+    known_small = staticmethod(known_small)
+    recoded_small = staticmethod(recoded_small)
     small_numbers = staticmethod(small_numbers)
+    score_bins = staticmethod(score_bins)
+    spans_of = staticmethod(spans_of)
     places_of = staticmethod(places_of)
     add_column = staticmethod(add_column)
     words_of = staticmethod(words_of)

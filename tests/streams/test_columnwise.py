@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
-from driftline.streams import exact, kernels
-from driftline.streams.columns import Columns, hash_stretches, joined, partitions_of
+from driftline.streams import arrow, exact, kernels
+from driftline.streams.columns import Columns, hash_stretches, joined, partitions_of, spans_of
 from driftline.streams.layout import LIST, Coded, Layout
 from driftline.streams.panes import empty_pane
 
@@ -104,6 +104,28 @@ def test_ids_of_one_partition_have_the_same_hashes_side_by_side(ids: list[str], 
         found = reader.hashes_of_own(*stretches, partitions, own)
         assert (found is None) == bool((belong != own).any())
         assert found is None or found.tolist() == hashes.tolist()
+
+
+@given(
+    st.lists(st.integers(-(10**6), 10**6) | st.integers(-(2**60), 2**60)), st.integers(1, 10**7) | st.sampled_from([3, 2**50, 2**62]),
+    st.integers(-2, 2),
+)  # fmt: skip
+def test_numbers_lie_in_the_same_spans(numbers: list[int], length: int, off: int) -> None:
+    edges = [number // length * length + off for number in numbers]
+    found = []
+    for prepare in (kernels.unload, kernels.load):
+        prepare()
+        found.append([part.tolist() for part in spans_of(np.array([*numbers, *edges], np.int64), length)])
+    assert found[0] == found[1]
+
+
+@given(st.lists(st.floats(0, 1) | st.sampled_from([np.nan, 1 / 256, np.nextafter(1 / 256, 0), np.nextafter(1, 0)])))
+def test_scores_lie_in_the_same_bins(scores: list[float]) -> None:
+    found = []
+    for prepare in (kernels.unload, kernels.load):
+        prepare()
+        found.append(arrow._score_bins(np.array(scores, np.float64)).tolist())
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("row", [2, 10**9])

@@ -76,14 +76,13 @@ def said(of: Chunk, topic: Topic) -> dict[int, Any]:
             columns = {name: listed(_taken(column, own)) for name, column in rows.columns.items()}
             out[number] = (
                 rows.model, rows.version, rows.unknown, columns, verdicts.get(number), rows.bad[own].tolist(), prints[own].tolist(),
-                (own - rows.first[own]).tolist(),
             )  # fmt: skip
     return out
 
 
 def _taken(column: Any, rows: Any) -> Any:
     if isinstance(column, arrow.Ids):
-        return arrow.Ids(column.data, column.start[rows], column.end[rows], column.null[rows])
+        return arrow.Ids(column.data, column.start[rows], column.end[rows])
     if isinstance(column, Coded):
         return column.take(rows)
     return column[rows] if isinstance(column, np.ndarray) else [column[i] for i in rows.tolist()]
