@@ -150,7 +150,7 @@ class _Plan:
             return [], {}, min(backoff.values(), default=fetcher._fetcher_timeout), False, []
         states = [state for node in free for parts in self._led_by[node].values() for _, state in parts]
         paused = any([state._paused for state in states])
-        self._say_how_long(bool(records), paused)
+        self._say_how_long(records.waits(), paused)
         enough = records.enough()
         unusual = paused or fetcher._preferred_read_replica or not {None, -1}.isdisjoint(free)
         if unusual or None in [state._position for state in states]:

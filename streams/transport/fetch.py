@@ -82,6 +82,11 @@ class _Blocks(OrderedDict[TopicPartition, Any]):
                 size[tp.topic] += block._partition_records._records.size_in_bytes()
         return {topic for topic, n in size.items() if n >= ENOUGH_BYTES}
 
+    def waits(self) -> bool:
+        """Whether something is here that will be worked on soon. A table's partitions stand still once they are recovered."""
+        since_s = time.monotonic() - PATIENCE_S
+        return any([block._created > since_s for block in self.values()])
+
     def __setitem__(self, tp: TopicPartition, block: Any) -> None:
         self.came += 1
         if tp.topic in self._topics and isinstance(block, FetchResult):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import weakref
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import cramjam
@@ -92,12 +93,13 @@ class Room:
             return False
         headers: list[Headers] = [()] * n
         if with_headers:
-            header, stops = self._columns[_HEADER, self.n : self.n + n], self._columns[_STOP, self.n : self.n + n]
-            for i in np.flatnonzero(header >= 0).tolist():
-                told = _headers(self._data[int(header[i]) : int(stops[i])].tobytes())
-                if told is None:
-                    return False
-                headers[i] = told
+            new, data_here = slice(self.n, self.n + n), self._data.data
+            for i, (at, ends) in enumerate(zip(self._columns[_HEADER, new].tolist(), self._columns[_STOP, new].tolist(), strict=True)):
+                if at >= 0:
+                    told = (_usual_headers if ends - at <= _USUAL_BYTES else _headers)(bytes(data_here[at:ends]))
+                    if told is None:
+                        return False
+                    headers[i] = told
         self._headers += headers
         self.n, self._size = self.n + n, stop
         return True
@@ -276,6 +278,10 @@ def _headers(data: bytes) -> Headers | None:
     except (IndexError, UnicodeDecodeError):
         return None
     return tuple(out) if at == len(data) else None
+
+
+_USUAL_BYTES: Final = 256
+_usual_headers = lru_cache(64)(_headers)  # of batches of events, each has the same
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -9,8 +9,11 @@ reader too. Everything else of a connection, its beginning with TLS and login, o
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 import time
 import weakref
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +30,7 @@ SMALL_BYTES: Final = 256 << 10  # what is received at once while nothing large c
 BIG_BYTES: Final = FETCH_BYTES + (1 << 20)  # the broker adds headers, and may go on to the end of a batch
 MOST_LENT: Final = 3  # large answers that blocks are views of; of more the blocks are copied, so that one that stays holds no other
 SPARE: Final = 3
+AT_ONCE_BYTES: Final = 1 << 20  # of an answer, that are waited for before they are read: each look at a socket costs as much as 50 KiB
 _COPIED_BYTES: Final = 64 << 10  # a piece up to this size is copied: names, and blocks that are not worth a view
 _SIZE: Final = 4  # bytes of an answer's length before it
 
@@ -54,6 +58,11 @@ class InPlace(asyncio.BufferedProtocol):
         self._protocol = connection._protocol
         self._memory = self._small = np.empty(SMALL_BYTES, np.uint8)
         self._n = 0  # bytes in it
+        transport = connection._writer.transport
+        # What TLS has read and not yet told is not in the socket any more, and only Linux wakes us when a socket is full with less.
+        plain = sys.platform == "linux" and not transport.get_extra_info("sslcontext")
+        self._socket = transport.get_extra_info("socket") if plain else None
+        self._least = 1  # bytes that wake us
         self._lent: list[memoryview] = []  # of answers in it: it is not free before the rest has moved on, though all pieces were copied
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -69,6 +78,15 @@ class InPlace(asyncio.BufferedProtocol):
             begin += size
         if begin or (size or 0) > len(self._memory):
             self._move(begin, size or 0)
+        self._wait_for(1 if size is None else size - self._n)
+
+    def _wait_for(self, missing: int) -> None:
+        """Be woken when so many bytes are there, or many."""
+        least = min(missing, AT_ONCE_BYTES)
+        if self._socket and least != self._least:
+            self._least = least
+            with suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
 
     def _size_at(self, begin: int) -> int | None:
         """The size of the answer that begins here, its length included; None while that is not known."""

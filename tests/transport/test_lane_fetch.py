@@ -235,13 +235,13 @@ async def fetching(*partitions: TopicPartition, **options: int) -> AsyncIterator
         await fetcher.close()
 
 
-def test_a_fetch_is_held_longer_while_nothing_comes_and_every_partition_is_asked_for() -> None:
+def test_a_fetch_is_held_longer_while_nothing_comes_and_every_partition_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with fetching(TP, PANES, fetch_max_wait_ms=50) as (fetcher, assignment):
 
             def asked() -> int:
                 [(_, request)] = fetcher._get_actions_per_node(assignment)[0]
-                assert request._min_bytes == (LITTLE_BYTES if fetcher._records else 1)
+                assert request._min_bytes == (LITTLE_BYTES if fetcher._records and fetch.PATIENCE_S else 1)
                 return int(request._max_wait_ms)
 
             assert [asked() for _ in range(4)] == [100, 200, LONGEST_WAIT_MS, LONGEST_WAIT_MS]
@@ -250,6 +250,8 @@ def test_a_fetch_is_held_longer_while_nothing_comes_and_every_partition_is_asked
             assert [asked(), asked()] == [50, 100]
             fetcher._records[TP] = waiting
             assert [asked(), asked()] == [50, 50]  # for the other partition
+            monkeypatch.setattr(fetch, "PATIENCE_S", 0.0)  # as if the block had stood still for that long
+            assert [asked(), asked()] == [100, 200]
             del fetcher._records[TP]
             assignment.state_value(TP).pause()
             assert [asked(), asked()] == [50, 50]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import ssl
 import struct
 import subprocess
@@ -20,7 +21,7 @@ from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v4
 
 from driftline.streams.transport import receive
 from driftline.streams.transport.embedded import EmbeddedBroker
-from driftline.streams.transport.receive import BIG_BYTES, MOST_LENT, SMALL_BYTES, InPlace, receive_in_place
+from driftline.streams.transport.receive import AT_ONCE_BYTES, BIG_BYTES, MOST_LENT, SMALL_BYTES, InPlace, receive_in_place
 
 REQUEST = FetchRequest(100, 1, 1 << 24, 0, [("t", [(0, 0, 1 << 20)])])
 VERSIONS = struct.pack(">hihhh", 0, 1, 1, 4, 4)  # of the fetch request: the fourth
@@ -124,6 +125,43 @@ def test_answers_that_come_together_go_to_their_requests() -> None:
             return list(await asyncio.gather(*(conn.send(REQUEST) for _ in told)))
 
     assert [[bytes(block) for block in blocks_of(response)] for response in asyncio.run(main())] == told
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("cut", [0, 3, 4, SMALL_BYTES, AT_ONCE_BYTES, 2 * AT_ONCE_BYTES + 77, 3 * AT_ONCE_BYTES - 1])
+def test_a_socket_wakes_us_for_much_of_a_large_answer_and_for_its_end(tls: bool, cut: int, request: pytest.FixtureRequest) -> None:
+    body = answer([b"x" * 3 * AT_ONCE_BYTES, b"y" * 300])
+    rest = asyncio.Event()
+    telling: list[asyncio.Task[None]] = []
+
+    def tell(writer: asyncio.StreamWriter, ids: list[int]) -> None:
+        async def piecewise() -> None:
+            whole = struct.pack(">ii", len(body) + 4, ids[0]) + body
+            writer.write(whole[:cut])
+            await rest.wait()
+            writer.write(whole[cut:])
+
+        telling.append(asyncio.create_task(piecewise()))
+
+    async def main() -> list[Any]:
+        key = request.getfixturevalue("key") if tls else None
+        async with connection(tell, key=key) as conn:
+            protocol, sock = conn._writer.transport.get_protocol(), conn._writer.get_extra_info("socket")
+
+            def wakes() -> int:
+                return int(sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
+
+            response = asyncio.ensure_future(conn.send(REQUEST))
+            if cut >= 4:
+                while not protocol._n:
+                    await asyncio.sleep(0)
+            assert wakes() == (1 if tls or cut < 4 else min(len(body) + 8 - protocol._n, AT_ONCE_BYTES))
+            rest.set()
+            blocks = blocks_of(await asyncio.wait_for(response, 60))
+            assert wakes() == 1
+            return blocks
+
+    assert [bytes(block) for block in asyncio.run(main())] == [b"x" * 3 * AT_ONCE_BYTES, b"y" * 300]
 
 
 def test_memory_is_used_again_when_nothing_refers_to_it() -> None:
