@@ -19,11 +19,12 @@ import numpy as np
 from scipy.special import kolmogorov
 
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile
-from driftline.streams.distances import Distances, Figures, Sample
+from driftline.streams.apart import Apart, Sample, apart
+from driftline.streams.distances import QUANTILE, Distances, Figures
 from driftline.streams.layout import LABEL, Bool, Float64, Int64
 from driftline.streams.stats import TESTS, SmoothTest, null_draws, psi, without_straggler
-from driftline.streams.stats.chi_square import chi_square_null_quantiles, chi_squares
-from driftline.streams.stats.ks import ks, ks_quantile
+from driftline.streams.stats.chi_square import chi_square_quantiles, chi_square_tails
+from driftline.streams.stats.ks import ks_quantile
 from driftline.streams.stats.smooth_tests import SmoothTests
 
 NULL_DRAWS = 199
@@ -119,19 +120,22 @@ class Battery:
         """
         reference, smooth = self.smooth.reference if against is None else against, self.smooth
         n, n_reference = counts.sum(-1), reference.sum(-1)
-        there = (n > 0) & (n_reference > 0)
+        there, known = (n > 0) & (n_reference > 0), self._known if against is None else self._alike(reference)
         with np.errstate(invalid="ignore", divide="ignore"):
             shift = counts / n[..., None] - reference / n_reference[:, None]
-        apart = smooth.sums(shift)
-        effect, null = np.where(there, psi.each(reference, counts), np.nan), self._null_of_psi(reference, n, n_reference, against)
-        moved = np.where(self.numeric, smooth.moved(apart), np.abs(shift).max(-1))
+        wanted, alike = told_of(tests), Sample(known.counts, np.maximum(np.rint(n / smooth.dispersion), 1))
+        placed = any(TESTS[test].needs == "positions" or not TESTS[test].distance for test in wanted if test not in ("ks", "chi_square"))
+        places = self.distances.places(bounds) if placed else None
+        told = apart(reference, counts, alike, places, "jensen_shannon" in wanted)
+        moves, null = smooth.sums(shift), self._null_of_psi(known.rows, n, n_reference, against)
+        moved = np.where(self.numeric, smooth.moved(moves), np.abs(shift).max(-1))
         worth = n * n_reference / np.maximum(n + n_reference, 1) / smooth.dispersion
         p_values = smooth.p_values(without_straggler(counts, reference, smooth.dispersion), against)
-        alike = self._known if against is None else self._alike(reference)
+        figures = self._figures(wanted, told, null, Sample(reference, n), alike, counts, places)
+        figures[~there] = np.nan
         return Measured(
-            self._directions(apart, shift, there), self._figures(reference, alike, counts, bounds, tests, effect, null, there),
-            n.astype(np.int64), np.broadcast_to(n_reference.astype(np.int64), n.shape), p_values, effect, np.where(there, null, np.nan),
-            np.where(there, moved, 0.0), worth,
+            self._directions(moves, shift, there), figures, n.astype(np.int64), np.broadcast_to(n_reference.astype(np.int64), n.shape),
+            p_values, told.psi, np.where(there, null, np.nan), np.where(there, moved, 0.0), worth,
         )  # fmt: skip
 
     def rows(self, tests: tuple[str, ...]) -> Rows:
@@ -149,12 +153,10 @@ class Battery:
         """The p-values of windows with as many rows in which a PSI of so much is all that there is; shape (..., features)."""
         return self.smooth.tails(self.smooth.degree + worth * effect)
 
-    def _null_of_psi(self, reference: Float64, n: Float64, n_reference: Float64, against: Float64 | None) -> Float64:
+    def _null_of_psi(self, shape: Int64, n: Float64, n_reference: Float64, against: Float64 | None) -> Float64:
         """The PSI that no drift stays below in 95 % of windows: drawn for a size near theirs, and brought to theirs."""
-        alike = self.smooth.dispersion
-        before, now = (np.maximum(rows / alike, 1.0) for rows in (n_reference, n))
+        before, now = (np.maximum(rows / self.smooth.dispersion, 1.0) for rows in (n_reference, n))
         near = np.rint(2 ** (np.floor(2 * np.log2(now)) / 2))
-        shape = (self._known if against is None else self._alike(reference)).rows
         drawn = np.stack([self._drawn_nulls(shape, each, self._nulls if against is None else {}) for each in near])
         null: Float64 = drawn * (1 / before + 1 / now) / (1 / before + 1 / near)
         return null
@@ -172,36 +174,24 @@ class Battery:
         return found
 
     def _figures(
-        self,
-        reference: Float64,
-        known: _Alike,
-        counts: Float64,
-        bounds: Float64,
-        tests: Sequence[str],
-        effect: Float64,
-        null: Float64,
-        there: Bool,
+        self, wanted: Sequence[str], told: Apart, null: Float64, reference: Sample, alike: Sample, counts: Float64, places: Float64 | None
     ) -> Float64:
         """Those of the tests that the model wants; always the PSI. NaN where a feature does not allow a test."""
-        wanted = told_of(tests)
-        sizes, shape = counts.sum(-1), known.counts
-        size = np.maximum(np.rint(sizes / self.smooth.dispersion), 1)
-        statistic, p_value, _ = chi_squares(reference, counts)
-        found = {"psi": Figures(effect, p_value, null)}
+        p_value = chi_square_tails(told.chi_square, told.freedom)
+        found = {"psi": Figures(told.psi, p_value, null)}
         if "chi_square" in wanted:
-            found["chi_square"] = Figures(statistic, p_value, chi_square_null_quantiles(shape, size))
+            found["chi_square"] = Figures(told.chi_square, p_value, chi_square_quantiles(told.null_freedom, QUANTILE))
         if "ks" in wanted and self.numeric.any():
-            n, m = reference.sum(-1), sizes
+            n, m = reference.counts.sum(-1), reference.size
             with np.errstate(invalid="ignore", divide="ignore"):
-                distance = ks.each(reference, counts)
-                found["ks"] = Figures(distance, kolmogorov(distance * np.sqrt(n * m / (n + m))), ks_quantile(0.95, shape.sum(-1), size))
+                p_value, usual = kolmogorov(told.ks * np.sqrt(n * m / (n + m))), ks_quantile(QUANTILE, alike.counts.sum(-1), alike.size)
+            found["ks"] = Figures(told.ks, p_value, usual)
         others = [test for test in wanted if test not in found and (TESTS[test].needs == "bins" or self.numeric.any())]
-        found |= self.distances.told(others, counts, bounds, Sample(reference, sizes), Sample(shape, size))
-        figures = np.full((*there.shape, len(wanted), 3), np.nan)
+        found |= self.distances.told(others, counts, places, told, reference, alike)
+        figures = np.full((*null.shape, len(wanted), 3), np.nan)
         for t, test in enumerate(wanted):
             for k, column in enumerate(found.get(test, ())):
                 figures[..., t, k] = column
-        figures[~there] = np.nan
         return figures
 
     def _alike(self, reference: Float64) -> _Alike:

@@ -7,22 +7,20 @@ histograms ──► values, shape (windows, features) ──► their p-values,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from driftline.schemas.reference import NumericProfile, Profile
-from driftline.streams.layout import Float64
+from driftline.streams.apart import Apart, Sample
+from driftline.streams.layout import Bool, Float64
 from driftline.streams.stats import TESTS, bin_positions
-from driftline.streams.stats.bootstrap import kept_quantile, kept_tail, two_digits
-from driftline.streams.stats.chi_square_like import expected_rows
-from driftline.streams.stats.counts import Floats
+from driftline.streams.stats.bootstrap import kept_quantile, kept_tail, tail_probabilities, two_digits
 
 QUANTILE = 0.95
-_Drawn = tuple[Callable[..., Floats], bytes, int, tuple[bytes, ...]]  # what `kept_draws` takes
+PASSED = ("jensen_shannon", "wasserstein")  # of `Apart`
 
 
 class Figures(NamedTuple):
@@ -31,13 +29,6 @@ class Figures(NamedTuple):
     values: Float64
     p_values: Float64
     nulls: Float64
-
-
-class Sample(NamedTuple):
-    """Rows that windows are compared with, shape (features, bins), and how many rows each has, shape (windows, features)."""
-
-    counts: Float64
-    size: Float64
 
 
 class Distances:
@@ -61,44 +52,45 @@ class Distances:
         self._keys = [row[:own].tobytes() for row, own in zip(self._usual, self._bins, strict=True)]
         self._places = [(key,) for key in self._keys]
 
-    def told(self, names: Sequence[str], counts: Float64, bounds: Float64, reference: Sample, alike: Sample) -> dict[str, Figures]:
+    def told(
+        self, names: Sequence[str], counts: Float64, places: Float64 | None, known: Apart, reference: Sample, alike: Sample
+    ) -> dict[str, Figures]:
         """The figures of these tests.
 
         Parameters
         ----------
-        counts, bounds
-            Of the windows: shape (windows, features, bins), and their smallest and largest values, shape (windows, features, 2), NaN where
-            not known.
+        counts, places
+            Of the windows, shape (windows, features, bins): their rows, and the value that each bin stands for where a test asks for it.
+        known
+            What one pass over their bins has found.
         reference, alike
             What it is compared with; and the same where rows that say no more than one are counted as one.
         """
-        if not names:
-            return {}
-        there, tests = reference.counts.any(-1) & counts.any(-1), [TESTS[name] for name in names]
-        placed = any(test.needs == "positions" or not test.distance for test in tests)
-        places = self._positions(bounds) if placed else self._usual
+        there = known.live > 0
         fits = {name: there & (self._numeric | (TESTS[name].needs == "bins")) for name in names}
-        found = {name: self._known(name, fits[name], counts, places, reference, alike) for name in names}
+        found = {name: self._known(name, fits[name], counts, places, known, reference, alike) for name in names}
         drawn = [name for name in names if TESTS[name].distance]
-        for name, f, windows, asked in self._draws({name: fits[name] & np.isnan(found[name].p_values) for name in drawn}, reference):
-            tail, (values, p_values, _) = kept_tail(*asked), found[name]
-            for w in windows:
-                p_values[w, f] = tail.probability(values.item(w, f))
-        for name, f, windows, asked in self._draws({name: fits[name] & np.isnan(found[name].nulls) for name in drawn}, alike):
-            null = kept_quantile(*asked, QUANTILE)
-            for w in windows:
-                found[name].nulls[w, f] = null
+        if drawn:
+            self._draw({name: found[name].p_values for name in drawn}, fits, reference, {name: found[name].values for name in drawn})
+            self._draw({name: found[name].nulls for name in drawn}, fits, alike, None)
         return found
 
-    def _known(self, name: str, fits: NDArray[np.bool_], counts: Float64, at: Float64, reference: Sample, alike: Sample) -> Figures:
+    def _known(
+        self, name: str, fits: Bool, counts: Float64, places: Float64 | None, known: Apart, reference: Sample, alike: Sample
+    ) -> Figures:
         """What need not be drawn of one test."""
         test, out = TESTS[name], Figures(*np.full((3, *fits.shape), np.nan))
+        at = self._usual if places is None else places
         if test.distance:
-            out.values[fits] = test.distance.each(reference.counts, counts, *([at] if test.needs == "positions" else []))[fits]
+            if name in PASSED:
+                each = getattr(known, name)
+            else:
+                each = test.distance.each(reference.counts, counts, *([at] if test.needs == "positions" else []))
+            out.values[fits] = each[fits]
         if test.limit:
-            near = fits & test.limit.holds(reference.counts, counts)
-            out.p_values[near] = test.limit.p_value(out.values, reference.counts, counts)[near]
-            near = fits & test.limit.holds(alike.counts, expected_rows(*alike))
+            near, n = fits & (known.near > 0), reference.counts.sum(-1)
+            out.p_values[near] = test.limit.tail(out.values, n, reference.size, known.live)[near]
+            near = fits & test.limit.holds_in_shape(*alike)
             out.nulls[near] = test.limit.quantile(*alike, QUANTILE)[near]
         for w, f in np.argwhere(fits).tolist() if test.p_value or not test.distance else ():
             bins = self._bins[f]
@@ -110,7 +102,7 @@ class Distances:
                 out.nulls[w, f] = _null_quantile(name, alike.counts[f, :bins].tobytes(), int(alike.size[w, f]), self._keys[f])
         return out
 
-    def _positions(self, bounds: Float64) -> Float64:
+    def places(self, bounds: Float64) -> Float64:
         """The value of each bin in windows of these bounds, shape (windows, features, bins); bins that are none are as the last."""
         seen = np.where(np.isfinite(bounds) & self._numeric[:, None], bounds, np.nan)
         low, high = np.fmin(self._reach[:, 0], np.fmin.reduce(seen, -1)), np.fmax(self._reach[:, 1], np.fmax.reduce(seen, -1))
@@ -119,21 +111,32 @@ class Distances:
         at[..., 0] = low / 2 + self._outer[:, 0] / 2
         return at
 
-    def _draws(self, wanted: Mapping[str, NDArray[np.bool_]], sample: Sample) -> Iterator[tuple[str, int, list[int], _Drawn]]:
-        """What to draw for each test and feature, and the windows with so many rows; tests of a feature follow on: they share samples."""
-        tests = [(name, TESTS[name].distance, TESTS[name].needs == "positions") for name in wanted]
-        asked = np.array([*wanted.values()], bool).reshape(len(tests), *sample.size.shape)
-        features = np.flatnonzero(asked.any((0, 1))).tolist()
-        counts, sizes, mine = sample.counts[features].astype(np.int64), two_digits(sample.size).T.tolist(), asked.T.tolist()
-        for f, row in zip(features, counts, strict=True):
-            shape = row[: self._bins[f]].tobytes()
-            alike: dict[int, list[int]] = {}
-            for w, size in enumerate(sizes[f]):
-                alike.setdefault(size, []).append(w)
-            for size, windows in alike.items():
-                for t, (name, distance, placed) in enumerate(tests):
-                    if distance and (these := [w for w in windows if mine[f][w][t]]):
-                        yield name, f, these, (distance.each, shape, size, self._places[f] if placed else ())
+    def _draw(self, into: Mapping[str, Float64], fits: Mapping[str, Bool], sample: Sample, values: Mapping[str, Float64] | None) -> None:
+        """Fill what is NaN of each test: how likely its values are in samples of so many rows, or what 95 % of those stay below.
+
+        A feature's tests are asked for one after another: they share samples.
+        """
+        names, sizes = [*into], two_digits(sample.size)
+        f, w, t = np.nonzero(np.stack([fits[name] & np.isnan(into[name]) for name in names]).T)
+        asked = dict[tuple[int, int, int], int]()  # each question once, and its number
+        of = np.array(
+            [asked.setdefault(each, len(asked)) for each in zip(f.tolist(), sizes[w, f].tolist(), t.tolist(), strict=True)], np.int64
+        )
+        shapes = {g: sample.counts[g, : self._bins[g]].astype(np.int64).tobytes() for g, _, _ in asked}
+        drawn = [
+            (distance.each, shapes[g], size, self._places[g] if TESTS[names[k]].needs == "positions" else ())
+            for g, size, k in asked
+            if (distance := TESTS[names[k]].distance)
+        ]
+        if not drawn:
+            return
+        if values is None:
+            found = np.array([kept_quantile(*each, QUANTILE) for each in drawn])[of]
+        else:
+            found = tail_probabilities([kept_tail(*each) for each in drawn], of, np.stack([values[name] for name in names])[t, w, f])
+        for k, name in enumerate(names):
+            mine = t == k
+            into[name][w[mine], f[mine]] = found[mine]
 
 
 @lru_cache(maxsize=16_384)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams.forms import Form
+from driftline.streams.kernels.apart import apart
 from driftline.streams.kernels.batches import Gathered, Prints, read_batches
 from driftline.streams.kernels.chains import heads_of, lowest_offsets, old_outcomes, past_of, renumber
 from driftline.streams.kernels.columnwise import Columnwise
@@ -146,6 +147,7 @@ class Reader:
     add_column = staticmethod(add_column)
     words_of = staticmethod(words_of)
     tally = staticmethod(tally)
+    apart = staticmethod(apart)
     index_batch = staticmethod(index_batch)  # may be called from any thread
     sheet = Columnwise
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -101,6 +101,24 @@ def _tail_of(draws: Floats) -> Tail:
     many = draws.size // 100 + 1
     begin = draws.item(-many)
     return Tail(draws, begin, float((draws[1 - many :] - begin).mean()) if draws.item(-1) > begin else 0.0)
+
+
+def tail_probabilities(tails: Sequence[Tail], of: NDArray[np.int64], values: Floats) -> Floats:
+    """`Tail.probability` of many values, each with the number of its tail; shape (n,).
+
+    >>> tail_probabilities([_tail_of(np.array([1.0, 2.0, 4.0]))], np.array([0, 0]), np.array([2.0, 9.0])).tolist()
+    [0.75, 0.25]
+    """
+    order, size = np.argsort(of, kind="stable"), np.array([tail.draws.size for tail in tails], np.float64)[of]
+    begin, excess = np.array([(tail.begin, tail.excess) for tail in tails], np.float64).reshape(-1, 2)[of].T
+    at = values * (1 - 1e-9)
+    below, ends = np.empty(len(values)), np.searchsorted(of[order], np.arange(len(tails) + 1)).tolist()
+    for tail, since, until in zip(tails, ends[:-1], ends[1:], strict=True):
+        mine = order[since:until]
+        below[mine] = tail.draws.searchsorted(at[mine])
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        beyond = (size // 100 + 1) / (1 + size) * np.exp(-(at - begin) / excess)
+    return np.where((excess > 0) & (at > begin), beyond, (1 + size - below) / (1 + size))
 
 
 @lru_cache(maxsize=4096)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, chdtri
 
 from driftline.streams.stats.counts import Floats
+
+LEAST_POOLED = 5.0  # rows that a pool of bins expects on either side
 
 
 class ChiSquare(NamedTuple):
@@ -19,7 +22,7 @@ class ChiSquare(NamedTuple):
     dof: int
 
 
-def chi_square(reference: ArrayLike, current: ArrayLike, *, min_expected: float = 5.0) -> ChiSquare:
+def chi_square(reference: ArrayLike, current: ArrayLike, *, min_expected: float = LEAST_POOLED) -> ChiSquare:
     """Two-sample homogeneity test from counts over the same bins.
 
     Parameters
@@ -59,8 +62,8 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, min_expected: float 
     return ChiSquare(statistic, float(chdtrc(dof, statistic)), dof)
 
 
-def chi_squares(reference: Floats, current: Floats, min_expected: float = 5.0) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """`chi_square` of many features at once: statistics, p-values and degrees of freedom, each shape (..., features).
+def chi_squares(reference: Floats, current: Floats, min_expected: float = LEAST_POOLED) -> tuple[Floats, NDArray[np.int64]]:
+    """`chi_square` of many features at once: statistics and degrees of freedom, each shape (..., features).
 
     Parameters
     ----------
@@ -68,7 +71,7 @@ def chi_squares(reference: Floats, current: Floats, min_expected: float = 5.0) -
         Counts, shapes (features, bins) and (..., features, bins). A bin that a feature does not have holds no rows, at the end.
 
     >>> [each.round(3).tolist() for each in chi_squares(np.array([[500.0, 300, 200], [9, 9, 0]]), np.array([[450.0, 350, 200], [9, 9, 0]]))]
-    [[6.478, 0.0], [0.039, 1.0], [2, 1]]
+    [[6.478, 0.0], [2, 1]]
     """
     before, after = reference.sum(-1, keepdims=True), current.sum(-1, keepdims=True)
     total = reference + current
@@ -82,9 +85,16 @@ def chi_squares(reference: Floats, current: Floats, min_expected: float = 5.0) -
         parts = (pooled - expected) ** 2 / expected * (1 + (after / before).ravel()[row])
     statistic = np.bincount(row, parts, len(starts)).reshape(known.shape)
     dof = starts.sum(1).reshape(known.shape) - 1
-    p_value = np.where(dof > 0, chdtrc(np.maximum(dof, 1), statistic), 1.0)
-    statistic = np.where(dof > 0, statistic, 0.0)
-    return np.where(known, statistic, np.nan), np.where(known, p_value, np.nan), np.where(known, dof, 0)
+    return np.where(known, np.where(dof > 0, statistic, 0.0), np.nan), np.where(known, dof, 0)
+
+
+def chi_square_tails(statistic: Floats, dof: NDArray[Any]) -> Floats:
+    """The probability of statistics this large or larger when nothing drifted; 1 where there is a single pool, NaN for NaN.
+
+    >>> chi_square_tails(np.array([5.991, 0.0, np.nan]), np.array([2, 0, 0])).round(3).tolist()
+    [0.05, 1.0, nan]
+    """
+    return np.where((dof > 0) | np.isnan(statistic), chdtrc(np.maximum(dof, 1), statistic), 1.0)
 
 
 def pool_starts(expected: Floats, least: float) -> NDArray[np.bool_]:
@@ -110,7 +120,7 @@ def pool_starts(expected: Floats, least: float) -> NDArray[np.bool_]:
     return starts
 
 
-def chi_square_null_quantile(reference: ArrayLike, n_current: int, quantile: float = 0.95, *, min_expected: float = 5.0) -> float:
+def chi_square_null_quantile(reference: ArrayLike, n_current: int, quantile: float = 0.95, *, min_expected: float = LEAST_POOLED) -> float:
     """The statistic that stays below with probability `quantile` when nothing drifted, at the degrees of freedom left after pooling.
 
     >>> round(chi_square_null_quantile([100, 100, 100], 200), 3)
@@ -122,17 +132,30 @@ def chi_square_null_quantile(reference: ArrayLike, n_current: int, quantile: flo
     return float(chdtri(dof, 1 - quantile)) if dof else 0.0
 
 
-def chi_square_null_quantiles(reference: Floats, n_current: Floats, quantile: float = 0.95, min_expected: float = 5.0) -> Floats:
-    """`chi_square_null_quantile` of many features at once; `reference` has shape (features, bins), the rest (..., features).
+def null_pools(reference: Floats, n_current: Floats, min_expected: float = LEAST_POOLED) -> NDArray[np.int64]:
+    """How many pools `chi_square_null_quantile` has of many features; `reference` has shape (features, bins), the rest (..., features).
 
-    >>> chi_square_null_quantiles(np.array([[100.0, 100, 100], [9, 9, 0]]), np.array([200.0, 18])).round(3).tolist()
-    [5.991, 3.841]
+    >>> null_pools(np.array([[100.0, 100, 100], [9, 9, 0]]), np.array([200.0, 18])).tolist()
+    [3, 2]
     """
     n = reference.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = reference * np.minimum(n, n_current)[..., None] / n[:, None]
-    dof = pool_starts(expected.reshape(-1, reference.shape[1]), min_expected).sum(1).reshape(expected.shape[:-1]) - 1
-    return np.where(dof > 0, chdtri(np.maximum(dof, 1), 1 - quantile), 0.0)
+    return np.asarray(pool_starts(expected.reshape(-1, reference.shape[1]), min_expected).sum(1).reshape(expected.shape[:-1]))
+
+
+def chi_square_quantiles(dof: NDArray[Any], quantile: float) -> Floats:
+    """Chi-square's quantile at each of these degrees of freedom, 0 where there are none; worked out once a number.
+
+    >>> chi_square_quantiles(np.array([2, 1, 0]), 0.95).round(3).tolist()
+    [5.991, 3.841, 0.0]
+    """
+    return _quantiles(quantile, max(int(dof.max(initial=0)).bit_length(), 6))[dof.astype(np.intp)]
+
+
+@lru_cache(maxsize=64)
+def _quantiles(quantile: float, bits: int) -> Floats:
+    return np.concatenate([[0.0], chdtri(np.arange(1, 1 << bits), 1 - quantile)])
 
 
 def pooled_table(reference: ArrayLike, current: ArrayLike, min_expected: float) -> Floats | None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtrc, chdtri
+from scipy.special import chdtrc
 
+from driftline.streams.stats.chi_square import chi_square_quantiles
 from driftline.streams.stats.counts import Floats, live_bins, rows
-from driftline.streams.stats.smoothing import own_weight
+from driftline.streams.stats.smoothing import PSEUDO_ROWS_PER_BIN
 
 #: Rows a bin must expect on either side for the limit to be used.
 LEAST_EXPECTED = 10.0
@@ -58,24 +59,34 @@ class ChiSquareLike:
             smaller = np.minimum(rows(reference), rows(current)) / rows(pooled)
             return np.asarray(((pooled <= 0) | (pooled * smaller[..., None] >= LEAST_EXPECTED)).all(-1))
 
+    @staticmethod
+    def holds_in_shape(reference: ArrayLike, n_current: ArrayLike) -> NDArray[np.bool_]:
+        """`holds` for windows of so many rows in the reference's shape: the bin that expects fewest decides."""
+        counts, m = np.asarray(reference, np.float64), np.asarray(n_current, np.float64)
+        fewest, n = np.where(counts > 0, counts, np.inf).min(-1, initial=np.inf), rows(counts)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.minimum(n, m) * (fewest / n) >= LEAST_EXPECTED)
+
     def p_value(self, value: ArrayLike, reference: ArrayLike, current: ArrayLike) -> Floats:
         """Probability of a value this large or larger when nothing drifted; 1 where all rows share a bin."""
-        dof = live_bins(reference, current) - 1
+        return self.tail(value, rows(reference), rows(current), live_bins(reference, current))
+
+    def tail(self, value: ArrayLike, n: Floats, m: Floats, live: Floats) -> Floats:
+        """`p_value` by the rows of both sides and the bins in use."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            squares = np.asarray(value, np.float64) ** self.power / self._unit(reference, current)
-        return np.where(dof > 0, chdtrc(np.maximum(dof, 1), squares), 1.0)
+            squares = np.asarray(value, np.float64) ** self.power / self._unit(n, m, live)
+        return np.where(live > 1, chdtrc(np.maximum(live - 1, 1), squares), 1.0)
 
     def quantile(self, reference: ArrayLike, n_current: ArrayLike, quantile: float) -> Floats:
         """The value that stays above with probability `quantile` when nothing drifted."""
-        dof = live_bins(reference, reference) - 1
+        live = live_bins(reference, reference)
         with np.errstate(invalid="ignore", divide="ignore"):
-            unit = self._unit(reference, expected_rows(reference, n_current))
-        return np.where(dof > 0, (chdtri(np.maximum(dof, 1), 1 - quantile) * unit) ** (1 / self.power), 0.0)
+            unit = self._unit(rows(reference), np.asarray(n_current, np.float64), live)
+            return np.where(live > 1, (chi_square_quantiles(np.maximum(live - 1, 0), quantile) * unit) ** (1 / self.power), 0.0)
 
-    def _unit(self, reference: ArrayLike, current: ArrayLike) -> Floats:
+    def _unit(self, n: Floats, m: Floats, live: Floats) -> Floats:
         """What one unit of chi-square is in `value**power`."""
-        n, m = rows(reference), rows(current)
-        pull = sum(own_weight(reference, current)) / 2 if self.smoothed else 1.0
+        pull = sum(each / (each + PSEUDO_ROWS_PER_BIN * live) for each in (n, m)) / 2 if self.smoothed else 1.0
         return np.asarray((1 / n + 1 / m) * pull**2 / self.factor(n, m))
 
 
