@@ -5,22 +5,26 @@ the higher knows more and replaces the lower.
 
 No row can be part of a cycle, so the collector of garbage need not know them (`gc=False`): they are made in half the time.
 
-On the wire a table is columns, and so it stays until it is stored: most columns of a record have one value for all rows, and a
-thousand rows are twenty-odd lists instead of a thousand objects. What has many rows to tell makes them as columns (`Table.extend`).
+On the wire a table is parts, each in columns, and so it stays until it is stored: most columns of a part have one value for all rows, and
+those of numbers and texts are bytes (`packed`), which nobody makes objects of. What has many rows to tell makes them as columns
+(`Table.extend`); who has few makes rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, groupby, starmap
 from types import GenericAlias
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_type_hints, overload
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints, overload
 
 import msgspec
 from msgspec.structs import FieldInfo, astuple, fields
 
+from driftline.schemas.packed import PACKINGS, Coded, Packed, Unfit
+
+CODEC: Final = 2  # of a record; a later one is refused
 ROWS_LIMIT: Final = 2**20  # rows of one table in one record; how many there are need not show in the record's length
 
 Verdict = Literal["ok", "drift", "fault", "worse", "insufficient", "undefined", "learning"]
@@ -212,7 +216,7 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 _REPEATED: Final = (str, int, bool, type(None))  # types whose equal values are the same; of floats 0 equals -0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Columns(Sequence[Row]):
     """Rows of one class, column by column.
 
@@ -223,7 +227,7 @@ class Columns(Sequence[Row]):
     rows
         How many.
     values
-        Of each column a value a row, or the one that all rows have.
+        Of each column a value a row, as a list or packed, or a list of the one value that all rows have.
 
     Examples
     --------
@@ -236,13 +240,18 @@ class Columns(Sequence[Row]):
 
     kind: type[Row]
     rows: int
-    values: tuple[list[Any], ...]
+    values: tuple[list[Any] | Packed, ...]
 
     def __len__(self) -> int:
         return self.rows
 
     def __iter__(self) -> Iterator[Row]:
         return starmap(self.kind, zip(*(_spread(values, self.rows) for values in self.values), strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        return [*self] == [*other] if isinstance(other, Columns) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
     @overload
     def __getitem__(self, at: int) -> Row: ...
@@ -251,8 +260,17 @@ class Columns(Sequence[Row]):
     def __getitem__(self, at: int | slice) -> Row | Columns[Row]:
         numbers = range(self.rows)[at]
         if isinstance(numbers, int):
-            return self.kind(*(values[numbers if len(values) == self.rows else 0] for values in self.values))
-        return Columns(self.kind, len(numbers), tuple(values[at] if len(values) == self.rows else values for values in self.values))
+            [row] = self._cut(numbers, numbers + 1)
+            return row
+        return self._cut(numbers.start, numbers.stop) if numbers.step == 1 else self.take(numbers)
+
+    def _cut(self, begin: int, end: int) -> Columns[Row]:
+        end = max(begin, end)
+        told = (
+            values.cut(begin, end) if isinstance(values, Packed) else values[begin:end] if len(values) == self.rows else values
+            for values in self.values
+        )
+        return Columns(self.kind, end - begin, tuple(told))
 
     def take(self, numbers: Sequence[int]) -> Columns[Row]:
         """The rows of these numbers.
@@ -261,10 +279,9 @@ class Columns(Sequence[Row]):
         >>> three.take([2, 0]).column("offset")
         [8, 3]
         """
-        told = ([*map(values.__getitem__, numbers)] if len(values) == self.rows else values for values in self.values)
-        return Columns(self.kind, len(numbers), tuple(told))
+        return Columns(self.kind, len(numbers), tuple(taken(values, numbers, self.rows) for values in self.values))
 
-    def with_columns(self, columns: Mapping[str, list[Any]]) -> Columns[Row]:
+    def with_columns(self, columns: Mapping[str, list[Any] | Packed]) -> Columns[Row]:
         """The same rows but for these columns, each of a value a row, or the one that all rows have."""
         about = zip(self.kind.__struct_fields__, self.values, strict=True)
         return Columns(self.kind, self.rows, tuple(columns.get(name, values) for name, values in about))
@@ -273,6 +290,35 @@ class Columns(Sequence[Row]):
         """The values of all rows."""
         return _spread(self._told(name), self.rows)
 
+    def told(self, name: str) -> Sequence[Any]:
+        """The values that are told of a column: of each row, or the one of all."""
+        told = self._told(name)
+        return told.tolist() if isinstance(told, Packed) else told
+
+    def having(self, name: str, *wanted: str) -> Sequence[int]:
+        """The numbers of the rows that have one of these texts in a column.
+
+        >>> three = columns_of([Orphan("churn", 0, 5, id, 60, 90, 7) for id in ("5ca1", "ab1e", "5ca1")])
+        >>> three.having("id_hash", "5ca1"), [*three.having("model", "churn")], three.having("model", "fraud")
+        ([0, 2], [0, 1, 2], [])
+        """
+        told = self._told(name)
+        if isinstance(told, Coded):
+            return told.having(wanted)
+        values = told.tolist() if isinstance(told, Packed) else told
+        if len(values) < self.rows:
+            return range(self.rows) if values[0] in wanted else []
+        return [i for i, value in enumerate(values) if value in wanted]
+
+    def once(self, *names: str) -> tuple[Any, ...] | None:
+        """The values that all rows have in these columns; None where one of them has several, or may."""
+        found = []
+        for values in map(self._told, names):
+            if not isinstance(values, list) or len(values) > 1:
+                return None
+            found.append(values[0])
+        return tuple(found)
+
     def runs(self, *names: str) -> Iterator[tuple[tuple[Any, ...], Columns[Row]]]:
         """Rows next to one another that have the same values in these columns; the values and the rows.
 
@@ -280,18 +326,17 @@ class Columns(Sequence[Row]):
         >>> [(about, rows.rows) for about, rows in three.runs("model", "partition")]
         [(('churn', 0), 2), (('churn', 1), 1)]
         """
-        columns = [*map(self._told, names)]
-        if all(len(values) == 1 for values in columns):
-            yield tuple(values[0] for values in columns), self
+        if (about := self.once(*names)) is not None:
+            yield about, self
             return
         begin = 0
-        for about, together in groupby(zip(*(_spread(values, self.rows) for values in columns), strict=True)):
+        for about, together in groupby(zip(*map(self.column, names), strict=True)):
             end = begin + sum(1 for _ in together)
-            part = tuple(_once(values[begin:end]) if len(values) == self.rows else values for values in self.values)
-            yield about, Columns(self.kind, end - begin, part)
+            part = self._cut(begin, end)
+            yield about, Columns(self.kind, end - begin, tuple(_once(each) if isinstance(each, list) else each for each in part.values))
             begin = end
 
-    def _told(self, name: str) -> list[Any]:
+    def _told(self, name: str) -> list[Any] | Packed:
         return self.values[self.kind.__struct_fields__.index(name)]
 
 
@@ -311,14 +356,38 @@ def joined(parts: Sequence[Columns[Row]]) -> Columns[Row]:
     """
     if len(parts) == 1:
         return parts[0]
-    rows = [part.rows for part in parts]
-    return Columns(parts[0].kind, sum(rows), tuple(_end_to_end(each, rows) for each in zip(*(part.values for part in parts), strict=True)))
+    kind, rows = parts[0].kind, [part.rows for part in parts]
+    columns = zip(*(part.values for part in parts), packings(kind), strict=True)
+    return Columns(kind, sum(rows), tuple(end_to_end(each, rows, packing) for *each, packing in columns))
 
 
-def _end_to_end(columns: Sequence[list[Any]], rows: Sequence[int]) -> list[Any]:
-    """One column of several, which have so many rows each."""
-    if all(len(values) == 1 for values in columns) and len(once := _once([values[0] for values in columns])) == 1:
+@lru_cache(maxsize=64)
+def packings(kind: Any) -> tuple[type[Packed] | None, ...]:
+    """As what each column of a class is packed."""
+    return tuple(PACKINGS.get(str if get_origin(each.type) is Literal else each.type) for each in fields(kind))
+
+
+def taken(values: list[Any] | Packed, numbers: Sequence[int], rows: int) -> list[Any] | Packed:
+    """Of a column of so many rows, of each a value, or the one that all have, those of these numbers."""
+    if isinstance(values, Packed):
+        return values.take(numbers)
+    return [*map(values.__getitem__, numbers)] if len(values) == rows else values
+
+
+def end_to_end(columns: Sequence[list[Any] | Packed], rows: Sequence[int], packing: Any) -> list[Any] | Packed:
+    """One column of several, which have so many rows each: of each row a value, or one that all have.
+
+    Lists that nobody has packed stay lists: to pack them takes longer than it saves.
+    """
+    told_once = all(isinstance(values, list) and len(values) == 1 for values in columns)
+    if told_once and len(once := _once([values[0] for values in columns])) == 1:  # type: ignore[index]
         return once
+    if packing and (told_once or any(isinstance(values, Packed) for values in columns)):
+        try:
+            packed: Packed = packing.joined(columns, rows)
+            return packed
+        except Unfit:
+            pass
     return _once([*chain.from_iterable(map(_spread, columns, rows))])
 
 
@@ -333,8 +402,8 @@ def _once(values: Sequence[Any]) -> list[Any]:
     return [first] if can_be and values[-1] == first and values.count(first) == len(values) else list(values)
 
 
-def _spread(values: list[Any], rows: int) -> list[Any]:
-    return values if len(values) == rows else values * rows
+def _spread(values: list[Any] | Packed, rows: int) -> list[Any]:
+    return values.tolist() if isinstance(values, Packed) else values if len(values) == rows else values * rows
 
 
 # ── tables ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -441,71 +510,91 @@ RESULTS: Final[Mapping[str, type[msgspec.Struct]]] = {
 class Verdicts(NamedTuple):
     """The part of `Results` that decides something."""
 
-    drift_results: Sequence[DriftResult] = ()
-    performance_results: Sequence[PerformanceResult] = ()
-    quality_results: Sequence[QualityResult] = ()
+    drift_results: Table[DriftResult] = Table()
+    performance_results: Table[PerformanceResult] = Table()
+    quality_results: Table[QualityResult] = Table()
 
 
 # ── the wire ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def encode_results(results: Results) -> bytes:
-    """The value of a record on the `results` topic: MessagePack, of each table that has rows how many, and their columns."""
-    tables = {name: joined([*table.parts()]) for name, table in results.tables().items()}
-    return msgspec.msgpack.encode({name: {"rows": each.rows, "values": each.values} for name, each in tables.items()})
+    """The value of a record on the `results` topic: the codec's number, then MessagePack, of each table that has rows its parts."""
+    tables = results.tables().items()
+    told = {name: [{"rows": part.rows, "values": part.values} for part in table.parts()] for name, table in tables}
+    return bytes([CODEC]) + msgspec.msgpack.encode(told)
 
 
 def decode_results(value: bytes) -> Results:
-    """The rows in a record's value."""
-    return Results(**decode_columns(value))
-
-
-def decode_columns(value: bytes) -> dict[str, Columns[Any]]:
-    """The columns of each table that has rows, of a record's value.
+    """The rows in a record's value.
 
     Raises
     ------
     msgspec.MsgspecError
         It is no such record.
     """
-    return _columns(_results.decode(value))
+    return Results(**_tables(value, _results))
 
 
 def decode_verdicts(value: bytes) -> Verdicts:
-    """The verdicts in a record's value, in columns; what else there is, is passed over. Raises like `decode_columns`."""
-    return Verdicts(**_columns(_verdicts.decode(value)))
+    """The verdicts in a record's value; what else there is, is passed over. Raises like `decode_results`."""
+    return Verdicts(**_tables(value, _verdicts))
 
 
-def _columns(record: msgspec.Struct) -> dict[str, Columns[Any]]:
-    told = {name: part for name in record.__struct_fields__ if (part := getattr(record, name))}
-    return {name: columns_of(part) if isinstance(part, list) else _checked(RESULTS[name], part) for name, part in told.items()}
+class _Decoders(NamedTuple):
+    now: Any
+    of_then: Any  # of records that begin with no number: of each table one part, none of it packed, or rows
 
 
-def _checked(kind: type[msgspec.Struct], table: Any) -> Columns[Any]:
-    values = astuple(table.values)
-    if not {*map(len, values)} <= {1, table.rows}:
-        raise msgspec.ValidationError(f"{kind.__name__}: a column has neither one value nor {table.rows}")
-    return Columns(kind, table.rows, values)
+def _tables(value: bytes, decoders: _Decoders) -> dict[str, Table[Any]]:
+    try:
+        record = decoders.now.decode(memoryview(value)[1:]) if value[:1] == bytes([CODEC]) else decoders.of_then.decode(value)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from None
+    return {name: _table_of(RESULTS[name], told) for name in record.__struct_fields__ if (told := getattr(record, name))}
 
 
-def _record(tables: Iterable[str]) -> Any:
-    """The class of a record with these tables, each of which is columns, or rows, as older releases wrote them."""
-    rows: dict[str, Any] = {name: GenericAlias(list, (RESULTS[name],)) for name in tables}
-    return msgspec.defstruct("Record", [(name, rows[name] | _table(RESULTS[name]), []) for name in tables])
+def _table_of(kind: type[msgspec.Struct], told: Any) -> Table[Any]:
+    table = Table[Any]()
+    if isinstance(told, list) and isinstance(told[0], kind):
+        table.extend(told)
+    else:
+        for part in told if isinstance(told, list) else [told]:
+            table.extend(_checked(kind, part))
+    return table
 
 
-def _table(kind: type[msgspec.Struct]) -> Any:
-    """The class of a table in columns; a column that an older release did not know has its default in all rows."""
+def _checked(kind: type[msgspec.Struct], part: Any) -> Columns[Any]:
+    values, rows = astuple(part.values), part.rows
+    lengths = {len(each) for each in values if isinstance(each, list)}
+    if not (lengths <= {1, rows} and all(each.holds(rows) for each in values if not isinstance(each, list))):
+        raise msgspec.ValidationError(f"{kind.__name__}: a column has neither one value nor {rows}")
+    return Columns(kind, rows, values)
+
+
+def _decoders(tables: Iterable[str]) -> _Decoders:
+    """Of records with these tables."""
+    kinds = {name: RESULTS[name] for name in tables}
+    now: list[Any] = [(name, GenericAlias(list, (_part(kind, packed=True),)), []) for name, kind in kinds.items()]
+    of_then: list[Any] = [(name, GenericAlias(list, (kind,)) | _part(kind, packed=False), []) for name, kind in kinds.items()]
+    return _Decoders(*(msgspec.msgpack.Decoder(msgspec.defstruct("Record", fields)) for fields in (now, of_then)))
+
+
+def _part(kind: type[msgspec.Struct], *, packed: bool) -> Any:
+    """The class of a table's part; a column that an older release did not know has its default in all rows."""
     columns: list[Any] = []
-    for each in fields(kind):
+    for each, packing in zip(fields(kind), packings(kind), strict=True):
         known = (msgspec.field(default_factory=partial(_default, each)),) if not each.required else ()
-        columns.append((each.name, GenericAlias(list, (each.type,)), *known))
+        told: Any = GenericAlias(list, (each.type,))
+        if packed and packing:
+            told |= GenericAlias(Coded, (each.type,)) if packing is Coded else packing
+        columns.append((each.name, told, *known))
     rows = Annotated[int, msgspec.Meta(ge=1, le=ROWS_LIMIT)]
-    return msgspec.defstruct("Table", [("rows", rows), ("values", msgspec.defstruct("Values", columns, array_like=True))])
+    return msgspec.defstruct("Part", [("rows", rows), ("values", msgspec.defstruct("Values", columns, array_like=True))])
 
 
 def _default(column: FieldInfo) -> list[Any]:
     return [column.default if column.default_factory is msgspec.NODEFAULT else column.default_factory()]
 
 
-_results, _verdicts = (msgspec.msgpack.Decoder(_record(names)) for names in (RESULTS, Verdicts._fields))
+_results, _verdicts = map(_decoders, (RESULTS, Verdicts._fields))

@@ -25,7 +25,7 @@ from driftline.schemas.alerts import (
 from driftline.schemas.archive import ArchivedOutcome, ArchivedPrediction
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.reference import Reference, decode_entry
-from driftline.schemas.results import RESULTS, decode_columns
+from driftline.schemas.results import RESULTS, decode_results
 
 Headers = Sequence[tuple[str, bytes]]
 Rows = Mapping[str, Sequence[msgspec.Struct]]
@@ -145,7 +145,7 @@ def result_rows(value: bytes) -> Rows:
         `undecodable`
     """
     try:
-        return decode_columns(value)
+        return decode_results(value).tables()
     except msgspec.MsgspecError as error:
         raise _undecodable("a result", error) from None
 

@@ -22,6 +22,7 @@ from driftline.schemas.reference import CategoricalProfile, NumericProfile, Prof
 from driftline.streams.apart import Apart, Sample, apart
 from driftline.streams.distances import QUANTILE, Distances, Figures
 from driftline.streams.layout import LABEL, Bool, Float64, Int64
+from driftline.streams.packing import Column, texts
 from driftline.streams.stats import TESTS, SmoothTest, null_draws, psi, without_straggler
 from driftline.streams.stats.chi_square import chi_square_quantiles, chi_square_tails
 from driftline.streams.stats.ks import ks_quantile
@@ -64,8 +65,8 @@ class Rows(NamedTuple):
 
     features: Int64
     places: Int64  # of the figures, features and tests end to end
-    names: list[str]
-    tests: list[str]
+    names: Column
+    tests: Column
     always: Bool  # also of a feature without rows; labels may be taken back, down to none, so each of their rows is told then too
 
 
@@ -144,9 +145,8 @@ class Battery:
             wanted = told_of(tests)
             fits = self.numeric[:, None] | np.array([TESTS[test].needs == "bins" for test in wanted], bool)
             features, test = np.nonzero(fits)
-            by_name = [self.names[f] for f in features.tolist()], [wanted[t] for t in test.tolist()]
-            always = (test == 0) | (np.array(by_name[0], object) == LABEL)
-            self._rows[tests] = Rows(features, np.flatnonzero(fits), *by_name, always)
+            always = (test == 0) | (np.array(self.names, object) == LABEL)[features]
+            self._rows[tests] = Rows(features, np.flatnonzero(fits), texts(self.names, features), texts(wanted, test), always)
         return self._rows[tests]
 
     def tails(self, worth: Float64, effect: float) -> Float64:

@@ -14,7 +14,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from driftline.streams.battery import Battery, Measured, side_by_side
 from driftline.streams.calibration import Yardstick
 from driftline.streams.judge import Judged
 from driftline.streams.layout import PREDICTION, SCORE, Bool, Float64, Int64, KeptByLayout, Layout
+from driftline.streams.packing import finite, floats, texts, wholes
 from driftline.streams.panes import Pane
 from driftline.streams.segments import cells_expected
 from driftline.streams.stats import benjamini_hochberg
@@ -283,40 +284,25 @@ def rows_of(
     coverage: Sequence[float],
 ) -> list[Columns[DriftResult]]:
     """A row a test of each feature, of each window by itself, which are all of one model; what is of a feature lies end to end."""
-    model, many = windows[0].model, len(tests.names)
+    model = windows[0].model
     told, psi = tests.rows(model.tests), model.policy.psi
-    places, features = told.features.tolist(), told.features
-    figures = _each(found.figures.reshape(len(windows), -1, 3)[:, told.places].transpose(2, 0, 1))
-    effects, chances = _each(np.stack([found.effect, significance])[..., features])
+    features = told.features
+    figures = finite(found.figures.reshape(len(windows), -1, 3)[:, told.places].transpose(2, 0, 1))
+    effects, chances = finite(np.stack([found.effect, significance])[..., features])
     there = (found.n > 0) & (found.n_reference > 0)
     shown = (there[:, features] | told.always) if not there.all() else None
     out = []
     for w, window in enumerate(windows):
-        mine = slice(w * many, (w + 1) * many)
-
-        def often(values: Sequence[Any]) -> list[Any]:
-            """Texts and whole numbers that most features have alike."""
-            return [values[0]] if values.count(values[0]) == many else [values[f] for f in places]
-
-        severities: Sequence[Severity] = [
-            "" if verdict != "drift" else "critical" if effect >= 2 * psi else "warning"
-            for verdict, effect in zip(verdicts[mine], found.effect[w].tolist(), strict=True)
-        ]
-        columns = Columns(DriftResult, len(places), (
-            *([value] for value in window.key), told.names, told.tests, *(column[w] for column in figures), effects[w], [psi],
-            often(found.n_reference[w].tolist()), often(found.n[w].tolist()), often(verdicts[mine]), often(reasons[mine]),
-            *([value] for value in window.by), [coverage[w]], [window.revision], chances[w],
-            [found.directions[w][f] for f in places], often(severities), [baselines[w]], [None], [{}], [{}],
+        mine = slice(w * len(tests.names), (w + 1) * len(tests.names))
+        judged, severities = verdicts[mine], list[Severity]()
+        if "drift" in judged:
+            far = zip(judged, found.effect[w].tolist(), strict=True)
+            severities = ["" if verdict != "drift" else "critical" if effect >= 2 * psi else "warning" for verdict, effect in far]
+        columns = Columns(DriftResult, len(features), (
+            *([value] for value in window.key), told.names, told.tests, *(floats(column[w]) for column in (*figures, effects)), [psi],
+            wholes(found.n_reference[w][features]), wholes(found.n[w][features]), texts(judged, features), texts(reasons[mine], features),
+            *([value] for value in window.by), [coverage[w]], [window.revision], floats(chances[w]),
+            texts(found.directions[w], features), texts(severities, features) if severities else [""], [baselines[w]], [None], [{}], [{}],
         ))  # fmt: skip
         out.append(columns if shown is None else columns.take(np.flatnonzero(shown[w]).tolist()))
     return out
-
-
-def _each(values: Float64) -> list[Any]:
-    """Lists in lists, None where there is no finite number: a store has no use for NaN."""
-    finite = np.isfinite(values)
-    if finite.all():
-        return values.tolist()  # type: ignore[no-any-return]
-    told = values.astype(object)
-    told[~finite] = None
-    return told.tolist()  # type: ignore[no-any-return]

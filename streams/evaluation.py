@@ -35,7 +35,7 @@ from driftline.streams.delays import Delays, maturities
 from driftline.streams.detection import Detection, watches
 from driftline.streams.drift import Baseline, drifts, measure
 from driftline.streams.join import NEVER
-from driftline.streams.judge import Judged, WindowKey, feature_rows, performance_row
+from driftline.streams.judge import Judged, WindowKey, feature_rows, performance_rows
 from driftline.streams.labels import label_drift
 from driftline.streams.lasting import Lasting
 from driftline.streams.layout import Layout
@@ -362,10 +362,12 @@ class Evaluation:
 
     def _tell_panes(self, model: Model, state: _ModelState, results: dict[str, Results], panes: Iterable[PaneKey]) -> None:
         closed = sorted(key for key in panes if self._closed(state, key.start + model.pane_ms))
+        told: list[tuple[PaneKey, Pane, int]] = []
         for key in closed:
             if key.segment in self._without_place(model, key.version, range(key.start, key.start + 1)):
                 continue
             pane, revision = self._pane(key)
+            told.append((key, pane, revision))
             if not key.segment:
                 state.delays.setdefault(key.version, Delays(model.pane_ms)).put(key.start, pane.n, pane.answers)
             if self._told_panes.get(key) != pane.n:
@@ -373,7 +375,8 @@ class Evaluation:
                 results[model.model].feature_panes.extend(
                     feature_rows(key, model, self._registry.by_hash(pane.reference), pane, revision) if pane.n else ()
                 )
-            results[model.model].performance_panes.append(performance_row(key, model, pane, revision))
+        if told:
+            results[model.model].performance_panes.extend(performance_rows(model, told))
         state.panes.difference_update(closed)
 
     def _tell_windows(self, model: Model, state: _ModelState, results: dict[str, Results]) -> None:
@@ -480,11 +483,11 @@ class Evaluation:
         for (judged, _, _), rows in zip(windows, performances(windows), strict=True):
             results[judged.model.model].performance_results.extend(self._worse_since(judged, rows))
         for labels in label_drift([judged for judged, _, _ in windows]):
-            results[labels[0].model].drift_results.extend(labels)
+            results[labels.told("model")[0]].drift_results.extend(labels)
 
     def _worse_since(self, window: Judged, rows: Columns[PerformanceResult]) -> Columns[PerformanceResult]:
         """Rows of metrics that are worse with the moment it began."""
-        if "worse" not in rows.column("verdict"):
+        if not rows.having("verdict", "worse"):
             return rows
         began = onset_of_loss(self._timed(window), window.layout.reference.performance if window.layout else PerformanceProfile())
         return columns_of([msgspec.structs.replace(row, began=began) if row.verdict == "worse" else row for row in rows])
@@ -554,10 +557,10 @@ class Evaluation:
         if layout is None:
             return rows
         panes, places = self._timed(window), {name: f for f, name in enumerate(layout.names)}
-        about = [*zip(*map(rows.column, ("feature", "verdict", "began")), strict=True)]
-        drifted = {name for name, verdict, _ in about if verdict == "drift"}
-        began = {name: onset_of_feature(panes, layout, places[name]) for name in drifted & places.keys()}
-        told = [began.get(name) if verdict == "drift" and at is None else at for name, verdict, at in about]
+        names, drifted, told = rows.column("feature"), rows.having("verdict", "drift"), [*rows.column("began")]
+        began = {name: onset_of_feature(panes, layout, places[name]) for name in {names[i] for i in drifted} & places.keys()}
+        for i in drifted:
+            told[i] = began.get(names[i]) if told[i] is None else told[i]
         return rows.with_columns({"began": told})
 
     def _carried(self, window: Judged, rows: Columns[DriftResult]) -> Columns[DriftResult]:
@@ -855,7 +858,7 @@ def _end(window: tuple[Series, Window, int]) -> int:
 
 
 def _drifted(rows: Sequence[DriftResult]) -> bool:
-    return isinstance(rows, Columns) and "drift" in rows.column("verdict")
+    return isinstance(rows, Columns) and bool(rows.having("verdict", "drift"))
 
 
 def _past(model: Model, state: _ModelState) -> int:

@@ -17,6 +17,7 @@ from driftline.schemas.config import Model, policy_hash
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.schemas.results import Columns, FeaturePane, PerformancePane
 from driftline.streams.layout import Bool, Int64, KeptByLayout, Layout
+from driftline.streams.packing import Column, counts, floats, texts, wholes
 from driftline.streams.panes import Pane, PaneKey
 
 PROVISIONAL = "provisional: the window is still open, and nothing came for a while"
@@ -118,37 +119,41 @@ def feature_rows(key: PaneKey, model: Model, layout: Layout | None, pane: Pane, 
         figures = np.stack([layout.centre + layout.scale * mean, variance, *pane.extremes.T])
     known = np.isfinite(figures) & shape.numeric
     known[:2] &= n > 0
-    told = [
-        [each if there else None for each, there in zip(*both, strict=True)] for both in zip(figures.tolist(), known.tolist(), strict=True)
-    ]
-    counts, nothing = pane.counts.tolist(), dict[str, int]()
-    bins, named = [counts[start:end] for start, end in shape.spans], [nothing] * len(layout.names)
-    for f, categories in shape.categories:
-        named[f] = {text: c for text, c in zip(categories, bins[f], strict=False) if c} | pane.novel.get(layout.names[f], {})
+    nothing = dict[str, int]()
+    named = [nothing] * len(layout.names)
+    for f, start, end, categories in shape.categories:
+        counted = zip(categories, pane.counts[start:end].tolist(), strict=False)
+        named[f] = {text: c for text, c in counted if c} | pane.novel.get(layout.names[f], {})
     about = ([each] for each in (key.model, key.version, key.segment, key.start, model.pane_ms))
-    rows = (layout.names, shape.kinds, [pane.n], missing.tolist(), errors.tolist(), *told, bins, named, [pane.reference], [revision])
-    return Columns(FeaturePane, len(layout.names), (*about, *rows))
+    figures = np.where(known, figures, np.nan)
+    return Columns(FeaturePane, len(layout.names), (
+        *about, shape.names, shape.kinds, [pane.n], wholes(missing), wholes(errors), *map(floats, figures),
+        counts(pane.counts[shape.inside], layout.bins), named, [pane.reference], [revision],
+    ))  # fmt: skip
 
 
 class _Shape(NamedTuple):
     """What of the rows of a layout's features is the same in every pane."""
 
-    kinds: list[str]
+    names: Column
+    kinds: Column
     numeric: Bool
     ends: Int64  # of the bins in a vector of counts
-    spans: list[tuple[int, int]]
-    categories: list[tuple[int, list[str]]]  # by the number of the feature
+    inside: Int64  # the places of all bins in it
+    categories: list[tuple[int, int, int, list[str]]]  # by the number of the feature: where its bins are, and what they count
 
 
 @KeptByLayout
 def _shape(layout: Layout) -> _Shape:
     numeric, ends = [isinstance(profile, NumericProfile) for profile in layout.profiles], layout.starts + layout.bins
+    spans = [*zip(layout.starts.tolist(), ends.tolist(), strict=True)]
     return _Shape(
-        ["numeric" if each else "categorical" for each in numeric],
+        texts(layout.names),
+        texts(["numeric" if each else "categorical" for each in numeric]),
         np.array(numeric, bool),
         ends,
-        [*zip(layout.starts.tolist(), ends.tolist(), strict=True)],
-        [(f, profile.categories) for f, profile in enumerate(layout.profiles) if isinstance(profile, CategoricalProfile)],
+        np.array([place for span in spans for place in range(*span)], np.int64),
+        [(f, *spans[f], profile.categories) for f, profile in enumerate(layout.profiles) if isinstance(profile, CategoricalProfile)],
     )
 
 
@@ -166,13 +171,27 @@ def _moments(n: int, total: float, squares: float, centre: float = 0.0, scale: f
 
 def performance_row(key: PaneKey, model: Model, pane: Pane, revision: int) -> PerformancePane:
     """One pane's predictions and labels as a row."""
-    answers = pane.answers
-    wrong, true = answers.scores.tolist()
-    return PerformancePane(
-        key.model, key.version, key.segment, key.start, model.pane_ms, pane.n, answers.n_labelled, answers.confusion, wrong, true,
-        answers.sum_of("error"), answers.sum_of("absolute"), answers.sum_of("squares"), answers.delays.tolist(), pane.reference, revision,
-        answers.predicted, answers.latencies.tolist(), answers.failures, answers.sum_of("label"), answers.sum_of("label_squares"),
-    )  # fmt: skip
+    [row] = performance_rows(model, [(key, pane, revision)])
+    return row
+
+
+def performance_rows(model: Model, panes: Sequence[tuple[PaneKey, Pane, int]]) -> Columns[PerformancePane]:
+    """The predictions and labels of some panes as rows, with the revision of each."""
+    told = [
+        (
+            key.model, key.version, key.segment, key.start, model.pane_ms, pane.n, answers.n_labelled, answers.confusion,
+            *answers.scores, answers.sum_of("error"), answers.sum_of("absolute"), answers.sum_of("squares"), answers.delays,
+            pane.reference, revision, answers.predicted, answers.latencies, answers.failures, answers.sum_of("label"),
+            answers.sum_of("label_squares"),
+        )
+        for key, pane, revision in panes
+        for answers in [pane.answers]
+    ]  # fmt: skip
+    columns = ([*column] for column in zip(*told, strict=True))
+    return Columns(PerformancePane, len(told), tuple(
+        counts(np.concatenate(column), np.array([each.size for each in column])) if isinstance(column[0], np.ndarray) else column
+        for column in columns
+    ))  # fmt: skip
 
 
 def _number(value: float | None) -> float | None:

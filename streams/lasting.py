@@ -20,11 +20,12 @@ from scipy.special import ndtri
 
 from driftline.schemas.config import DAY_MS, Model
 from driftline.schemas.errors import refuse_newer
-from driftline.schemas.results import Columns, DriftResult, columns_of, joined
+from driftline.schemas.results import Columns, DriftResult, Table, columns_of
 from driftline.streams.calibration import ALL_SCORES, DEGREE
 from driftline.streams.drift import LASTING, TRAINING, battery
 from driftline.streams.judge import Judged
 from driftline.streams.layout import Float64, Layout
+from driftline.streams.packing import Column, floats, texts
 from driftline.streams.stats import DriftEvidence
 from driftline.streams.stats.drift_evidence import BETS, gathered
 
@@ -35,6 +36,7 @@ REFERENCE_ERROR = 0.01  # chance that a reference is further off than is given a
 WIDTH = 2 * ALL_SCORES * BETS.size  # sums a feature: two directions of each score, and each bet
 MOST = 3.0  # standard errors of a window, beyond what is given away, that count
 _LINGER = 4.0  # evidence is bounded at so many times what an alarm needs, so that it ends soon after its cause
+_OTHERS: dict[str, Column] = {name: [None] for name in ("value", "p_value", "null_quantile", "significance")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,9 @@ class Lasting:
         self.steps[window.key.start] = Step(window.key.start, window.revision, layout, scores, away, of_psi)
         return True
 
-    def rows(self, model: Model, since: int) -> Sequence[DriftResult]:
+    def rows(self, model: Model, since: int) -> Table[DriftResult]:
         """The evidence after each window from `since` on, a row a feature, as columns."""
-        told: list[Columns[DriftResult]] = []
+        told = Table[DriftResult]()
         sums, reference, revision, starts = self.sums, self.reference, self.revision, sorted(self.steps)
         if (before := self._reached) and before.start < since and before.model is model:
             sums, reference, revision = before.sums, before.reference, before.revision
@@ -105,10 +107,10 @@ class Lasting:
             sums = _after(sums if reference == step.layout.hash else _nothing(step.layout), step, model)
             reference = step.layout.hash
             if start >= since:
-                told.append(_told(step, sums, model, revision))
+                told.extend(_told(step, sums, model, revision))
         if starts:
             self._reached = _Reached(starts[-1], model, reference, revision, sums)
-        return joined(told) if told else []
+        return told
 
     def settle(self, before: int, model: Model) -> None:
         """Put windows that begin before `before` into the base: nothing will revise them."""
@@ -157,9 +159,9 @@ def _after(sums: Float64, step: Step, model: Model) -> Float64:
 
 
 def _of_psi(rows: Columns[DriftResult]) -> Columns[DriftResult]:
-    """Those of the features' PSI against the reference."""
-    about = zip(rows.column("test"), rows.column("baseline"), strict=True)
-    return rows.take([i for i, (test, baseline) in enumerate(about) if test == "psi" and baseline == TRAINING])
+    """Those of the features' PSI against the reference, without its own figures."""
+    psi = rows.with_columns(_OTHERS).take(rows.having("test", "psi"))
+    return psi if psi.once("baseline") == (TRAINING,) else psi.take(psi.having("baseline", TRAINING))
 
 
 def _scores(layout: Layout, window: Judged, rows: Columns[DriftResult]) -> tuple[Float64, Float64]:
@@ -167,8 +169,12 @@ def _scores(layout: Layout, window: Judged, rows: Columns[DriftResult]) -> tuple
     # A PSI is about the square of a shift in standard deviations. Half of it is given away, so that a whole one shows in time.
     evidence, known = DriftEvidence(allowance(len(layout.names)), math.sqrt(window.model.policy.lasting_psi) / 2), battery(layout)
     told, away = evidence.scores_of_all(known.smooth, known.matrix(window.pane.counts, layout.starts))
-    fine = {feature for feature, verdict in zip(rows.column("feature"), rows.column("verdict"), strict=True) if verdict == "ok"}
-    used = np.array([name in fine for name in layout.names], bool)[:, None] & ~np.isnan(told)
+    fine, features = rows.having("verdict", "ok"), rows.column("feature")
+    if len(fine) < len(features) or features != layout.names:
+        names = {features[i] for i in fine}
+        used = np.array([name in names for name in layout.names], bool)[:, None] & ~np.isnan(told)
+    else:
+        used = ~np.isnan(told)
     scores, given_away = np.full((len(layout.names), ALL_SCORES), np.nan), np.zeros((len(layout.names), ALL_SCORES))
     width = told.shape[1]
     scores[:, :width], given_away[:, :width] = np.where(used, told, np.nan), np.where(used, away, 0.0)
@@ -192,15 +198,19 @@ def _told(step: Step, sums: Float64, model: Model, revision: int) -> Columns[Dri
     if features != step.layout.names:
         place = {name: f for f, name in enumerate(step.layout.names)}
         evidence = evidence[[place[name] for name in features]]
-    values, verdicts, reasons = evidence.tolist(), [*rows.column("verdict")], [*rows.column("reason")]
-    severities = [""] * len(features)
-    for i, (verdict, value) in enumerate(zip(verdicts, values, strict=True)):
-        if verdict == "drift":
+    drifted, small = rows.having("verdict", "drift"), np.flatnonzero(evidence >= limit)
+    if drifted or len(small):
+        verdicts, reasons, severities = rows.column("verdict")[:], rows.column("reason")[:], [""] * len(features)
+        for i in small.tolist():
+            if verdicts[i] == "ok":
+                verdicts[i], severities[i] = "drift", "warning"
+                reasons[i] = f"small but lasting: evidence of {evidence[i]:.3g} over the windows, where no drift gives {limit:.3g}"
+        for i in drifted:
             verdicts[i], reasons[i] = "undefined", BY_ITSELF
-        elif verdict == "ok" and value >= limit:
-            verdicts[i], severities[i] = "drift", "warning"
-            reasons[i] = f"small but lasting: evidence of {value:.3g} over the windows, where no drift gives {limit:.3g}"
+        rows = rows.with_columns({"verdict": texts(verdicts), "reason": texts(reasons), "severity": texts(severities)})
+    else:
+        rows = rows.with_columns({"severity": [""]})
     return rows.with_columns({
-        "test": [TEST], "value": values, "p_value": [None], "null_quantile": [limit], "threshold": [model.policy.lasting_psi],
-        "significance": [None], "verdict": verdicts, "reason": reasons, "severity": severities, "revision": [revision],
+        "test": [TEST], "value": floats(evidence), "null_quantile": [limit], "threshold": [model.policy.lasting_psi],
+        "revision": [revision],
     })  # fmt: skip

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from driftline.schemas.alerts import Cause, Finding, deterministic_id
 from driftline.schemas.config import Model, Policy
-from driftline.schemas.results import Columns, DriftResult, PerformanceResult, QualityResult, Results, Verdicts, columns_of
+from driftline.schemas.results import Columns, DriftResult, PerformanceResult, QualityResult, Results, Table, Verdicts
 from driftline.streams.joint import NAMES as JOINT
 
 COUNTED = 2_000  # settled windows whose rows are remembered
@@ -88,47 +88,45 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True):
 def evidence_of(results: Verdicts | Results) -> dict[Version, list[Evidence]]:
     """The evidence in one record of results, by (model, version)."""
     evidence: defaultdict[Version, list[Evidence]] = defaultdict(list)
-    tables: tuple[Sequence[Row], ...] = (results.drift_results, results.performance_results, results.quality_results)
-    for rows in filter(None, tables):
-        for version, item in _evidence_of_table(columns_of(rows)):
+    for table in (results.drift_results, results.performance_results, results.quality_results):
+        for version, item in _evidence_of_table(table):
             evidence[version].append(item)
     return dict(evidence)
 
 
-def _evidence_of_table(table: Columns[Row]) -> Iterator[tuple[Version, Evidence]]:
-    """One piece of each window, segment, revision and kind. A table is columns, of which most rows need a few: they found nothing."""
-    verdicts, is_final, n, references, policies = map(table.column, ("verdict", "is_final", "n", "reference", "policy"))
-    labelled = table.column("n_labelled") if table.kind is PerformanceResult else [0] * len(table)
-    for (model, version, segment, start, end, revision, kind), (first, *rest) in _runs(table).items():
-        said, final, many, known = verdicts[first], is_final[first], n[first], labelled[first]
-        for run in rest:
-            said, final, many, known = said + verdicts[run], final + is_final[run], many + n[run], known + labelled[run]
-        bad: list[Row] = []
-        if not BAD.isdisjoint(said):
-            at = [i for run in (first, *rest) for i in range(run.start, run.stop) if verdicts[i] in BAD]
-            bad = [*filter(_is_bad, table.take(at))]
+def _evidence_of_table(table: Table[Any]) -> Iterator[tuple[Version, Evidence]]:
+    """One piece of each window, segment, revision and kind. Of most rows little is looked at: they found nothing."""
+    found: defaultdict[tuple[Any, ...], list[Columns[Row]]] = defaultdict(list)
+    for part in table.parts():
+        for about, rows in _runs(part):
+            found[about].append(rows)
+    for (model, version, segment, start, end, revision, kind), runs in found.items():
+        bad: list[Row] = [*chain.from_iterable(filter(_is_bad, run.take(at)) for run in runs if (at := run.having("verdict", *BAD)))]
         item = Evidence(
             *(kind, segment, start, end, revision),
-            judged=bool(bad) or "ok" in said,
-            is_final=any(final),
-            n=max(many),
-            n_labelled=max(known),
-            reference=references[first.start],
-            policy=policies[first.start],
+            judged=bool(bad) or any(run.having("verdict", "ok") for run in runs),
+            is_final=any(any(run.told("is_final")) for run in runs),
+            n=max(max(run.told("n")) for run in runs),
+            n_labelled=max(max(run.told("n_labelled")) for run in runs) if runs[0].kind is PerformanceResult else 0,
+            reference=runs[0].told("reference")[0],
+            policy=runs[0].told("policy")[0],
             findings=strongest(map(_finding, bad)),
         )
         yield (model, version), item
 
 
-def _runs(table: Columns[Row]) -> dict[tuple[Any, ...], list[slice]]:
-    """Where the rows of each window, segment, revision and kind are: mostly next to one another."""
-    found: defaultdict[tuple[Any, ...], list[slice]] = defaultdict(list)
+def _runs(part: Columns[Row]) -> Iterator[tuple[tuple[Any, ...], Columns[Row]]]:
+    """The rows of each window, segment, revision and kind: mostly all of a part."""
+    about, kinds = part.once(*_ABOUT), _kinds(part)
+    if about is not None and isinstance(kinds, str):
+        yield (*about, kinds), part
+        return
+    each = [kinds] * len(part) if isinstance(kinds, str) else kinds
     begin = 0
-    for about, together in groupby(zip(*map(table.column, _ABOUT), _kinds(table), strict=True)):
+    for told, together in groupby(zip(*map(part.column, _ABOUT), each, strict=True)):
         end = begin + len([*together])
-        found[about].append(slice(begin, end))
+        yield told, part[begin:end]
         begin = end
-    return found
 
 
 def findings_of(results: Verdicts | Results) -> list[tuple[Key, int, Finding]]:
@@ -138,11 +136,13 @@ def findings_of(results: Verdicts | Results) -> list[tuple[Key, int, Finding]]:
     >>> [(key.kind, revision, finding.feature, finding.cause) for key, revision, finding in findings_of(Results([row]))]
     [('data', 4, 'age', 'data drift')]
     """
-    tables: tuple[Sequence[Row], ...] = (results.drift_results, results.performance_results, results.quality_results)
+    tables: tuple[Table[Any], ...] = (results.drift_results, results.performance_results, results.quality_results)
     return [
-        (Key(kind, row.segment, row.window_start, row.window_end), row.revision, _finding(row))
-        for rows in filter(None, tables)
-        for kind, row in zip(_kinds(columns_of(rows)), rows, strict=True)
+        (Key(about[-1], row.segment, row.window_start, row.window_end), row.revision, _finding(row))
+        for table in tables
+        for part in table.parts()
+        for about, rows in _runs(part)
+        for row in rows
         if _is_bad(row)
     ]
 
@@ -194,14 +194,26 @@ def _is_bad(row: Row) -> bool:
     return row.verdict in BAD and not (isinstance(row, DriftResult) and row.verdict == "fault")
 
 
-def _kinds(table: Columns[Row]) -> Iterable[Kind]:
-    """Of what kind each row is."""
-    if table.kind is DriftResult:
-        others: Iterable[Kind] = ["lasting" if test == "lasting" else "data" for test in table.column("test")]
-        return map(_OWN.get, table.column("feature"), others)
-    if table.kind is PerformanceResult:
-        return ["performance"] * len(table)
-    return ["service" if feature == "(service)" else "quality" for feature in table.column("feature")]
+def _kinds(part: Columns[Row]) -> Kind | list[Kind]:
+    """Of what kind each row is, or all."""
+    if part.kind is PerformanceResult:
+        return "performance"
+    if part.kind is QualityResult:
+        apart = part.having("feature", "(service)")
+        return _unless(part, {"service": apart}, "quality")
+    names: dict[Kind, Sequence[int]] = {kind: part.having("feature", name) for name, kind in _OWN.items()}
+    return _unless(part, {"lasting": part.having("test", "lasting"), **names}, "data")
+
+
+def _unless(part: Columns[Row], apart: Mapping[Kind, Sequence[int]], others: Kind) -> Kind | list[Kind]:
+    """The kind of each row that the numbers do not set apart, and of those that they do."""
+    if not any(apart.values()):
+        return others
+    kinds = [others] * len(part)
+    for kind, numbers in apart.items():
+        for i in numbers:
+            kinds[i] = kind
+    return kinds[0] if kinds.count(kinds[0]) == len(kinds) else kinds
 
 
 def _finding(row: Row) -> Finding:

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.schemas.config import Model
+from driftline.schemas.packed import Coded
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
-from driftline.schemas.results import Columns, QualityResult, Verdict
+from driftline.schemas.results import Columns, QualityResult, end_to_end, taken
 from driftline.streams.derived import sources
 from driftline.streams.drift import AT_A_TIME, yardstick
 from driftline.streams.judge import Judged
 from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, KeptByLayout, Layout
+from driftline.streams.packing import Column, finite, floats, texts, wholes
 from driftline.streams.panes import ADDED, Pane
 from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, psi, stuck_value, unit_change
 from driftline.streams.stats.faults import CONVERSIONS, may_be_converted
@@ -52,23 +54,21 @@ def quality(window: Judged, look: Look | None = None) -> Columns[QualityResult]:
     `look` is what `looks` found of the window's pane, where it was asked before.
     """
     if window.layout is None:
-        return _told(window, _Rows([], [], [], [], [], []), {})
+        return _told(window, _rows([]), {})
     rows, wrong = _of_features(window, window.layout, look or _looks(window.layout, [window.pane])[0])
     n = window.pane.n
     added = window.pane.novel.get(ADDED, {})
     others: list[tuple[str, _Check]] = [(name, ("added", told / n, 0.0, math.nan, "")) for name, told in sorted(added.items())]
     others += [(ROWS, check) for check in _traffic(window)] if n else []
-    for feature, (name, value, before, limit, why) in others:
-        if value > limit:
-            wrong[len(rows.features)] = why
-        rows.add(feature, name, value, before, limit if math.isfinite(limit) else None, n)
-    return _told(window, rows, wrong)
+    wrong |= {len(rows.n) + i: why for i, (_, (_, value, _, limit, why)) in enumerate(others) if value > limit}
+    of_whole = [(name, check, value, before, limit, n) for name, (check, value, before, limit, _) in others]
+    return _told(window, rows.plus(_rows(of_whole)), wrong)
 
 
 def without_cell(window: Judged, name: str, rows: int) -> QualityResult:
     """The share of a window's `rows` that are in none of its cells of a watched name, `window.groups`: told, not judged."""
     inside = sum(pane.n for pane in window.groups.values())
-    [told] = _told(window, _Rows([ROWS], ["without_cell"], [1 - inside / max(rows, 1)], [None], [None], [rows]), {})
+    [told] = _told(window, _rows([(ROWS, "without_cell", 1 - inside / max(rows, 1), None, math.nan, rows)]), {})
     said = f"{len(window.groups)} values of {name} have cells, as many as may: name those that matter under known_values"
     return msgspec.structs.replace(told, reason=said, coverage=0.0)
 
@@ -101,67 +101,72 @@ def _comes_twice(pane: Pane) -> bool:
 def faults_of(checks: Columns[QualityResult]) -> dict[str, str]:
     """What is wrong with the data of each feature that has a fault; what is wrong with the rows as such says nothing of features."""
     found: dict[str, str] = {}
-    if is_faulty(checks):
-        for feature, check, verdict, reason in zip(*map(checks.column, ("feature", "check", "verdict", "reason")), strict=True):
-            if verdict == "fault" and feature != ROWS and (feature not in found or check == "fingerprint"):
-                found[feature] = reason
+    faults = checks.having("verdict", "fault")
+    for row in checks.take(faults) if faults else ():
+        if row.feature != ROWS and (row.feature not in found or row.check == "fingerprint"):
+            found[row.feature] = row.reason
     return found
 
 
 def is_faulty(checks: Columns[QualityResult]) -> bool:
     """Whether there is a fault, of a feature or of the rows as such."""
-    return "fault" in checks.column("verdict")
+    return bool(checks.having("verdict", "fault"))
 
 
 class _Rows(NamedTuple):
     """What of the rows of a window's checks is not the same in all of them, column by column."""
 
-    features: list[str]
-    checks: list[str]
-    values: list[float]
-    before: list[float | None]  # the reference's values
-    limits: list[float | None]
-    n: list[int]
+    features: Column
+    checks: Column
+    values: Float64
+    before: Float64  # the reference's values
+    limits: Float64
+    n: Int64
 
-    def add(self, *row: Any) -> None:
-        """Add one."""
-        columns: Any = self
-        for column, each in zip(columns, row, strict=True):
-            column.append(each)
+    def plus(self, others: _Rows) -> _Rows:
+        """These, then the others."""
+        if not len(others.n):
+            return self
+        sizes = len(self.n), len(others.n)
+        names: Any = (end_to_end(each, sizes, Coded) for each in zip(self[:2], others[:2], strict=True))
+        figures: Any = map(np.concatenate, zip(self[2:], others[2:], strict=True))
+        return _Rows(*names, *figures)
 
-    def only(self, left: list[int]) -> _Rows:
-        """The rows of these numbers."""
-        columns: Any = ([column[i] for i in left] for column in self)
-        return _Rows(*columns)
+
+def _rows(told: Sequence[tuple[str, str, float, float | None, float, int]]) -> _Rows:
+    """Rows one by one."""
+    names, checks, *figures = zip(*told, strict=True) if told else [()] * 6
+    values, before, limits = (np.array([math.nan if each is None else each for each in column]) for column in figures[:3])
+    return _Rows(texts(names), texts(checks), values, before, limits, np.array(figures[3], np.int64))
 
 
 def _told(window: Judged, rows: _Rows, wrong: Mapping[int, str]) -> Columns[QualityResult]:
     """Checks as rows for the store; `wrong` says of those above their limits what it is."""
-    least, size, without = window.model.policy.min_samples, len(rows.features), window.unjudged
-    n = rows.n[:1] if rows.n.count(rows.n[0] if size else 0) == size else rows.n
-    verdicts: list[Verdict]
-    if without or min(n, default=least) < least:
-        few = [f"{each} rows; {least} are needed" if each < least else without for each in rows.n]
-        verdicts = ["insufficient" if why else "fault" if i in wrong else "ok" for i, why in enumerate(few)]
-        reasons = [why or wrong.get(i, "") for i, why in enumerate(few)]
+    least, size, without = window.model.policy.min_samples, len(rows.n), window.unjudged
+    verdicts: Column
+    reasons: Column
+    if without or (size and rows.n.min() < least):
+        few = [f"{each} rows; {least} are needed" if each < least else without for each in rows.n.tolist()]
+        verdicts = texts(["insufficient" if why else "fault" if i in wrong else "ok" for i, why in enumerate(few)])
+        reasons = texts([why or wrong.get(i, "") for i, why in enumerate(few)])
     elif wrong:
-        verdicts = ["fault" if i in wrong else "ok" for i in range(size)]
-        reasons = [wrong.get(i, "") for i in range(size)]
+        verdicts = texts(["fault" if i in wrong else "ok" for i in range(size)])
+        reasons = texts([wrong.get(i, "") for i in range(size)])
     else:
         verdicts, reasons = ["ok"], [""]
     once = ([each] for each in (*window.by, window.coverage, window.revision))
     about = ([each] for each in window.key)
-    return Columns(QualityResult, size, (*about, *rows[:5], n, verdicts, reasons, *once))
+    figures = (floats(finite(each)) for each in rows[2:5])
+    return Columns(QualityResult, size, (*about, *rows[:2], *figures, wholes(rows.n), verdicts, reasons, *once))
 
 
 class _Plan(NamedTuple):
     """The rows of a layout's features: all that is the same in every window."""
 
-    features: list[str]
-    checks: list[str]
-    before: list[float | None]
-    limits: list[float | None]
-    limit: Float64  # NaN where there is none
+    features: Column
+    checks: Column
+    before: Float64
+    limits: Float64  # NaN where there is none
     f: Int64  # which feature
     kind: Int64  # which of the seven checks
     declared: list[int]  # rows of declared ranges and domains
@@ -203,7 +208,7 @@ def _planned(layout: Layout, model: Model) -> _Plan:
         rows += [(name, check, known, limit, f, kind) for kind, check, known, limit in checks]
     features, names, known, limits, of, kinds = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [], [], [])
     return _Plan(
-        features, names, known, [limit if math.isfinite(limit) else None for limit in limits], np.array(limits, np.float64),
+        texts(features), texts(names), np.array(known, np.float64), np.array(limits, np.float64),
         np.array(of, np.int64), np.array(kinds, np.int64), [i for i, kind in enumerate(kinds) if kind == _DECLARED],
     )  # fmt: skip
 
@@ -229,19 +234,20 @@ def _of_features(window: Judged, layout: Layout, look: Look) -> tuple[_Rows, dic
     values, rows_of = figures[plan.kind, plan.f], n[plan.f]
     known = rows_of > 0
     known[plan.declared] = present[plan.f[plan.declared]] > 0
-    rows = _Rows([*plan.features], [*plan.checks], values.tolist(), [*plan.before], [*plan.limits], rows_of.tolist())
-    above = np.flatnonzero((values > plan.limit) & known).tolist()
-    wrong = {i: said.get((int(plan.kind[i]), int(plan.f[i]))) or _why(plan, i, rows.values[i]) for i in above}
+    above = np.flatnonzero((values > plan.limits) & known).tolist()
+    wrong = {i: said.get((int(plan.kind[i]), int(plan.f[i]))) or _why(plan, i, values.item(i)) for i in above}
     if known.all():
-        return rows, wrong
+        return _Rows(plan.features, plan.checks, values, plan.before, plan.limits, rows_of), wrong
     left = np.flatnonzero(known).tolist()
-    return rows.only(left), {left.index(i): why for i, why in wrong.items()}
+    names: Any = (taken(each, left, len(known)) for each in (plan.features, plan.checks))
+    told: Any = (each[left] for each in (values, plan.before, plan.limits, rows_of))
+    return _Rows(*names, *told), {left.index(i): why for i, why in wrong.items()}
 
 
 def _why(plan: _Plan, i: int, share: float) -> str:
     """What is wrong with a share of missing values, or of such of a wrong type, that is above its limit."""
     if plan.kind[i] == _MISSING:
-        return f"{100 * share:.1f} % missing, {100 * (plan.before[i] or 0.0):.1f} % in the reference"
+        return f"{100 * share:.1f} % missing, {100 * plan.before.item(i):.1f} % in the reference"
     return f"{100 * share:.1f} % of the values are of a wrong type"
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from driftline.schemas.alerts import Alert, RetrainRequest, decode
 from driftline.schemas.config import HOUR_MS, Model, Policy, Window
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult, References, Results, Verdict, encode_results
+from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult, References, Results, Table, Verdict, encode_results
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.streams import ledger
 from driftline.streams.agents.decide import Ledgers
@@ -269,7 +269,7 @@ def test_the_query_of_every_alert_and_request_shows_its_evidence_in_the_store(tm
             record = hour(30 * i, letter)
             for table in ("drift_results", "performance_results", "quality_results"):
                 rows = [replace(row, model=name) for row in getattr(record, table)]
-                setattr(record, table, rows)
+                setattr(record, table, Table(rows))
                 store.insert(table, rows, f"{table}{i}")
             _, events = apply(Ledger(name, "7"), evidence_of(record)[name, "7"], Model(name))
             for event in events:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -21,7 +23,7 @@ import numpy as np
 from faust.types import TP
 
 from driftline.schemas.errors import DriftlineError, Rejected
-from driftline.schemas.results import Columns, columns_of, joined
+from driftline.schemas.results import Columns, Table, joined
 from driftline.schemas.topics import Topics
 from driftline.sinks.rows import Rows, dead_letter_rows, event_rows, model_rows, result_rows
 from driftline.sinks.sink import Sink
@@ -128,10 +130,15 @@ def _size(events: list[Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Rowed:
-    """Rows of one table, and for each the number of the record in its chunk that it came from."""
+    """Rows of one table, and the numbers of the records in their chunk that they came from, with how many rows there are up to each."""
 
     rows: Columns[msgspec.Struct]
     records: list[int]
+    ends: list[int]
+
+    def record(self, number: int) -> int:
+        """The number of the record that a row came from."""
+        return self.records[bisect_right(self.ends, number)]
 
 
 async def store(chunk: Chunk, sink: Sink, topics: Topics, threads: Executor | None = None) -> dict[int, Rejected]:
@@ -152,7 +159,7 @@ async def store(chunk: Chunk, sink: Sink, topics: Topics, threads: Executor | No
             def take(number: int, error: DriftlineError) -> None:
                 if chunk.topic == topics.dead_letters:
                     raise error  # or its letter would come back here
-                record = int(np.searchsorted(chunk.offset, block.offset[found.records[number]]))
+                record = int(np.searchsorted(chunk.offset, block.offset[found.record(number)]))
                 refused[record] = Rejected(error.code, error.message)
 
             sink.insert(table, found.rows, token(block, table, digest), take)
@@ -178,7 +185,7 @@ def blocks(chunk: Chunk) -> Iterator[Chunk]:
 
 def rows_of(chunk: Chunk, topics: Topics) -> dict[str, Rowed]:
     """All rows of a chunk, by table."""
-    found: defaultdict[str, list[tuple[int, Columns[msgspec.Struct]]]] = defaultdict(list)
+    found: defaultdict[str, list[tuple[int, Table[Any]]]] = defaultdict(list)
     for i in range(len(chunk)):
         try:
             of_record = _rows_of_record(chunk, i, topics)
@@ -186,10 +193,14 @@ def rows_of(chunk: Chunk, topics: Topics) -> dict[str, Rowed]:
             where = f"{chunk.topic}, partition {chunk.partition}, offset {int(chunk.offset[i])}"
             raise DriftlineError(error.code, f"{where}: {error.message}", error.fix) from None
         for table, rows in of_record.items():
-            found[table].append((i, columns_of(rows)))
+            found[table].append((i, Table(rows)))
     return {
-        table: Rowed(joined([rows for _, rows in parts]), [i for i, rows in parts for _ in range(len(rows))])
-        for table, parts in found.items()
+        table: Rowed(
+            joined([part for _, rows in told for part in rows.parts()]),
+            [i for i, _ in told],
+            [*accumulate(len(rows) for _, rows in told)],
+        )
+        for table, told in found.items()
     }
 
 

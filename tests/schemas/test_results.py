@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from base64 import b64decode
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftline.schemas.packed import Coded, Packed, Unfit, Wholes
 from driftline.schemas.results import (
+    CODEC,
     ROWS_LIMIT,
     Columns,
     DriftResult,
+    FeaturePane,
     Orphan,
     QualityResult,
     References,
     Results,
     Table,
     columns_of,
-    decode_columns,
     decode_results,
     decode_verdicts,
     encode_results,
     joined,
+    packings,
 )
 
 DRIFT = DriftResult(
@@ -44,6 +47,28 @@ drifts = st.builds(
 tables = st.lists(drifts, min_size=1, max_size=6)
 
 
+wholes = st.one_of(st.integers(0, 300), st.integers(-(2**63), 2**64 - 1))
+panes = st.lists(
+    st.builds(
+        FeaturePane, few, few, few, wholes, st.just(60_000), few, st.sampled_from(["numeric", "categorical"]), *([wholes] * 3),
+        *([figure] * 4), st.lists(st.one_of(st.integers(0, 9), st.integers(0, 2**64 - 1)), max_size=3),
+        st.dictionaries(few, st.integers(0, 9)), few, st.integers(0, 9),
+    ),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+def packed(columns: Columns[Any]) -> Columns[Any]:
+    """The same rows, of which all columns are packed that can be."""
+    told, kind = list[Any](), cast(Any, columns.kind)
+    for values, packing in zip(columns.values, packings(kind), strict=True):
+        try:
+            told.append(packing.joined([values], [columns.rows]) if packing else values)
+        except Unfit:
+            told.append(values)
+    return Columns(columns.kind, columns.rows, tuple(told))
+
+
 def bits(rows: Any) -> bytes:
     """Tells -0.0 from 0.0."""
     return msgspec.msgpack.encode(list(rows))
@@ -57,14 +82,74 @@ def test_the_same_rows_come_out_to_the_bit(rows: list[DriftResult]) -> None:
     assert decode_results(value).orphans == [ORPHAN]
 
 
-@given(st.lists(tables, min_size=1, max_size=4), st.integers(-30, 30), st.integers(-30, 30))
-def test_columns_are_the_rows_they_were_made_of(parts: list[list[DriftResult]], first: int, end: int) -> None:
+@given(st.lists(tables, min_size=1, max_size=4), st.integers(-30, 30), st.integers(-30, 30), st.lists(st.booleans(), min_size=4))
+def test_columns_are_the_rows_they_were_made_of(parts: list[list[DriftResult]], first: int, end: int, as_bytes: list[bool]) -> None:
     rows = [row for part in parts for row in part]
-    columns = joined([columns_of(part) for part in parts])
+    columns = joined([packed(columns_of(part)) if pack else columns_of(part) for part, pack in zip(parts, as_bytes, strict=False)])
     assert bits(columns) == bits(rows)
     assert bits(columns[first:end]) == bits(rows[first:end])
+    assert bits(columns[end:first:-2]) == bits(rows[end:first:-2])
     assert bits(columns[i] for i in range(len(columns))) == bits(rows)
+    assert bits(columns.take([len(rows) - 1, 0])) == bits([rows[-1], rows[0]])
     assert columns.column("window_start") == [row.window_start for row in rows]
+    assert [*columns.having("feature", "a", "ü")] == [i for i, row in enumerate(rows) if row.feature in {"a", "ü"}]
+    same = len({(row.model, row.revision) for row in rows}) == 1
+    assert columns.once("model", "revision") in ([(rows[0].model, rows[0].revision), None] if same else [None])
+
+
+@given(st.lists(panes, min_size=1, max_size=3), st.data())
+def test_packed_columns_say_on_the_wire_what_lists_say(parts: list[list[FeaturePane]], data: st.DataObject) -> None:
+    rows = [row for part in parts for row in part]
+    results = Results(feature_panes=[])
+    for part in parts:
+        results.feature_panes.extend(packed(columns_of(part)) if data.draw(st.booleans()) else columns_of(part))
+    value, of_then = encode_results(results), columns_of(rows)
+    assert bits(decode_results(value).feature_panes) == bits(rows)
+    assert bits(joined([*decode_results(value).feature_panes.parts()])) == bits(rows)
+    written = msgspec.msgpack.encode({"feature_panes": {"rows": len(rows), "values": of_then.values}})
+    assert bits(decode_results(written).feature_panes) == bits(rows)
+
+
+@settings(max_examples=300)
+@given(panes, st.data())
+def test_a_record_that_is_cut_or_changed_is_refused_or_has_rows(rows: list[FeaturePane], data: st.DataObject) -> None:
+    results = Results()
+    results.feature_panes.extend(packed(columns_of(rows)))
+    value = bytearray(encode_results(results))
+    with pytest.raises(msgspec.MsgspecError):
+        decode_results(bytes(value[: data.draw(st.integers(0, len(value) - 1))]))
+    value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        told = decode_results(bytes(value)).feature_panes
+    except msgspec.MsgspecError:
+        return
+    assert len([*told]) == len(told)
+
+
+ORPHANS: dict[str, Packed] = {"offset": Wholes(bytes(16)), "model": Coded(["a", "b"], b"\0\1")}
+UNWHOLE: dict[str, tuple[str, Packed]] = {
+    "too few bytes": ("offset", Wholes(bytes(8))),
+    "bytes that are no whole number": ("offset", Wholes(bytes(17))),
+    "a text that is none of the words": ("model", Coded(["a"], b"\0\1")),
+    "too many texts": ("model", Coded(["a"], bytes(3))),
+    "another packing": ("model", Wholes(bytes(16))),
+}
+
+
+@pytest.mark.parametrize(("name", "column"), UNWHOLE.values(), ids=UNWHOLE)
+def test_a_packed_column_that_is_not_whole_is_refused(name: str, column: Packed) -> None:
+    results, two = Results(), columns_of([ORPHAN, msgspec.structs.replace(ORPHAN, offset=4)])
+    results.orphans.extend(two.with_columns(ORPHANS))
+    assert decode_results(encode_results(results)) == results
+    results = Results()
+    results.orphans.extend(two.with_columns(ORPHANS | {name: column}))
+    with pytest.raises(msgspec.MsgspecError):
+        decode_results(encode_results(results))
+
+
+def test_what_a_newer_release_wrote_is_refused() -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        decode_results(bytes([CODEC + 1]) + encode_results(Results(orphans=[ORPHAN]))[1:])
 
 
 def test_what_is_the_same_in_all_rows_is_told_once() -> None:
@@ -78,8 +163,8 @@ def test_a_row_beyond_the_end_is_none() -> None:
 
 
 def test_tables_without_rows_are_left_out() -> None:
-    assert encode_results(Results()) == msgspec.msgpack.encode({})
-    assert decode_columns(encode_results(Results(orphans=[ORPHAN]))) == {"orphans": columns_of([ORPHAN])}
+    assert decode_results(encode_results(Results())).tables() == {}
+    assert decode_results(encode_results(Results(orphans=[ORPHAN]))).tables() == {"orphans": [ORPHAN]}
 
 
 def test_a_record_of_rows_as_they_were_once_written_is_read() -> None:
@@ -125,14 +210,13 @@ UNREADABLE: dict[str, object] = {
 def test_a_record_of_another_shape_is_refused(record: object) -> None:
     assert decode_results(msgspec.msgpack.encode(told())) == Results(orphans=[ORPHAN, ORPHAN])
     with pytest.raises(msgspec.MsgspecError):
-        decode_columns(msgspec.msgpack.encode(record))
+        decode_results(msgspec.msgpack.encode(record))
 
 
 def test_verdicts_are_read_without_the_rest() -> None:
     check = QualityResult("churn", "7", "", 0, 60, "age", "missing_rate", 0.0, 0.0, 0.1, 9, "ok", "", "ref", "pol", True, 1.0, 1)
     known = References("churn", "7", "ref", "training", 0, 900, "{}", 1)
     verdicts = decode_verdicts(encode_results(Results(quality_results=[check], references=[known])))
-    assert isinstance(verdicts.quality_results, Columns)
     assert (list(verdicts.drift_results), list(verdicts.quality_results)) == ([], [check])
 
 
