@@ -25,7 +25,7 @@ from driftline.streams.causes import Change, typed_by_gap, typed_each
 from driftline.streams.estimates import combination, expectation_of, gap, without_labels
 from driftline.streams.judge import Judged
 from driftline.streams.panes import Pane
-from driftline.streams.performance import ERRORS, RELATIVE, judged_metrics, metrics
+from driftline.streams.performance import ERRORS, RELATIVE, judged_metrics, metrics_each
 from driftline.streams.stats import UNKNOWN, Estimate, fairness, resampled
 
 LOOKS = 5  # a window's performance is judged anew as labels come; neighbouring looks share most of them, so few count as new
@@ -35,6 +35,7 @@ LEAST_GROUP = 30  # labelled rows of a protected group that is compared
 NOT_JUDGED = "told, not judged; `judged` in the model's file names what is"
 
 Basis = Literal["realised", "estimated", "weighted", "combined"]
+_Expected = Mapping[Basis, Mapping[str, Estimate]]
 _Verdict = tuple[float | None, bool | None, str]  # the threshold, whether the metric is worse (None: not judged), why there is no verdict
 
 
@@ -113,25 +114,29 @@ def performances(windows: Sequence[tuple[Judged, bool, bool]]) -> list[Columns[P
         known.append((_told(window, answers.n_labelled, assumed, window.pane.n), answers))
     gaps = [_gap(told, answers) for told, answers in known]
     changes = _changes(known, gaps, [drifted for _, drifted, _ in windows], [fault for *_, fault in windows])
+    realised = metrics_each([(told.window.model, answers) for told, answers in known])
     out = []
-    for (told, answers), apart, change, combined in zip(known, gaps, changes, _combined(known), strict=True):
+    for (told, _), figures, apart, change, expected in zip(known, realised, gaps, changes, _expected_of(known), strict=True):
         into = _Figures()
-        _realised(into, told, answers)
-        _expected(into, told, answers, combined, apart)
+        _realised(into, told, figures)
+        _expected(into, told, expected, apart)
         out.append(into.rows(told, change))
     return out
 
 
-def _combined(windows: Sequence[tuple[_Told, Answers]]) -> list[dict[str, Estimate]]:
-    """The combined figures of each window; none where there is no reference that knows labels."""
-    known = [i for i, (told, _) in enumerate(windows) if told.window.layout and told.window.layout.reference.performance.n]
+def _expected_of(windows: Sequence[tuple[_Told, Answers]]) -> list[_Expected]:
+    """What is expected of each window without labels, or with few; nothing where there is no reference that knows labels."""
     asked = [
-        (expectation_of(told.window.model, told.window.layout), _parts(told, answers))
-        for told, answers in (windows[i] for i in known)
-        if told.window.layout
+        (i, expectation_of(told.window.model, layout), told, answers, layout)
+        for i, (told, answers) in enumerate(windows)
+        if (layout := told.window.layout) and layout.reference.performance.n
     ]
-    figures = dict(zip(known, combination(asked), strict=True))
-    return [figures.get(i, {}) for i in range(len(windows))]
+    without = without_labels([(each, _pane(told.window, answers), layout) for _, each, told, answers, layout in asked])
+    combined = combination([(each, _parts(told, answers)) for _, each, told, answers, _ in asked])
+    found: list[_Expected] = [{} for _ in windows]
+    for (i, *_), (estimated, weighted), together in zip(asked, without, combined, strict=True):
+        found[i] = {"estimated": estimated, "weighted": weighted, "combined": together}
+    return found
 
 
 def _parts(told: _Told, answers: Answers) -> list[tuple[float, Answers]]:
@@ -206,12 +211,12 @@ def _actual(confusion: Mapping[str, int]) -> Counter[str]:
     return found
 
 
-def _realised(into: _Figures, told: _Told, answers: Answers) -> None:
+def _realised(into: _Figures, told: _Told, figures: Mapping[str, Estimate]) -> None:
     model = told.window.model
     known = told.window.layout.reference.performance.metrics if told.window.layout else {}
     judged = judged_metrics(model)
     beyond = _beyond(model, len(judged))
-    for name, estimate in metrics(model, answers).items():
+    for name, estimate in figures.items():
         before = known.get(name)
         threshold, worse = _compare(name, estimate, before, model.policy.performance_drop, beyond)
         reason = _no_verdict(told, before, estimate.value)
@@ -273,14 +278,12 @@ def _waits(told: _Told) -> str:
 # ── without labels, or with few ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _expected(into: _Figures, told: _Told, answers: Answers, combined: Mapping[str, Estimate], apart: Estimate) -> None:
+def _expected(into: _Figures, told: _Told, found: _Expected, apart: Estimate) -> None:
     window = told.window
     layout = window.layout
     if layout is None or not (profile := layout.reference.performance).n:
         return
     expectation = expectation_of(window.model, layout)
-    estimated, weighted = without_labels(expectation, _pane(window, answers), layout)
-    found: dict[Basis, Mapping[str, Estimate]] = {"estimated": estimated, "weighted": weighted, "combined": combined}
     for basis, figures in found.items():
         into.told(expectation.told(basis), basis, figures, profile.metrics)
     if expectation.told(GAP):

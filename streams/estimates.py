@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftline.schemas.config import Model
 from driftline.schemas.reference import LossProfile, PerformanceProfile
@@ -29,18 +30,16 @@ from driftline.streams.answers import BETWEEN, OLD, SCORE_BINS, Answers, Float64
 from driftline.streams.causes import score_groups
 from driftline.streams.layout import Layout
 from driftline.streams.panes import Pane
-from driftline.streams.performance import PRICES, mean_of_classes, metrics
+from driftline.streams.performance import PRICES, areas, mean_of_classes, metrics
 from driftline.streams.places import expected as expected_errors
 from driftline.streams.powered import Cells, Group, Windows
 from driftline.streams.stats import (
     UNKNOWN,
     Estimate,
-    ExpectedConfusion,
     LossModel,
     ScoreCalibration,
     Sums,
     accuracy_of,
-    auc_from_scores,
     averaged,
     combined,
     estimated,
@@ -48,14 +47,15 @@ from driftline.streams.stats import (
     expected_classes,
     expected_confusion,
     f1_of,
-    log_loss,
     mean_cost,
     precision_of,
     recall_of,
     score_positions,
     specificity_of,
 )
-from driftline.streams.stats.calibration import brier_score
+from driftline.streams.stats.calibration import brier_scores, log_losses
+from driftline.streams.stats.cbpe import ratios_estimated
+from driftline.streams.stats.estimate import estimates_of
 
 LEAST_ROWS = 100  # labelled rows of the reference that a calibration is learned from
 LATELY = 2_000  # windows whose estimates are remembered
@@ -181,7 +181,7 @@ class Expectation:
         areas = ["auc_macro", "auc_weighted"] if self.by_class else []
         return found | {"estimated": ["accuracy", *macro, *prices, *areas], "combined": ["accuracy"], "gap": ["gap"]}
 
-    def _said(self, answers: Answers) -> tuple[Int64, Int64]:
+    def said(self, answers: Answers) -> tuple[Int64, Int64]:
         """All scored predictions: those of the negative class, and of the positive."""
         name = self.model.positive
         return sum((said for group, said in answers.said.items() if group != name), _NONE[0]), answers.said.get(name, _NONE[0])
@@ -203,22 +203,88 @@ def _calibration(counts: Int64) -> ScoreCalibration | None:
     return ScoreCalibration.fit(wrong, true) if counts.sum() >= LEAST_ROWS and wrong.any() and true.any() else None
 
 
-_lately: dict[tuple[Expectation, bytes], tuple[dict[str, Estimate], dict[str, Estimate]]] = {}
+_Found = tuple[dict[str, Estimate], dict[str, Estimate]]
+_lately: dict[tuple[Expectation, bytes], _Found] = {}
 
 
-def without_labels(expectation: Expectation, pane: Pane, layout: Layout) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """`estimates` and `weighted`; those of binary models are remembered, for a window is told again and again as its labels come."""
+def without_labels(windows: Sequence[tuple[Expectation, Pane, Layout]]) -> list[_Found]:
+    """`estimates` and `weighted` of several windows; those of binary models are worked out of all at once, and remembered, for a window is
+    told again and again as its labels come.
+    """
+    abouts = [_about(expectation, pane.answers) for expectation, pane, _ in windows]
+    new = {about: pane.answers for about, (_, pane, _) in zip(abouts, windows, strict=True) if about and about not in _lately}
+    known = {about: _lately[about] for about in abouts if about and about in _lately}
+    made = dict(zip(new, _without_labels([(expectation, answers) for (expectation, _), answers in new.items()]), strict=True))
+    known |= made
+    _lately.update(made)
+    while len(_lately) > LATELY:
+        del _lately[next(iter(_lately))]
+    return [
+        known[about] if about else (estimates(expectation, pane, layout), {})
+        for about, (expectation, pane, layout) in zip(abouts, windows, strict=True)
+    ]
+
+
+def _about(expectation: Expectation, answers: Answers) -> tuple[Expectation, bytes] | None:
+    """What the figures of a window of a binary model depend on."""
     if expectation.model.task != "binary":
-        return estimates(expectation, pane, layout), weighted(expectation, pane.answers)
+        return None
     content = hashlib.blake2b(digest_size=16)
-    for group in expectation._said(pane.answers):
+    for group in expectation.said(answers):
         content.update(group.tobytes())
-    about = expectation, content.digest() + bytes([bool(pane.answers.said)])
-    if about not in _lately:
-        _lately[about] = estimates(expectation, pane, layout), weighted(expectation, pane.answers)
-        if len(_lately) > LATELY:
-            del _lately[next(iter(_lately))]
-    return _lately[about]
+    return expectation, content.digest() + bytes([bool(answers.said)])
+
+
+def _without_labels(windows: Sequence[tuple[Expectation, Answers]]) -> list[_Found]:
+    """Of binary models, which may have references of their own."""
+    found: list[_Found] = [({}, {}) for _ in windows]
+    for basis, figures in enumerate((_estimated, _weighted)):
+        told = ("estimated", "weighted")[basis]
+        mine = [i for i, (expectation, answers) in enumerate(windows) if answers.said and expectation.told(told)]
+        for i, each in zip(mine, figures([windows[i] for i in mine]) if mine else (), strict=True):
+            found[i][basis].update(each)
+    return found
+
+
+def _estimated(windows: Sequence[tuple[Expectation, Answers]]) -> list[dict[str, Estimate]]:
+    """CBPE of binary models: of each its calibration says how likely a score is to come true."""
+    negative, positive = _rows_said(windows)
+    chance, against, unsure = _alike([each.calibration.known for each, _ in windows if each.calibration])
+    cells = [(rows * of).sum(-1) for rows, of in ((positive, chance), (positive, against), (negative, chance), (negative, against))]
+    variances = [(rows * unsure).sum(-1) for rows in (positive, negative)]
+    every = negative + positive
+    wrong, true = every * against, every * chance
+    losses = zip(areas(wrong, true), brier_scores(wrong, true), log_losses(wrong, true), strict=True)
+    found = _of_cells(np.stack(cells, 1), np.stack(variances, 1), [each.model for each, _ in windows])
+    return [told | dict(zip(("auc", "brier", "log_loss"), each, strict=True)) for told, each in zip(found, losses, strict=True)]
+
+
+def _weighted(windows: Sequence[tuple[Expectation, Answers]]) -> list[dict[str, Estimate]]:
+    """The importance-weighted form, for binary models: the reference's labelled rows, each as often as its score comes in the window.
+
+    Unlike the calibrated form it takes nothing for granted of how the chance moves with the score, and its interval has the
+    reference's own sampling error in it.
+    """
+    cells, variances = [], []
+    for rows, positive in zip(_rows_said(windows)[::-1], (True, False), strict=True):
+        pooled = [each.pooled(each.model.positive if positive else "") for each, _ in windows]
+        run, worth, chance, no_chance, unsure = _alike(pooled)
+        here = np.bincount((run + SCORE_BINS * np.arange(len(rows))[:, None]).ravel(), rows.ravel(), rows.size)
+        cells += [(rows * chance).sum(-1), (rows * no_chance).sum(-1)]
+        variances.append((rows * unsure).sum(-1) + (np.square(here.reshape(rows.shape)) * worth).sum(-1))
+    return _of_cells(np.stack(cells, 1), np.stack(variances, 1), [each.model for each, _ in windows])
+
+
+def _rows_said(windows: Sequence[tuple[Expectation, Answers]]) -> tuple[Float64, Float64]:
+    """Scored predictions by score, shape (windows, bins): of the negative class, and of the positive."""
+    negative, positive = zip(*(expectation.said(answers) for expectation, answers in windows), strict=True)
+    return np.array(negative, np.float64), np.array(positive, np.float64)
+
+
+def _alike(each: Sequence[tuple[NDArray[Any], ...]]) -> Iterator[NDArray[Any]]:
+    """What windows have by score, shape (windows, bins); most are of one reference."""
+    same = all(one[0] is each[0][0] for one in each)
+    return (column[0][None] if same else np.stack(column) for column in zip(*each, strict=True))
 
 
 def estimates(expectation: Expectation, pane: Pane, layout: Layout) -> dict[str, Estimate]:
@@ -230,44 +296,14 @@ def estimates(expectation: Expectation, pane: Pane, layout: Layout) -> dict[str,
         return {}
     if expectation.model.task == "multiclass":
         return _of_classes(expectation, calibration, answers)
-    negative, positive = expectation._said(answers)
-    found = _of_cells(expected_confusion(calibration, negative, positive), expectation.model)
-    wrong, true = expected_classes(calibration, negative + positive)
-    area = auc_from_scores(wrong, true)
-    return found | {
-        "auc": Estimate(area.value, area.lower, area.upper),
-        "brier": brier_score(wrong, true),
-        "log_loss": log_loss(wrong, true),
-    }
-
-
-def weighted(expectation: Expectation, answers: Answers) -> dict[str, Estimate]:
-    """The importance-weighted form, for a binary model: the reference's labelled rows, each as often as its score comes in the window.
-
-    Unlike the calibrated form it takes nothing for granted of how the chance moves with the score, and its interval has the
-    reference's own sampling error in it.
-    """
-    model = expectation.model
-    if not expectation.told("weighted") or not answers.said:
-        return {}
-    cells = {}
-    for name, said in zip(("negative", "positive"), expectation._said(answers), strict=True):
-        group = model.positive if name == "positive" else ""
-        known, rows = expectation.pooled(group), said.astype(np.float64)
-        here = np.bincount(known.run, rows)
-        spread = float((here**2 * known.share * known.against / known.rows).sum())
-        cells[name] = (float(rows @ known.chance), float(rows @ known.no_chance), float(rows @ known.unsure) + spread)
-    (fn, tn, negative_variance), (tp, fp, positive_variance) = cells["negative"], cells["positive"]
-    return _of_cells(ExpectedConfusion(tp, fp, fn, tn, positive_variance, negative_variance), model)
+    return _estimated([(expectation, answers)])[0]
 
 
 class _Pooled(NamedTuple):
     """The share that came true by score, over runs of bins with `BIN_ROWS` rows each, and what its own error is made of."""
 
-    run: Int64  # of each bin
-    share: Float64  # of each run, like the next two: what came true, what did not, and rows
-    against: Float64
-    rows: Float64
+    run: Int64  # of each bin, numbered through
+    worth: Float64  # of each run: the variance of its share
     chance: Float64  # of each bin, like the next two: of coming true, of not, and the variance of a row
     no_chance: Float64
     unsure: Float64
@@ -275,40 +311,38 @@ class _Pooled(NamedTuple):
 
 def _pooled(scored: Int64) -> _Pooled:
     rows = scored.sum(0)
-    run = (np.cumsum(rows) - rows) // BIN_ROWS
-    total, true = (np.bincount(run, each) for each in (rows, scored[1]))
+    _, run = np.unique((np.cumsum(rows) - rows) // BIN_ROWS, return_inverse=True)
+    total, true = (np.bincount(run, each, SCORE_BINS) for each in (rows, scored[1]))
     share = (true + 0.5) / (total + 1)
     chance = share[run]
-    return _Pooled(run, share, 1 - share, (total + 1).astype(np.float64), chance, 1 - chance, chance * (1 - chance))
+    return _Pooled(run, share * (1 - share) / (total + 1), chance, 1 - chance, chance * (1 - chance))
 
 
-def _of_cells(expected: ExpectedConfusion, model: Model) -> dict[str, Estimate]:
-    found = {name: estimated(expected, figure) for name, figure in OF_CELLS.items()}
-    priced = {name: estimated(expected, _price(model, key)) for name, key in PRICES.items() if getattr(model, key)}
-    return {name: _in_unit(each) for name, each in found.items()} | priced
+def _of_cells(cells: Float64, variances: Float64, models: Sequence[Model]) -> list[dict[str, Estimate]]:
+    """Every ratio of expected cells, shape (windows, 4), and of the variances that labels would still add, shape (windows, 2)."""
+    found: list[dict[str, Estimate]] = [{} for _ in models]
+    alike: dict[tuple[tuple[str, tuple[Cells, Cells]], ...], list[int]] = {}
+    for i, model in enumerate(models):
+        alike.setdefault((*_ratios(model).items(),), []).append(i)
+    for ratios, mine in alike.items():
+        above, below = np.array([pair for _, pair in ratios], np.float64).swapaxes(0, 1)
+        value, half = ratios_estimated(cells[mine], variances[mine], above, below)
+        for at, (name, _) in enumerate(ratios):
+            parts = np.stack([value[:, at], value[:, at] - half[:, at], value[:, at] + half[:, at]])
+            for i, each in zip(mine, estimates_of(*(parts if name in PRICES else np.clip(parts, 0.0, 1.0))), strict=True):
+                found[i][name] = each
+    return found
 
 
 def _in_unit(each: Estimate) -> Estimate:
     return Estimate(*(min(max(part, 0.0), 1.0) for part in each))
 
 
-def _price(model: Model, key: str) -> _Figure:
-    positive, negative = model.positive, negative_of(model)
-    prices = [getattr(model, key).get(f"{p}/{a}", 0.0) for p in (positive, negative) for a in (positive, negative)]
-    return _Figure(*prices)
-
-
-@dataclass(frozen=True)
-class _Figure:
+def _price(model: Model, key: str) -> Cells:
     """Mean price of a row by what became of it."""
-
-    hit: float
-    false_alarm: float
-    miss: float
-    rest: float
-
-    def __call__(self, tp: float, fp: float, fn: float, tn: float) -> float:
-        return (self.hit * tp + self.false_alarm * fp + self.miss * fn + self.rest * tn) / (tp + fp + fn + tn)
+    positive, negative = model.positive, negative_of(model)
+    hit, false_alarm, miss, rest = (getattr(model, key).get(f"{p}/{a}", 0.0) for p in (positive, negative) for a in (positive, negative))
+    return hit, false_alarm, miss, rest
 
 
 def _of_classes(expectation: Expectation, calibration: ScoreCalibration, answers: Answers) -> dict[str, Estimate]:
@@ -348,13 +382,13 @@ def _of_chances(expectation: Expectation, answers: Answers) -> dict[str, Estimat
         others, own = answers.chances.predicted.get(name, _NONE)
         expected = expected_confusion(calibration, others, own)
         wrong, true = expected_classes(calibration, others + own)
-        rows, area = float(true.sum()), auc_from_scores(wrong, true)
+        rows, area = float(true.sum()), areas(wrong[None], true[None])[0]
         for metric in ("precision", "recall", "f1", "specificity"):
             figure = estimated(expected, OF_CELLS[metric])
             # What is never predicted is precise never, as in the realised figure.
             each.setdefault(f"{metric}_macro", []).append((_NEVER if math.isnan(figure.value) else _in_unit(figure), 1.0))
-        each.setdefault("auc_macro", []).append((Estimate(area.value, area.lower, area.upper), 1.0))
-        each.setdefault("auc_weighted", []).append((Estimate(area.value, area.lower, area.upper), rows))
+        each.setdefault("auc_macro", []).append((area, 1.0))
+        each.setdefault("auc_weighted", []).append((area, rows))
     found = {name: mean_of_classes([(figure, weight) for figure, weight in parts if weight]) for name, parts in each.items()}
     return {name: figure for name, figure in found.items() if math.isfinite(figure.value)}
 
@@ -419,8 +453,7 @@ def _ratios(model: Model) -> dict[str, tuple[Cells, Cells]]:
     """
     if model.task == "multiclass":
         return {"accuracy": RATIOS["accuracy"]}
-    priced = {name: _price(model, key) for name, key in PRICES.items() if getattr(model, key)}
-    return RATIOS | {name: ((p.hit, p.false_alarm, p.miss, p.rest), (1.0, 1.0, 1.0, 1.0)) for name, p in priced.items()}
+    return RATIOS | {name: (_price(model, key), (1.0, 1.0, 1.0, 1.0)) for name, key in PRICES.items() if getattr(model, key)}
 
 
 #: Of a predicted group: labelled rows by what came true and the score, each as often as its weight says; and the others by score.

@@ -11,20 +11,18 @@ import numpy as np
 
 from driftline.schemas.config import Model, Task
 from driftline.streams import chances
-from driftline.streams.answers import BETWEEN, RANKS, Answers, Int64
+from driftline.streams.answers import BETWEEN, RANKS, Answers, Float64, Int64
 from driftline.streams.stats import (
     UNKNOWN,
     Confusion,
     Estimate,
     accuracy,
-    auc_from_scores,
     average_precision,
     averaged,
     ece,
     f1,
     kappa,
     lift,
-    log_loss,
     mae,
     mcc,
     mean_cost,
@@ -35,7 +33,9 @@ from driftline.streams.stats import (
     resampled,
     rmse,
 )
-from driftline.streams.stats.calibration import brier_score
+from driftline.streams.stats.auc import aucs
+from driftline.streams.stats.calibration import brier_scores, log_losses
+from driftline.streams.stats.estimate import estimates_of
 
 
 class Labelled:
@@ -43,6 +43,7 @@ class Labelled:
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
+        self.by_score: dict[str, Estimate] = {}  # of `OF_SCORES` those that are wanted, of all windows at once
 
     @cached_property
     def confusion(self) -> Confusion:
@@ -92,11 +93,30 @@ def metrics(model: Model, answers: Answers) -> dict[str, Estimate]:
     Which: those that the model's file names (`all`: every one of its task; `by_class`: precision, recall and F1 of each class, as
     `recall:churned`), else those of `DEFAULT`; cost and value where the file gives prices.
     """
-    names = model.metrics or DEFAULT[model.task]
-    known = METRICS[model.task]
-    chosen = [name for name in known if name in names or "all" in names or (name in {"cost", "value"} and getattr(model, PRICES[name]))]
-    told = Labelled(answers)
-    found = {name: known[name](model, told) for name in chosen if _tells(answers, name, model)}
+    return metrics_each([(model, answers)])[0]
+
+
+def metrics_each(windows: Sequence[tuple[Model, Answers]]) -> list[dict[str, Estimate]]:
+    """`metrics` of several windows; what goes by the score is worked out of all of them at once."""
+    told, chosen = [Labelled(answers) for _, answers in windows], [_chosen(model, answers) for model, answers in windows]
+    for name, figures in OF_SCORES.items():
+        mine = [each for each, names, (model, _) in zip(told, chosen, windows, strict=True) if model.task == "binary" and name in names]
+        scores = [each.scores for each in mine if each.scores]
+        found = iter(figures(*map(np.stack, zip(*scores, strict=True))) if scores else ())
+        for each in mine:
+            each.by_score[name] = next(found) if each.scores else UNKNOWN
+    return [_metrics(model, each, names) for (model, _), each, names in zip(windows, told, chosen, strict=True)]
+
+
+def _chosen(model: Model, answers: Answers) -> list[str]:
+    names, known = model.metrics or DEFAULT[model.task], METRICS[model.task]
+    chosen = [name for name in known if name in names or "all" in names or (name in PRICES and getattr(model, PRICES[name]))]
+    return [name for name in chosen if _tells(answers, name, model)]
+
+
+def _metrics(model: Model, told: Labelled, chosen: Sequence[str]) -> dict[str, Estimate]:
+    names, known = model.metrics or DEFAULT[model.task], METRICS[model.task]
+    found = {name: known[name](model, told) for name in chosen}
     if model.task == "multiclass" and ("by_class" in names or "all" in names):
         for each in sorted({name for pair in told.confusion for name in pair}):
             found |= {f"{name}:{each}": figure(told.confusion, each) for name, figure in BY_CLASS.items()}
@@ -127,6 +147,16 @@ def _of_scores(figure: Callable[[Int64, Int64], Estimate]) -> Metric:
     return lambda _, told: figure(*told.scores) if told.scores else UNKNOWN
 
 
+def _at_once(name: str) -> Metric:
+    return lambda _, told: told.by_score[name]
+
+
+def areas(negative: Int64 | Float64, positive: Int64 | Float64) -> list[Estimate]:
+    """The areas under the ROC curve of several windows, rows by score of either class, shape (windows, bins)."""
+    value, _, lower, upper = aucs(negative, positive)
+    return estimates_of(value, lower, upper)
+
+
 def _of_rankings(name: str) -> Metric:
     """A mean over the rankings that have anything relevant."""
 
@@ -146,8 +176,7 @@ def _specificity(confusion: Confusion, positive: str) -> Estimate:
 
 
 def _auc(negative: Int64, positive: Int64) -> Estimate:
-    area = auc_from_scores(negative, positive)
-    return Estimate(area.value, area.lower, area.upper)
+    return areas(negative[None], positive[None])[0]
 
 
 def _average_precision(negative: Int64, positive: Int64) -> Estimate:
@@ -219,6 +248,8 @@ def _of_chance_sums(name: str) -> Metric:
 
 
 PRICES: Final = {"cost": "costs", "value": "values"}
+#: What all windows are told at once, from rows by score of what did not come true and of what did, shape (windows, bins).
+OF_SCORES: Final = {"auc": areas, "log_loss": log_losses, "brier": brier_scores}
 SCORED: Final = frozenset({"auc", "average_precision", "log_loss", "brier", "ece", "lift"})
 _ANY_CLASSES: Final[dict[str, Metric]] = {
     "accuracy": _of_confusion(accuracy),
@@ -251,10 +282,10 @@ METRICS: Final[Mapping[Task, Mapping[str, Metric]]] = {
         "recall": _of_positive(recall),
         "f1": _of_positive(f1),
         "specificity": _of_positive(_specificity),
-        "auc": _of_scores(_auc),
+        "auc": _at_once("auc"),
         "average_precision": _of_scores(average_precision),
-        "log_loss": _of_scores(log_loss),
-        "brier": _of_scores(brier_score),
+        "log_loss": _at_once("log_loss"),
+        "brier": _at_once("brier"),
         "lift": _of_scores(_lift),
     },
     "multiclass": {**_ANY_CLASSES, **_AVERAGES},

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from driftline.streams.stats.estimate import wilson
+from driftline.streams.stats.counts import Floats
+from driftline.streams.stats.estimate import wilsons
 
 
 class Auc(NamedTuple):
@@ -44,14 +45,25 @@ def auc_from_scores(negative: ArrayLike, positive: ArrayLike, confidence: float 
     >>> round(result.value, 3), round(result.bound, 3), round(result.lower, 3), round(result.upper, 3)
     (0.825, 0.105, 0.764, 0.873)
     """
+    value, bound, lower, upper = (float(each[0]) for each in aucs(np.asarray(negative)[None], np.asarray(positive)[None], confidence))
+    return Auc(value, bound, lower, upper)
+
+
+def aucs(negative: ArrayLike, positive: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats, Floats, Floats]:
+    """The fields of `auc_from_scores` of many windows at once: shapes (windows, bins), and (windows,) for each field.
+
+    >>> [each.round(3).tolist() for each in aucs([[60, 30, 10], [1, 0, 0]], [[10, 30, 60], [0, 0, 0]])]
+    [[0.825, nan], [0.105, nan], [0.764, nan], [0.873, nan]]
+    """
     low, high = np.asarray(negative, dtype=np.float64), np.asarray(positive, dtype=np.float64)
-    n, m = float(low.sum()), float(high.sum())
-    if n == 0 or m == 0:
-        return Auc(np.nan, np.nan, np.nan, np.nan)
+    n, m = low.sum(-1), high.sum(-1)
+    n, m = np.where((n > 0) & (m > 0), n, np.nan), np.where((n > 0) & (m > 0), m, np.nan)
     # For a row in each bin: the share of the other class that it is ranked right against.
-    placed_high = (np.cumsum(low) - low / 2) / n
-    placed_low = 1 - (np.cumsum(high) - high / 2) / m
-    value = float(high @ placed_high / m)
-    variance = float(high @ (placed_high - value) ** 2 / m**2 + low @ (placed_low - value) ** 2 / n**2)
-    effective = value * (1 - value) / variance if variance > 0 and 0 < value < 1 else min(n, m)
-    return Auc(value, float(low @ high / (2 * n * m)), *wilson(value * effective, effective, confidence))
+    placed_high = (np.cumsum(low, -1) - low / 2) / n[:, None]
+    placed_low = 1 - (np.cumsum(high, -1) - high / 2) / m[:, None]
+    value = (high * placed_high).sum(-1) / m
+    spread = [(rows * np.square(placed - value[:, None])).sum(-1) for rows, placed in ((high, placed_high), (low, placed_low))]
+    variance = spread[0] / m**2 + spread[1] / n**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effective = np.where((variance > 0) & (value > 0) & (value < 1), value * (1 - value) / variance, np.minimum(n, m))
+    return value, (low * high).sum(-1) / (2 * n * m), *wilsons(value * effective, effective, confidence)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from driftline.streams.stats.counts import Floats
-from driftline.streams.stats.estimate import UNKNOWN, Estimate, mean_of_sums, resampled
+from driftline.streams.stats.estimate import UNKNOWN, Estimate, means_of_sums, resampled
 
 
 class Brier(NamedTuple):
@@ -143,10 +143,18 @@ def brier_score(negative: ArrayLike, positive: ArrayLike) -> Estimate:
     >>> brier_score([8, 2], [2, 8]) == brier([8, 2], [2, 8]).score
     True
     """
+    return brier_scores(np.asarray(negative)[None], np.asarray(positive)[None])[0]
+
+
+def brier_scores(negative: ArrayLike, positive: ArrayLike) -> list[Estimate]:
+    """`brier_score` of many windows at once, shapes (windows, bins).
+
+    >>> brier_scores([[8, 2]], [[2, 8]]) == [brier_score([8, 2], [2, 8])]
+    True
+    """
     low, high = np.asarray(negative, dtype=np.float64), np.asarray(positive, dtype=np.float64)
-    loss = _powers(low.size)
-    total, squares = low @ loss.squares + high @ loss.squares_of_rest, low @ loss.fourths + high @ loss.fourths_of_rest
-    return mean_of_sums(int((low + high).sum()), float(total), float(squares))
+    loss = _powers(low.shape[1])
+    return _mean_losses(low, high, (loss.squares, loss.squares_of_rest), (loss.fourths, loss.fourths_of_rest))
 
 
 def log_loss(negative: ArrayLike, positive: ArrayLike) -> Estimate:
@@ -168,7 +176,21 @@ def log_loss(negative: ArrayLike, positive: ArrayLike) -> Estimate:
     >>> round(log_loss([8, 2], [2, 8]).value, 4)
     0.5074
     """
+    return log_losses(np.asarray(negative)[None], np.asarray(positive)[None])[0]
+
+
+def log_losses(negative: ArrayLike, positive: ArrayLike) -> list[Estimate]:
+    """`log_loss` of many windows at once, shapes (windows, bins).
+
+    >>> log_losses([[8, 2]], [[2, 8]]) == [log_loss([8, 2], [2, 8])]
+    True
+    """
     low, high = np.asarray(negative, dtype=np.float64), np.asarray(positive, dtype=np.float64)
-    loss = _powers(low.size)
-    total, squares = low @ loss.if_low + high @ loss.if_high, low @ loss.if_low_squared + high @ loss.if_high_squared
-    return mean_of_sums(int((low + high).sum()), float(total), float(squares))
+    loss = _powers(low.shape[1])
+    return _mean_losses(low, high, (loss.if_low, loss.if_high), (loss.if_low_squared, loss.if_high_squared))
+
+
+def _mean_losses(low: Floats, high: Floats, loss: tuple[Floats, Floats], squared: tuple[Floats, Floats]) -> list[Estimate]:
+    """Means over the rows of both classes of what they lose by score."""
+    total, squares = ((low * of_low).sum(-1) + (high * of_high).sum(-1) for of_low, of_high in (loss, squared))
+    return means_of_sums(np.floor((low + high).sum(-1)), total, squares)

@@ -99,6 +99,42 @@ def estimated(expected: ExpectedConfusion, figure: Callable[[float, float, float
     return Estimate(value, value - half, value + half)
 
 
+def ratios_estimated(cells: Floats, variances: Floats, above: Floats, below: Floats, confidence: float = 0.95) -> tuple[Floats, Floats]:
+    """`estimated` of many windows and figures at once: values, and the halves of their intervals, shape (windows, figures).
+
+    Parameters
+    ----------
+    cells, variances
+        Fields of `ExpectedConfusion`: the first four, shape (windows, 4), and the last two, shape (windows, 2).
+    above, below
+        Of each figure what is above and below the line, by the four cells; shape (figures, 4).
+
+    >>> told = ratios_estimated(np.array([[18.0, 2, 8, 72]]), np.array([[1.8, 7.2]]), np.array([[1.0, 0, 0, 1]]), np.ones((1, 4)))
+    >>> [each.round(3).tolist() for each in told]
+    [[[0.9]], [[0.059]]]
+    """
+
+    def figure(rows: Floats) -> Floats:
+        top, bottom = (_weighed(rows, weights) for weights in (above, below))
+        return np.asarray(top / np.where(bottom > 0, bottom, np.nan))
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value, step = figure(cells), 0.5 * np.clip(cells.min(-1), 1e-6, 1.0)[:, None]
+        slopes = [(figure(cells + step * turned) - figure(cells - step * turned)) / (2 * step) for turned in _TURNED]
+        half = normal_score(confidence) * np.sqrt(sum(slope**2 * of[:, None] for slope, of in zip(slopes, variances.T, strict=True)))
+    return value, np.where(np.isfinite(half), half, 0.0)
+
+
+#: One more positive among the predicted positives turns a false positive into a true one, and so for the negatives.
+_TURNED = np.array([[1.0, -1, 0, 0], [0, 0, 1, -1]])
+
+
+def _weighed(rows: Floats, weights: Floats) -> Floats:
+    """Sums of the four cells, shapes (windows, 4) and (figures, 4); by hand, for a product of matrices is another one in other company."""
+    told = rows[:, :, None] * weights.T
+    return np.asarray(told[:, 0] + told[:, 1] + told[:, 2] + told[:, 3])
+
+
 def accuracy_of(tp: float, fp: float, fn: float, tn: float) -> float:
     """Share of right predictions."""
     return (tp + tn) / (tp + fp + fn + tn)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
+from driftline.streams.stats.counts import Floats
+
 
 class Estimate(NamedTuple):
     """A value and its confidence interval, `lower <= value <= upper`. NaN in all three: there were no rows to tell from."""
@@ -62,6 +64,18 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
     return max(0.0, min(share, (centre - half) / scale)), min(1.0, max(share, (centre + half) / scale))
 
 
+def wilsons(successes: Floats, n: Floats, confidence: float = 0.95) -> tuple[Floats, Floats]:
+    """`wilson` of many shares at once, each of more rows than none.
+
+    >>> [bound.round(3).tolist() for bound in wilsons(np.array([8.0, 0.0]), np.array([10.0, 10.0]))]
+    [[0.49, 0.0], [0.943, 0.278]]
+    """
+    z2 = normal_score(confidence) ** 2
+    share = successes / n
+    centre, half, scale = share + z2 / (2 * n), np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))), 1 + z2 / n
+    return np.maximum(0.0, np.minimum(share, (centre - half) / scale)), np.minimum(1.0, np.maximum(share, (centre + half) / scale))
+
+
 def share(successes: float, n: float, confidence: float = 0.95) -> Estimate:
     """`successes / n` with Wilson's interval; UNKNOWN when n = 0.
 
@@ -96,6 +110,28 @@ def mean_of_sums(n: int, total: float, total_sq: float, confidence: float = 0.95
         return Estimate(mean, -math.inf, math.inf)
     half = normal_score(confidence) * math.sqrt(max(0.0, total_sq - total * mean) / (n - 1) / n)
     return Estimate(mean, mean - half, mean + half)
+
+
+def means_of_sums(n: Floats, total: Floats, total_sq: Floats, confidence: float = 0.95) -> list[Estimate]:
+    """`mean_of_sums` of many at once.
+
+    >>> means_of_sums(np.array([100.0]), np.array([80.0]), np.array([100.0])) == [mean_of_sums(100, 80.0, 100.0)]
+    True
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(n > 0, total / n, np.nan)
+        half = normal_score(confidence) * np.sqrt(np.maximum(0.0, total_sq - total * mean) / (n - 1) / n)
+    half = np.where(n == 1, np.inf, half)
+    return estimates_of(mean, mean - half, mean + half)
+
+
+def estimates_of(value: Floats, lower: Floats, upper: Floats) -> list[Estimate]:
+    """Many estimates from the columns of their parts.
+
+    >>> estimates_of(np.array([0.5]), np.array([0.25]), np.array([1.0]))
+    [Estimate(value=0.5, lower=0.25, upper=1.0)]
+    """
+    return [*map(Estimate._make, zip(value.tolist(), lower.tolist(), upper.tolist(), strict=True))]
 
 
 def resampled(
