@@ -256,7 +256,7 @@ class Answers:
 
     def add_predictions(self, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
         """Fold predictions in. `names` are those of the class codes."""
-        fold_predictions([self], np.zeros(len(rows.bin), np.int64), rows, names, model)
+        fold_predictions([self], [(np.zeros(len(rows.bin), np.int64), rows)], names, model)
 
     def add_labels(self, rows: LabelRows, names: Sequence[str], model: Model) -> None:
         """Fold label effects in. `names` are those of the class codes."""
@@ -371,8 +371,33 @@ def _add_tally(into: dict[str, list[int]], name: str, tally: Sequence[int]) -> N
     into[name] = [a + b for a, b in zip(into.get(name, [0, 0, 0]), tally, strict=True)]
 
 
-def fold_predictions(into: Sequence[Answers], place: Int64, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
-    """Fold predictions into the answers of several panes: row i into those at `place[i]`. `names` are those of the class codes."""
+def fold_predictions(into: Sequence[Answers], parts: Sequence[tuple[Int64, AnswerRows]], names: Sequence[str], model: Model) -> None:
+    """Fold predictions into the answers of several panes, each with the place of its own, -1 for none. `names` are those of the codes."""
+    reader, groups = kernels.current(), _Groups(names, model)
+    dense = _is_dense(into, len(names) + SCORE_BINS * groups.width, sum(len(place) for place, _ in parts))
+    if reader is None or not dense or model.task not in ("binary", "multiclass") or chances.kept(model):
+        _fold_answers(into, *in_places(parts), names, model)
+        return
+    targets = [(each.latencies, *(each.said.setdefault(name, _zeros(SCORE_BINS)) for name in groups.names)) for each in into]
+    shapes = [(LATENCY_BINS,), *[(SCORE_BINS,)] * groups.width]
+    sums = reader.answers_tallied([(place, *rows) for place, rows in parts], groups.of_each, shapes, targets)
+    for answers, (_, *said), (failures, *counts) in zip(into, targets, sums.tolist(), strict=True):
+        answers.failures += failures
+        for name, count in zip(names, counts, strict=True):
+            if count:
+                _add_count(answers.predicted, name, count)
+        for name, counted in zip(groups.names, said, strict=True):
+            if not np.count_nonzero(counted):
+                del answers.said[name]
+
+
+def _is_dense(into: Sequence[Answers], counters: int, rows: int) -> bool:
+    """Whether so many rows are worth so many counters in each pane."""
+    return len(into) * counters <= DENSE * rows + 65_536
+
+
+def _fold_answers(into: Sequence[Answers], place: Int64, rows: AnswerRows, names: Sequence[str], model: Model) -> None:
+    """Fold predictions into the answers of several panes: row i into those at `place[i]`."""
     told = rows.latency >= 0
     for at, bins, counts in _histograms(place[told], rows.latency[told], LATENCY_BINS):
         into[at].latencies[bins] += counts
@@ -403,7 +428,7 @@ def fold_told(into: Sequence[Answers], parts: Sequence[tuple[Int64, Int64, Label
     time, which gets the loss; -1 for none.
     """
     reader, groups = kernels.current(), _Groups(names, model)
-    dense = len(into) * (len(names) ** 2 + 2 * SCORE_BINS * groups.width) <= DENSE * sum(len(mine) for mine, _, _ in parts) + 65_536
+    dense = _is_dense(into, len(names) ** 2 + 2 * SCORE_BINS * groups.width, sum(len(mine) for mine, _, _ in parts))
     if reader is None or not dense or model.task not in ("binary", "multiclass") or chances.kept(model):
         fold_labels(into, *in_places([(mine, rows) for mine, _, rows in parts]), names, model)
         fold_losses([each.losses for each in into], *in_places([(at, rows) for _, at, rows in parts]), names, model)
@@ -442,7 +467,7 @@ def in_places(told: Sequence[tuple[Int64, Rows]]) -> tuple[Int64, Rows]:
 
 
 def fold_labels(into: Sequence[Answers], place: Int64, rows: LabelRows, names: Sequence[str], model: Model) -> None:
-    """Fold label effects into the answers of several panes, as `fold_predictions` does."""
+    """Fold label effects into the answers of several panes, as `_fold_answers` does."""
     for at, _, count in _entries(place, np.zeros_like(place), 1, rows.sign):
         into[at].n_labelled += count
     seconds = np.maximum(rows.delay_ms, 0) // 1000 + 1
@@ -471,7 +496,7 @@ def fold_labels(into: Sequence[Answers], place: Int64, rows: LabelRows, names: S
 
 
 def fold_losses(into: Sequence[Losses], place: Int64, rows: LabelRows, names: Sequence[str], model: Model) -> None:
-    """Fold label effects into the losses of several panes, as `fold_predictions` does."""
+    """Fold label effects into the losses of several panes, as `_fold_answers` does."""
     if chances.kept(model):
         (predicted, label), names, _ = chances.apart(names, rows.predicted, rows.label)
         rows = rows._replace(predicted=predicted, label=label)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from driftline.streams import kernels
 from driftline.streams.cold import OUTCOME, ColdIds, ColdRows
-from driftline.streams.columns import Columns, HashIndex, Rows, UInt64, all_differ
+from driftline.streams.columns import SEVERAL, Columns, HashIndex, Rows, UInt64, all_differ
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -309,25 +309,31 @@ class Join:
         """Take in outcomes; returns which were late, and what the others changed."""
         late = self._outcome_clock.late(batch.offset, batch.ts, self.lateness_ms)
         self._outcomes_end = int(batch.offset[-1]) + 1
-        rest, effects = self._enter_outcomes(batch, late)
+        rest, effects = self._enter_outcomes(batch, late, 0)
+        if (left := int(np.count_nonzero(rest))) > SEVERAL:
+            rest, more = self._enter_outcomes(batch, ~rest, left)
+            effects += more
         for at in _rounds(batch.id_hash, rest):
             told = batch if len(at) == len(late) else batch.take(at)
             effects += self._add_rows_of_outcomes(told.id_hash, told.offset, told.ts, told.label, stored=False)
         return late, _concat(effects)
 
-    def _enter_outcomes(self, batch: OutcomeRows, late: Bool) -> tuple[Bool, list[LabelEffects]]:
-        """Take in what compiled code understands; which are left to be taken in, and effects."""
+    def _enter_outcomes(self, batch: OutcomeRows, others: Bool, new_ids: int) -> tuple[Bool, list[LabelEffects]]:
+        """Take in what compiled code understands, but for the `others`, with room made for so many new ids; which are left, and effects.
+
+        Mostly ids are known, so room for all of them would be empty.
+        """
         n, size, reader = len(batch.offset), len(self), kernels.current()
         if reader is None:
-            return ~late, []
+            return ~others, []
         self.rows.reserve(n)
         self.rows.hold("next", -1, size + n)
-        slots, room = self._index.slots(0, self.rows.all("key"))
+        slots, room = self._index.slots(new_ids, self.rows.all("key"))
         told = self.rows.told(("key", "version", "next", "ts"))
-        at, rows = reader.outcomes_entered(slots, room, *told, size, batch.id_hash, batch.ts, late, self.horizon_ms)
+        at, rows = reader.outcomes_entered(slots, room, *told, size, batch.id_hash, batch.ts, others, self.horizon_ms)
         new, paired = batch if len(at) == n else batch.take(at), rows >= 0
         self._append_outcomes(new.id_hash, np.full(len(at), -1), new.offset, new.ts, new.label, stored=False)
-        rest = ~late
+        rest = ~others
         rest[at] = False
         if not paired.all():
             self._index.size += int(np.count_nonzero(~paired))

@@ -352,11 +352,14 @@ class Partition:
 
     def _fold_labels(self, shard: Shard, effects: LabelEffects) -> None:
         """Bring label effects to the panes of the predictions, and losses to the panes of the label times."""
+        if not len(effects.sign):
+            return
         arrivals = np.flatnonzero(effects.on_arrival)
         if len(arrivals):
-            behind = shard.join.rows.take("offset", effects.prediction[arrivals]) < self._highest.predictions
             in_steps = np.zeros(len(effects.on_arrival), bool)
-            in_steps[arrivals] = behind | shard.join.has_several(effects.prediction[arrivals])
+            in_steps[arrivals] = shard.join.has_several(effects.prediction[arrivals])
+            if not self.recovered:
+                in_steps[arrivals] |= shard.join.rows.take("offset", effects.prediction[arrivals]) < self._highest.predictions
             if in_steps.any():
                 effects = self._settle_arrivals(shard, effects, in_steps)
         told = ~np.isnan(effects.label)
@@ -517,7 +520,7 @@ class Partition:
                     into[pane].add_rivals(rivals.take(np.flatnonzero(at == pane)), shard.versions.names)
         classes, model = each[0][0].classes.names, each[0][0].model
         if predictions:
-            fold_predictions(into, *in_places(predictions), classes, model)
+            fold_predictions(into, predictions, classes, model)
         if labels:
             fold_told(into, labels, classes, model)
 

@@ -34,7 +34,7 @@ from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import index_batch
 from driftline.streams.kernels.rooms import Rooms, Tables
 from driftline.streams.kernels.table import all_differ, append_rows, keep_rows, labels_of, take_rows
-from driftline.streams.kernels.tally import tally
+from driftline.streams.kernels.tally import answers_tallied, tally
 from driftline.streams.kernels.texts import LIST, NUMBER, PREDICTED, SCORED, Texts
 from driftline.streams.kernels.words import words_of
 from driftline.streams.layout import PREDICTION, SCORE, Layout
@@ -147,6 +147,7 @@ class Reader:
     add_column = staticmethod(add_column)
     words_of = staticmethod(words_of)
     tally = staticmethod(tally)
+    answers_tallied = staticmethod(answers_tallied)
     apart = staticmethod(apart)
     index_batch = staticmethod(index_batch)  # may be called from any thread
     sheet = Columnwise

@@ -1,4 +1,7 @@
-"""Labels into what panes count of them, in compiled code. Its twins are `answers.fold_labels` and `answers.fold_losses`."""
+"""Labels into what panes count of them, in compiled code. Its twins are `answers.fold_labels` and `answers.fold_losses`.
+
+Predictions too, twin: `answers._fold_answers`.
+"""
 
 from __future__ import annotations
 
@@ -92,4 +95,66 @@ def tally(
         )  # fmt: skip
         if wrong >= 0:
             raise IndexError(f"row {wrong} of labels has a class, a score or a pane that there is not")
+    return sums
+
+
+@entry(types.int64(*[types.int64] * 10))
+def tally_answers(
+    rows: int, n: int, group_of: int, classes: int, bins: int, waits: int, panes: int, targets: int, groups: int, sums: int
+) -> int:
+    """Add `n` predictions; the number of the first that does not fit in, else -1. See `answers_tallied`.
+
+    `rows` has the addresses of the columns, `targets` of each pane those of its latencies and of the scores of each group.
+    """
+    places, said, scores = int64(rows, 0), int64(rows, 1), int64(rows, 2)
+    latencies, failures, width = int64(rows, 3), int64(rows, 4), 1 + classes
+    for i in range(n):
+        pane, score, latency, failed = int64(places, i), int64(scores, i), int64(latencies, i), int64(failures, i)
+        if pane < 0:
+            continue
+        predicted: Any = np.int64(as_double(uint64(said, i)))
+        if not (0 <= predicted < classes and pane < panes and score < bins and latency < waits):
+            return i
+        to, into = targets + 8 * (1 + groups) * pane, sums + 8 * width * pane
+        set_int64(into, 0, int64(into, 0) + failed)
+        set_int64(into, 1 + predicted, int64(into, 1 + predicted) + 1)
+        if latency >= 0:
+            set_int64(int64(to, 0), latency, int64(int64(to, 0), latency) + 1)
+        if score >= 0:
+            scored = int64(to, 1 + int64(group_of, predicted))
+            set_int64(scored, score, int64(scored, score) + 1)
+    return -1
+
+
+def answers_tallied(
+    parts: Sequence[tuple[NDArray[Any], ...]], group_of: Int64, shapes: Sequence[tuple[int, ...]], into: Sequence[tuple[Int64, ...]]
+) -> Int64:
+    """Add predictions to what panes count of them.
+
+    Parameters
+    ----------
+    parts
+        Columns of rows: the pane, -1 for none, and the fields of `answers.AnswerRows`.
+    group_of
+        Of each class the group of its scores.
+    shapes, into
+        Of each pane its latencies, and its scores by group, arrays of these shapes.
+
+    Returns
+    -------
+    The other sums of each pane, shape (panes, 1 + classes): failures, and predictions of each class.
+    """
+    classes, ((waits,), *by_score) = len(group_of), shapes
+    if any([array.shape for array in each] != shapes for each in into):
+        raise IndexError("panes that count predictions in arrays of other shapes")
+    sums, targets = np.zeros((len(into), 1 + classes), np.int64), np.array([[*map(address, each)] for each in into], np.int64)
+    for part in parts:
+        columns = [np.ascontiguousarray(column) for column in part]
+        rows = np.array([*map(address, columns)], np.int64)
+        wrong = tally_answers(
+            address(rows), len(columns[0]), address(group_of), classes, by_score[0][0], waits, len(into), address(targets), len(by_score),
+            address(sums),
+        )  # fmt: skip
+        if wrong >= 0:
+            raise IndexError(f"row {wrong} of predictions has a class, a score, a latency or a pane that there is not")
     return sums

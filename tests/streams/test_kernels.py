@@ -26,7 +26,7 @@ from driftline.schemas.config import Model
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Profile, Reference
 from driftline.story import CHURN, story
 from driftline.streams import kernels
-from driftline.streams.answers import Answers, LabelRows, fold_told
+from driftline.streams.answers import AnswerRows, Answers, LabelRows, fold_predictions, fold_told
 from driftline.streams.batch import Batch, Outcomes, Predictions, Topic
 from driftline.streams.columns import fingerprints, hash_ids
 from driftline.streams.intake import Intake
@@ -527,3 +527,34 @@ def test_a_label_that_belongs_nowhere_is_refused_and_counts_in_no_memory_of_othe
     kernels.load()
     with pytest.raises(IndexError):
         fold_told([Answers() for _ in range(4)], [labels_of([wrong])], CLASSES, MODELS["m"])
+
+
+ANSWERS = st.lists(
+    st.tuples(st.integers(-1, 3), st.integers(0, 2), st.integers(-1, 255), st.integers(-1, 255), st.integers(0, 1)), max_size=30
+)
+
+
+def answers_of(rows: list[tuple[int, ...]]) -> tuple[np.ndarray, AnswerRows]:
+    """The place of each prediction's pane, and the rows."""
+    place, said, score, latency, failed = np.array(rows, np.int64).reshape(-1, 5).T
+    return place, AnswerRows(said.astype(np.float64), score, latency, failed)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(ANSWERS, min_size=1, max_size=3), st.sampled_from([MODELS["m"], MODELS["kind"], MODELS["free"]]))
+def test_predictions_are_counted_in_panes_as_without_compiled_code(parts: list[list[tuple[int, ...]]], model: Model) -> None:
+    found = []
+    for use in (kernels.unload, kernels.load):
+        use()
+        panes = [empty_pane(None) for _ in range(4)]
+        for told in ([parts[0]], parts):
+            fold_predictions([pane.answers for pane in panes], [answers_of(rows) for rows in told], CLASSES, model)
+        found.append([encode_pane(pane, Fence()) for pane in panes])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("wrong", [(4, 0, 5, 0, 0), (0, 3, 5, 0, 0), (0, -1, 5, 0, 0), (0, 0, 256, 0, 0), (0, 0, 5, 256, 0)])
+def test_a_prediction_that_belongs_nowhere_is_refused_and_counts_in_no_memory_of_others(wrong: tuple[int, ...]) -> None:
+    kernels.load()
+    with pytest.raises(IndexError):
+        fold_predictions([Answers() for _ in range(4)], [answers_of([wrong])], CLASSES, MODELS["m"])

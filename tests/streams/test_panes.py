@@ -215,7 +215,7 @@ def test_rows_that_go_to_several_panes_at_once_are_in_each_those_that_go_there_o
     place, told = np.array([at for at, _, _ in some], np.int64), label_rows([row for _, row, _ in some])
     told = told._replace(sign=np.array([sign for _, _, sign in some], np.int64))
     answers = AnswerRows(told.predicted, told.bin, told.bin, (told.label == 1).astype(np.int64))
-    fold_predictions(at_once, place, answers, CLASSES, model)
+    fold_predictions(at_once, [(place, answers)], CLASSES, model)
     fold_labels(at_once, place, told, CLASSES, model)
     fold_losses([each.losses for each in at_once], place, told, CLASSES, model)
     for i, at in enumerate(place.tolist()):
