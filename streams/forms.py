@@ -73,6 +73,8 @@ class Form:
         and how long it is.
     known
         Texts of dictionaries that were met, by the bytes before the rows.
+    merged
+        What was made of several of those, by which they are.
     names, columns, strange
         Of the fields: their names; what compiled code must know of each, int64, shape (n, 4); those that are no numbers.
     """
@@ -86,6 +88,7 @@ class Form:
     width: int
     fields: tuple[Field, ...]
     known: dict[bytes, Any] = field_of(default_factory=dict)
+    merged: dict[tuple[int, ...], Any] = field_of(default_factory=dict)
     names: tuple[str, ...] = field_of(init=False)
     columns: NDArray[np.int64] = field_of(init=False)
     strange: tuple[tuple[int, Field], ...] = field_of(init=False)

@@ -16,6 +16,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from driftline.schemas.events import YEAR_2000_MS, YEAR_2100_MS
+from driftline.streams.columns import stirred as stirred_words
 from driftline.streams.forms import ABSENT, CODE, DOUBLE, END, ID, SINGLE, TIME, TRUTH, Form
 from driftline.streams.kernels.machine import (
     address,
@@ -43,6 +44,7 @@ from driftline.streams.layout import Coded
 LONGEST_ID: Final = 256
 END_SIZE: Final = len(END)
 SHORT, KNOWN = 1 << 14, 100  # bytes of the dictionaries of a stream whose texts are remembered, and of how many streams
+TOGETHER, MERGED = 8, 16  # such streams at most of which it is remembered how they go together, and how many times
 _MESSAGE, _FIELD = 8, 7  # numbers that tell of a message, and of a column
 _HIGH, _ONES = np.uint64(0x8080808080808080), np.uint64(0x0101010101010101)
 
@@ -187,8 +189,8 @@ def read_times(data: int, unit: int, n: int, out: int, own: Any, totals: int) ->
 
 
 class Codes(NamedTuple):
-    """Codes from 0 to below `size`. Addresses: of the place that each gets, if that is another, and of the words of the places, that of
-    -1 first."""
+    """Codes from 0 to below `size`. Addresses: of the place that each gets, if that is another, and of what each place adds to the
+    fingerprints, that of -1 first."""
 
     size: int
     places: int
@@ -196,8 +198,23 @@ class Codes(NamedTuple):
 
 
 @compiled
-def read_codes(data: int, variant: int, bits: int, nulls: int, n: int, codes: Codes, out: int, own: Any, totals: int) -> bool:
-    """Copy codes, or bits; False if one is out of range, or as `read_numbers`."""
+def read_all_codes(data: int, n: int, codes: Codes, out: int, totals: int) -> bool:
+    """Copy int32 codes none of which is null, and add them to the fingerprints; False if one is out of range."""
+    least = most = 0
+    for i in range(n):
+        least, most = min(least, int32(data, i)), max(most, int32(data, i))
+    if least < 0 or most >= codes.size:
+        return False
+    for i in range(n):
+        code = int64(codes.places, int32(data, i)) if codes.places else int32(data, i)
+        set_int64(out, i, code)
+        set_uint64(totals, i, uint64(totals, i) + uint64(codes.prints, code + 1))
+    return True
+
+
+@compiled
+def read_codes(data: int, variant: int, bits: int, nulls: int, n: int, codes: Codes, out: int, totals: int) -> bool:
+    """The same of codes of any width, or bits; False too as `read_numbers`."""
     strange = 0
     for i in range(n):
         code = -1
@@ -211,7 +228,7 @@ def read_codes(data: int, variant: int, bits: int, nulls: int, n: int, codes: Co
         else:
             nulls -= 1
         set_int64(out, i, code)
-        add_print(totals, i, uint64(codes.prints, code + 1), own)
+        set_uint64(totals, i, uint64(totals, i) + uint64(codes.prints, code + 1))
     return strange == 0 and nulls == 0
 
 
@@ -269,10 +286,14 @@ def read_column(column: int, told: int, n: int, at: int, base: int, codes: int, 
             return False
         return read_ids(data, width, int64(buffers, 5), n, int64(buffers, 4), base, out, more + 8 * at)
     if kind == TRUTH:
-        return n <= 8 * size and read_codes(data, 0, bits, nulls, n, Codes(2, 0, more), out, own, totals)
+        return n <= 8 * size and read_codes(data, 0, bits, nulls, n, Codes(2, 0, more), out, totals)
     if kind == CODE:
         known = Codes(int64(codes, 0), int64(codes, 1), more)
-        return bytes_of(variant) * n <= size and read_codes(data, variant, bits, nulls, n, known, out, own, totals)
+        if bytes_of(variant) * n > size:
+            return False
+        if variant == 4 and bits == 0:
+            return read_all_codes(data, n, known, out, totals)
+        return read_codes(data, variant, bits, nulls, n, known, out, totals)
     if kind == TIME:
         return 8 * n <= size and read_times(data, variant, n, out, own, totals)
     if bytes_of(variant) * n > size:
@@ -358,11 +379,11 @@ def _gathered(
     n, width = int(first[-1]), len(form.fields)
     numbers, codes = tables.take(width + 1, n), np.zeros((len(kept), width, 2), np.int64)
     whole_numbers = numbers.view(np.int64)
-    told, columns, alive, coded = np.zeros((width, _FIELD), np.int64), dict(zip(form.names, numbers, strict=False)), list[Any](), 0
+    told, columns, alive = np.zeros((width, _FIELD), np.int64), dict(zip(form.names, numbers, strict=False)), list[Any]()
     told[:, :4], told[:, 4] = form.columns, prints(form.names).view(np.int64)
     told[:, 5] = address(numbers) + 8 * n * np.arange(width)
     kinds = {id(each): each for each in texts}  # few: what is remembered of a form is one object
-    which = np.array([*map([*kinds].index, map(id, texts))])
+    which, coded = np.array([*map([*kinds].index, map(id, texts))]), iter(_merged(form, [*kinds.values()], prints))
     for c, field in form.strange:
         if field.kind == ID:
             told[c, 6], ids = address(whole_numbers[width]), c
@@ -371,23 +392,48 @@ def _gathered(
         elif field.kind == ABSENT:
             numbers[c] = np.nan
         else:
-            known = ["false", "true"]
-            if field.kind == CODE:
-                each = [kind[coded] for kind in kinds.values()]
-                known, places = _united(each)
-                codes[:, c] = np.array([*zip(map(len, each), (address(own) if len(own) else 0 for own in places), strict=True)])[which]
-                alive += places
-                coded += 1
-            words = np.concatenate([np.zeros(1, np.uint64), prints(tuple(known))])
-            told[c, 6] = address(words)
-            alive.append(words)
-            columns[field.name] = Coded(known, whole_numbers[c], bools=field.kind == TRUTH)
+            own = next(coded)
+            codes[:, c], told[c, 6] = own.told[which], address(own.prints)
+            columns[field.name] = Coded(own.texts, whole_numbers[c], bools=field.kind == TRUTH)
+            alive.append(own)
     totals = np.zeros(n, np.uint64)
     gather(
         address(told), width, address(surveyed), form.width, len(kept), address(first), base, address(codes), address(totals),
         address(good),
     )  # fmt: skip
     return Gathered(kept, first, columns, whole_numbers[ids], whole_numbers[width], totals)
+
+
+class _Merged(NamedTuple):
+    """What a column of codes has in streams of several dictionaries, see `Codes`: the texts of all; of each dictionary how many it has and
+    where their places begin; those places; what each text adds to the fingerprints."""
+
+    texts: list[str]
+    told: NDArray[np.int64]
+    places: list[NDArray[np.int64]]
+    prints: NDArray[np.uint64]
+
+
+def _merged(form: Form, kinds: Sequence[Texts], prints: Prints) -> list[_Merged]:
+    """The columns of codes or bits of streams of these dictionaries."""
+    known = tuple(map(id, kinds))
+    if known in form.merged:
+        found: list[_Merged] = form.merged[known][1]
+        return found
+    out, coded = list[_Merged](), 0
+    for c, field in form.strange:
+        if field.kind == CODE or field.kind == TRUTH:
+            each = [["false", "true"]] * len(kinds) if field.kind == TRUTH else [kind[coded] for kind in kinds]
+            coded += field.kind == CODE
+            texts, places = _united(each)
+            told = np.array([*zip(map(len, each), (address(own) if len(own) else 0 for own in places), strict=True)], np.int64)
+            words = np.concatenate([np.zeros(1, np.uint64), prints(tuple(texts))])
+            out.append(_Merged(texts, told, places, stirred_words(words + prints(form.names)[c]) * (words != 0)))
+    if len(kinds) <= TOGETHER and {*map(id, form.known.values())}.issuperset(known):  # else they may be large
+        if len(form.merged) >= MERGED:
+            form.merged.clear()
+        form.merged[known] = [*kinds], out
+    return out
 
 
 def _united(each: Sequence[list[str]]) -> tuple[list[str], list[NDArray[np.int64]]]:
