@@ -68,7 +68,7 @@ def application(kafka: Mapping[str, Any], prefix: str, partitions: int, timing: 
         table_standby_replicas=1,
         processing_guarantee="at_least_once",
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=4 * 2**20,
+        consumer_max_fetch_size=8 * 2**20,
         broker_max_poll_records=50_000,
         agent_supervisor="mode.CrashingSupervisor",
         stream_wait_empty=False,

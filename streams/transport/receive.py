@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from driftline.streams.transport.wire import Keep, reader
 
 #: Of one fetch, of all partitions: as much as of one of them (`consumer_max_fetch_size`). Another fetch costs less than memory that is new.
-FETCH_BYTES: Final = 4 << 20
+FETCH_BYTES: Final = 8 << 20
 SMALL_BYTES: Final = 256 << 10  # what is received at once while nothing large comes; answers below it are aiokafka's
 BIG_BYTES: Final = FETCH_BYTES + (1 << 20)  # the broker adds headers, and may go on to the end of a batch
 MOST_LENT: Final = 3  # large answers that blocks are views of; of more the blocks are copied, so that one that stays holds no other
