@@ -55,7 +55,6 @@ from driftline.streams.stats import (
 )
 from driftline.streams.stats.calibration import brier_scores, log_losses
 from driftline.streams.stats.cbpe import ratios_estimated
-from driftline.streams.stats.estimate import estimates_of
 
 LEAST_ROWS = 100  # labelled rows of the reference that a calibration is learned from
 LATELY = 2_000  # windows whose estimates are remembered
@@ -327,10 +326,10 @@ def _of_cells(cells: Float64, variances: Float64, models: Sequence[Model]) -> li
     for ratios, mine in alike.items():
         above, below = np.array([pair for _, pair in ratios], np.float64).swapaxes(0, 1)
         value, half = ratios_estimated(cells[mine], variances[mine], above, below)
-        for at, (name, _) in enumerate(ratios):
-            parts = np.stack([value[:, at], value[:, at] - half[:, at], value[:, at] + half[:, at]])
-            for i, each in zip(mine, estimates_of(*(parts if name in PRICES else np.clip(parts, 0.0, 1.0))), strict=True):
-                found[i][name] = each
+        parts, names = np.stack([value, value - half, value + half], 2), [name for name, _ in ratios]
+        parts[:, : len(RATIOS)] = np.minimum(np.maximum(parts[:, : len(RATIOS)], 0.0), 1.0)
+        for i, each in zip(mine, parts.tolist(), strict=True):
+            found[i] = dict(zip(names, map(Estimate._make, each), strict=True))
     return found
 
 

@@ -113,26 +113,21 @@ def ratios_estimated(cells: Floats, variances: Floats, above: Floats, below: Flo
     >>> [each.round(3).tolist() for each in told]
     [[[0.9]], [[0.059]]]
     """
-
-    def figure(rows: Floats) -> Floats:
-        top, bottom = (_weighed(rows, weights) for weights in (above, below))
-        return np.asarray(top / np.where(bottom > 0, bottom, np.nan))
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value, step = figure(cells), 0.5 * np.clip(cells.min(-1), 1e-6, 1.0)[:, None]
-        slopes = [(figure(cells + step * turned) - figure(cells - step * turned)) / (2 * step) for turned in _TURNED]
-        half = normal_score(confidence) * np.sqrt(sum(slope**2 * of[:, None] for slope, of in zip(slopes, variances.T, strict=True)))
+    weights = np.concatenate([above, below])
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        step = 0.5 * np.minimum(np.maximum(cells.min(-1), 1e-6), 1.0)
+        rows = (cells + step[:, None] * _TURNED[:, None]).reshape(-1, 1, 4)
+        # Added up window by window: a product of matrices is another one in other company.
+        told = (rows * weights).sum(-1).reshape(len(_TURNED), len(cells), 2, len(above))
+        value, more, less, true, false = told[:, :, 0] / np.where(told[:, :, 1] > 0, told[:, :, 1], np.nan)
+        by_positive, by_negative = (more - less) / (2 * step[:, None]), (true - false) / (2 * step[:, None])
+        half = normal_score(confidence) * np.sqrt(by_positive**2 * variances[:, :1] + by_negative**2 * variances[:, 1:])
     return value, np.where(np.isfinite(half), half, 0.0)
 
 
-#: One more positive among the predicted positives turns a false positive into a true one, and so for the negatives.
-_TURNED = np.array([[1.0, -1, 0, 0], [0, 0, 1, -1]])
-
-
-def _weighed(rows: Floats, weights: Floats) -> Floats:
-    """Sums of the four cells, shapes (windows, 4) and (figures, 4); by hand, for a product of matrices is another one in other company."""
-    told = rows[:, :, None] * weights.T
-    return np.asarray(told[:, 0] + told[:, 1] + told[:, 2] + told[:, 3])
+#: The cells as they are. Then one more positive among the predicted positives, which turns a false positive into a true one, and one fewer;
+#: and so for the negatives.
+_TURNED = np.array([[0.0, 0, 0, 0], [1, -1, 0, 0], [-1, 1, 0, 0], [0, 0, 1, -1], [0, 0, -1, 1]])
 
 
 def accuracy_of(tp: float, fp: float, fn: float, tn: float) -> float:

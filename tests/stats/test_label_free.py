@@ -13,6 +13,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from driftline.streams.stats import (
     DelayCurve,
+    ExpectedConfusion,
     LossModel,
     ScoreCalibration,
     Sums,
@@ -28,6 +29,7 @@ from driftline.streams.stats import (
     recall_of,
     specificity_of,
 )
+from driftline.streams.stats.cbpe import ratios_estimated
 from driftline.streams.stats.combined import combined_each
 
 BINS = 64
@@ -164,3 +166,18 @@ def test_windows_together_have_the_combined_figure_of_each(several: list[tuple[i
     value, half = combined_each(*np.array(windows).T)
     for one, middle, arm in zip(alone, value.tolist(), half.tolist(), strict=True):
         assert (middle, arm) == pytest.approx((one.value, one.upper - one.value), abs=1e-6, nan_ok=True)
+
+
+CELL = st.one_of(st.just(0.0), st.floats(1e-3, 2), st.floats(1, 1e6))
+
+
+@given(st.lists(st.lists(CELL, min_size=6, max_size=6), min_size=1, max_size=4))
+def test_windows_together_have_the_estimated_ratios_of_each_to_the_bit(several: list[list[float]]) -> None:
+    figures = (accuracy_of, precision_of, recall_of, f1_of, specificity_of)
+    above = np.array([[1.0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 1]])
+    below = np.array([[1.0, 1, 1, 1], [1, 1, 0, 0], [1, 0, 1, 0], [2, 1, 1, 0], [0, 1, 0, 1]])
+    windows = np.array(several)
+    value, half = ratios_estimated(windows[:, :4], windows[:, 4:], above, below)
+    for row, middle, arm in zip(several, value, half, strict=True):
+        alone = np.array([estimated(ExpectedConfusion(*row), figure) for figure in figures])
+        np.testing.assert_array_equal(alone, np.stack([middle, middle - arm, middle + arm], 1))
