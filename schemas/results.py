@@ -561,6 +561,8 @@ def _table_of(kind: type[msgspec.Struct], told: Any) -> Table[Any]:
     else:
         for part in told if isinstance(told, list) else [told]:
             table.extend(_checked(kind, part))
+    if len(table) > ROWS_LIMIT:
+        raise msgspec.ValidationError(f"{kind.__name__}: {len(table)} rows, and at most {ROWS_LIMIT} can be in a record")
     return table
 
 

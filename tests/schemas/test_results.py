@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any, cast
 
@@ -206,11 +207,25 @@ UNREADABLE: dict[str, object] = {
 }
 
 
+def in_parts(record: Any) -> bytes:
+    """As it is written today: each table a list of parts."""
+    return bytes([CODEC]) + msgspec.msgpack.encode({name: [part] for name, part in record.items()})
+
+
+@pytest.mark.parametrize("write", [msgspec.msgpack.encode, in_parts], ids=["of then", "of now"])
 @pytest.mark.parametrize("record", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_record_of_another_shape_is_refused(record: object) -> None:
-    assert decode_results(msgspec.msgpack.encode(told())) == Results(orphans=[ORPHAN, ORPHAN])
+def test_a_record_of_another_shape_is_refused(record: object, write: Callable[[object], bytes]) -> None:
+    assert decode_results(write(told())) == Results(orphans=[ORPHAN, ORPHAN])
     with pytest.raises(msgspec.MsgspecError):
-        decode_results(msgspec.msgpack.encode(record))
+        decode_results(write(record))
+
+
+def test_a_record_of_many_parts_has_no_more_rows_than_one_of_one() -> None:
+    part = told(rows=ROWS_LIMIT // 2)["orphans"]
+    written = [bytes([CODEC]) + msgspec.msgpack.encode({"orphans": [part] * parts}) for parts in (2, 3)]
+    assert len(decode_results(written[0]).orphans) == ROWS_LIMIT
+    with pytest.raises(msgspec.ValidationError, match=f"at most {ROWS_LIMIT} "):
+        decode_results(written[1])
 
 
 def test_verdicts_are_read_without_the_rest() -> None:
