@@ -221,6 +221,16 @@ def test_bytes_that_were_changed_are_judged_as_pyarrow_judges_them(
     assert ours == said(of, "predictions")
 
 
+@pytest.mark.parametrize("code", [-1, 1, 2])
+def test_a_code_beyond_its_dictionary_is_judged_as_pyarrow_judges_it(code: int) -> None:
+    changes = [chunk([GOOD, changed([(place, code, "i")], 0, b"")]) for place in NUMBERS]
+    kernels.load()
+    said(chunk([GOOD]), "predictions")
+    ours = [said(of, "predictions") for of in changes]
+    kernels.unload()
+    assert ours == [said(of, "predictions") for of in changes]
+
+
 @pytest.mark.parametrize("place", range(len(NUMBERS)))
 def test_no_number_of_the_metadata_or_the_buffers_leads_out_of_bounds(place: int) -> None:
     said(chunk([GOOD]), "predictions")
