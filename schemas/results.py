@@ -568,9 +568,9 @@ def _table_of(kind: type[msgspec.Struct], told: Any) -> Table[Any]:
 
 def _checked(kind: type[msgspec.Struct], part: Any) -> Columns[Any]:
     values, rows = astuple(part.values), part.rows
-    lengths = {len(each) for each in values if isinstance(each, list)}
-    if not (lengths <= {1, rows} and all(each.holds(rows) for each in values if not isinstance(each, list))):
-        raise msgspec.ValidationError(f"{kind.__name__}: a column has neither one value nor {rows}")
+    for each in values:
+        if not (len(each) == 1 or len(each) == rows if type(each) is list else each.holds(rows)):
+            raise msgspec.ValidationError(f"{kind.__name__}: a column has neither one value nor {rows}")
     return Columns(kind, rows, values)
 
 

@@ -480,6 +480,8 @@ class Evaluation:
     def _tell_labels(self, results: dict[str, Results]) -> None:
         """What the labels of windows say; all of them together, of whatever model, for most are told again and again as labels come."""
         windows, self._labels = self._labels, []
+        if not windows:
+            return
         for (judged, _, _), rows in zip(windows, performances(windows), strict=True):
             results[judged.model.model].performance_results.extend(self._worse_since(judged, rows))
         for labels in label_drift([judged for judged, _, _ in windows]):
