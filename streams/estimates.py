@@ -237,11 +237,10 @@ def _about(expectation: Expectation, answers: Answers) -> tuple[Expectation, byt
 def _without_labels(windows: Sequence[tuple[Expectation, Answers]]) -> list[_Found]:
     """Of binary models, which may have references of their own."""
     found: list[_Found] = [({}, {}) for _ in windows]
-    for basis, figures in enumerate((_estimated, _weighted)):
-        told = ("estimated", "weighted")[basis]
-        mine = [i for i, (expectation, answers) in enumerate(windows) if answers.said and expectation.told(told)]
+    for place, (basis, figures) in enumerate((("estimated", _estimated), ("weighted", _weighted))):
+        mine = [i for i, (expectation, answers) in enumerate(windows) if answers.said and expectation.told(basis)]
         for i, each in zip(mine, figures([windows[i] for i in mine]) if mine else (), strict=True):
-            found[i][basis].update(each)
+            found[i][place].update(each)
     return found
 
 

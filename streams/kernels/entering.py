@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.cold import OUTCOME
 from driftline.streams.kernels.chains import of
+from driftline.streams.kernels.lookup import slot_of
 from driftline.streams.kernels.machine import (
     address,
     byte,
@@ -55,18 +56,6 @@ def look_ahead(slots: int, last: int, column: int, keys: int, k: int, n: int) ->
         row = int32(slots, nearer)
         if row >= 0:
             fetch_ahead(column + 8 * row)
-
-
-@compiled
-def slot_of(slots: int, last: int, column: int, key: Any) -> Any:
-    """The slot that has a key, or the free one at the end of its way."""
-    at: Any = np.int64(key & np.uint64(last))
-    step: Any = np.int64(key >> np.uint64(40)) | 1
-    row = int32(slots, at)
-    while row >= 0 and uint64(column, row) != key:
-        at = (at + step) & last
-        row = int32(slots, at)
-    return at
 
 
 @entry(types.int64(*[types.int64] * 11))

@@ -19,6 +19,13 @@ M, SEED, LOW = np.uint64(0x5BD1E995), np.uint64(0x9747B28C), np.uint64(0xFFFFFFF
 _words, _hashes, _murmurs = room(8 * SIDE), room(8 * SIDE), room(8 * SIDE)
 
 
+def over(kernel: Any, buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64], out: NDArray[Any], *about: int) -> Any:
+    """What compiled code says that writes to `out` for each stretch of `buffer`."""
+    data = np.frombuffer(buffer if len(buffer) else b"\0", np.uint8)
+    starts, ends = np.ascontiguousarray(starts), np.ascontiguousarray(ends)
+    return kernel(address(data), len(starts), address(starts), address(ends), *about, address(out))
+
+
 @entry(types.void(*[types.int64] * 5))
 def hash_all(data: int, n: int, starts: int, ends: int, hashes: int) -> None:
     """`hash_id` of each stretch of `data`."""
@@ -28,9 +35,8 @@ def hash_all(data: int, n: int, starts: int, ends: int, hashes: int) -> None:
 
 def hash_stretches(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.uint64]:
     """See `columns.hash_stretches`."""
-    data = np.frombuffer(buffer if len(buffer) else b"\0", np.uint8)
-    starts, ends, hashes = np.ascontiguousarray(starts), np.ascontiguousarray(ends), np.empty(len(starts), np.uint64)
-    hash_all(address(data), len(starts), address(starts), address(ends), address(hashes))
+    hashes = np.empty(len(starts), np.uint64)
+    over(hash_all, buffer, starts, ends, hashes)
     return hashes
 
 
@@ -78,9 +84,8 @@ def murmur_all(data: int, n: int, starts: int, ends: int, found: int) -> None:
 
 def partitions_of(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
     """See `columns.partitions_of`."""
-    data = np.frombuffer(buffer if len(buffer) else b"\0", np.uint8)
-    starts, ends, found = np.ascontiguousarray(starts), np.ascontiguousarray(ends), np.empty(len(starts), np.int64)
-    murmur_all(address(data), len(starts), address(starts), address(ends), address(found))
+    found = np.empty(len(starts), np.int64)
+    over(murmur_all, buffer, starts, ends, found)
     return found
 
 
@@ -152,7 +157,5 @@ def hash_own(data: int, n: int, starts: int, ends: int, partitions: int, own: in
 
 def hashes_of_own(buffer: Any, starts: NDArray[np.int64], ends: NDArray[np.int64], partitions: int, own: int) -> NDArray[np.uint64] | None:
     """See `columns.hash_stretches`; None if not all of these ids belong to this partition."""
-    data = np.frombuffer(buffer if len(buffer) else b"\0", np.uint8)
-    starts, ends, hashes = np.ascontiguousarray(starts), np.ascontiguousarray(ends), np.empty(len(starts), np.uint64)
-    strays = hash_own(address(data), len(starts), address(starts), address(ends), partitions, own, address(hashes))
-    return None if strays else hashes
+    hashes = np.empty(len(starts), np.uint64)
+    return None if over(hash_own, buffer, starts, ends, hashes, partitions, own) else hashes

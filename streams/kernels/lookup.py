@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from driftline.streams.kernels.machine import (
     address,
     as_bits,
+    compiled,
     entry,
     float64,
     int32,
@@ -25,19 +26,23 @@ from driftline.streams.kernels.numbers import place_of_number
 from driftline.streams.kernels.texts import stirred
 
 
+@compiled
+def slot_of(slots: int, last: int, column: int, key: Any) -> Any:
+    """The slot that has a key, or the free one at the end of its way."""
+    at: Any = np.int64(key & np.uint64(last))
+    step: Any = np.int64(key >> np.uint64(40)) | 1
+    row = int32(slots, at)
+    while row >= 0 and uint64(column, row) != key:
+        at = (at + step) & last
+        row = int32(slots, at)
+    return at
+
+
 @entry(types.void(*[types.int64] * 6))
 def slots_of(rows: int, size: int, column: int, n: int, keys: int, slots: int) -> None:
-    """For each of `n` keys the slot that has it, or the free one at the end of its way."""
-    last = size - 1
+    """`slot_of` for each of `n` keys."""
     for k in range(n):
-        key = uint64(keys, k)
-        at: Any = np.int64(key & np.uint64(last))
-        step: Any = np.int64(key >> np.uint64(40)) | 1
-        row = int32(rows, at)
-        while row >= 0 and uint64(column, row) != key:
-            at = (at + step) & last
-            row = int32(rows, at)
-        set_int64(slots, k, at)
+        set_int64(slots, k, slot_of(rows, size - 1, column, uint64(keys, k)))
 
 
 @entry(types.void(*[types.int64] * 5))

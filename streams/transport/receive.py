@@ -85,7 +85,7 @@ class InPlace(asyncio.BufferedProtocol):
         least = min(missing, AT_ONCE_BYTES)
         if self._socket and least != self._least:
             self._least = least
-            with suppress(OSError):
+            with suppress(OSError):  # a socket that is closed is told to us otherwise
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
 
     def _size_at(self, begin: int) -> int | None:
