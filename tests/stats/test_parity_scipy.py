@@ -14,6 +14,7 @@ from scipy.spatial.distance import chebyshev, cityblock, euclidean, jensenshanno
 
 from driftline.streams import stats
 from driftline.streams.stats import Moments
+from driftline.streams.stats.estimate import means_of_sums, wilsons
 
 samples = st.tuples(st.integers(2, 200), st.integers(2, 200), st.floats(0, 2), st.sampled_from([0, 1, 9]), st.integers(0, 10_000)).map(
     lambda drawn: _sample(*drawn)
@@ -196,3 +197,13 @@ def test_correlations_that_did_not_change_make_jennrichs_statistic_0(k: int, see
     rows = np.random.default_rng(seed).normal(size=(4 * k, k))
     told = stats.correlation_change(stats.CrossMoments.of(rows), stats.CrossMoments.of(rows * 3 + 1))
     assert told.statistic == pytest.approx(0, abs=1e-9)
+
+
+def test_intervals_of_many_shares_and_means_are_those_of_each() -> None:
+    rng = np.random.default_rng(7)
+    n, squares = rng.integers(1, 500, 200), rng.random(200) * 900
+    good = rng.integers(0, n + 1)
+    of_many = zip(*(bounds.tolist() for bounds in wilsons(good / 1.0, n / 1.0)), strict=True)
+    assert list(of_many) == [stats.wilson(*one) for one in zip(good.tolist(), n.tolist(), strict=True)]
+    of_each = [stats.mean_of_sums(*told) for told in zip(n.tolist(), good.tolist(), squares.tolist(), strict=True)]
+    assert means_of_sums(n / 1.0, good / 1.0, squares) == of_each
