@@ -1,5 +1,5 @@
 # Two commands for a new machine: `make demo` and `make test`. Each sets up what it needs, once. Needs Python 3.11 or later.
-PYTHON ?= python3
+PYTHON ?= $(shell sh scripts/interpreter.sh)
 BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 VIEW := .cache/typing/driftline

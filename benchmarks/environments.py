@@ -26,10 +26,11 @@ def python_of(peer: str, *also: str) -> Path:
     wanted = [*PEERS[peer], *also]
     home = ROOT / ".cache" / "bench" / "-".join([peer, *(name.split("=")[0] for name in also)])
     done, python = home / "installed", home / "bin" / "python"
-    if not done.exists() or done.read_text().split("\n") != wanted:
+    made = [sys.version, *wanted]  # with our own interpreter: another build of it may be half as quick again
+    if not done.exists() or done.read_text("utf-8") != "\n".join(made):
         print(f"· installing {peer} in an environment of its own (once)", file=sys.stderr, flush=True)
         uv = str(ROOT / ".venv" / "bin" / "uv")
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)], check=True)
         subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *wanted], check=True)
-        done.write_text("\n".join(wanted))
+        done.write_text("\n".join(made), "utf-8")
     return python

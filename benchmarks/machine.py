@@ -6,6 +6,8 @@ import os
 import platform
 import re
 import subprocess
+import sys
+import sysconfig
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,10 +23,15 @@ def machine() -> dict[str, str | int]:
         "cores": os.cpu_count() or 1,
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
-        "python": platform.python_version(),
+        "python": platform.python_version() + ("" if _is_optimised() else " (built without optimisations)"),
         "packages": ", ".join(f"{name} {text}" for name, text in known.items()),
         "driftline": _commit(),
     }
+
+
+def _is_optimised() -> bool:
+    """Whether the interpreter was built so. What distributions build is, though their configuration does not say it."""
+    return sys.base_prefix == "/usr" or "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
 
 
 def _version(name: str) -> str:

@@ -115,3 +115,38 @@ def test_the_command_of_a_plain_install_names_the_extra(plain_install: Path) -> 
     outcome = subprocess.run([plain_install / "driftline"], capture_output=True, text=True, timeout=60, check=False)
     assert outcome.returncode == 2
     assert "pip install 'driftline[worker]'" in outcome.stderr
+
+
+#: What an interpreter says of itself, and whether the environment may be made with it while there is another.
+INTERPRETERS = [
+    ("sys.base_prefix = '/opt'; sysconfig.get_config_var = lambda _: \"'--with-lto' '--enable-optimizations'\"", True),
+    ("sys.base_prefix = '/usr'; sysconfig.get_config_var = lambda _: \"'--enable-shared'\"", True),
+    ("sys.base_prefix = '/opt'; sysconfig.get_config_var = lambda _: \"'--enable-shared'\"", False),
+    ("sys.base_prefix = '/opt'; sysconfig.get_config_var = lambda _: None", False),
+    ("sys.base_prefix = '/usr'; sys.version_info = (3, 10, 9)", False),
+    ("sys.base_prefix = '/usr'; sys.modules['ensurepip'] = None", False),
+    ("sys.exit(127)", False),
+]
+
+
+@pytest.mark.parametrize(("about", "fits"), INTERPRETERS)
+def test_the_environment_is_made_with_an_interpreter_that_is_new_whole_and_optimised(about: str, fits: bool, tmp_path: Path) -> None:
+    told, other = (_interpreter(tmp_path / name, about) for name, about in [("told", about), ("other", INTERPRETERS[0][0])])
+    assert _chosen(told, other) == (told if fits else other)
+
+
+def test_where_no_interpreter_fits_the_environment_is_made_with_the_first(tmp_path: Path) -> None:
+    slow = [_interpreter(tmp_path / name, INTERPRETERS[2][0]) for name in ("first", "second")]
+    assert _chosen(*slow) == slow[0]
+
+
+def _chosen(*interpreters: str) -> str:
+    command = ["sh", str(ROOT / "scripts" / "interpreter.sh"), *interpreters]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def _interpreter(path: Path, about: str) -> str:
+    """One that says this of itself, and then runs what it is given by `-c`."""
+    path.write_text(f"#!{sys.executable}\nimport sys, sysconfig\n{about}\nexec(sys.argv[2])\n", "utf-8")
+    path.chmod(0o755)
+    return str(path)
