@@ -463,6 +463,7 @@ class Evaluation:
                 checks = quality(judged, seen.get(id(judged.pane)))
                 results.quality_results.extend(checks)
                 new.append(_New(about, judged, against, is_faulty(checks), faults_of(checks)))
+        following: defaultdict[str, list[tuple[Judged, Sequence[DriftResult]]]] = defaultdict(list)  # by version
         for (about, judged, against, faulty, faults), rows in zip(new, self._drifts(new), strict=True):
             series, window, start = about
             together = [row for each in against for row in joint_drift(judged, faults, each)]
@@ -471,11 +472,12 @@ class Evaluation:
             results.quality_results.extend(service(judged))
             drifted = _drifted(rows) or any(row.verdict == "drift" for row in together)
             self._features[judged.key] = (drifted, faulty)
-            follows_on = not series.segment and window == model.windows[0] and start % window.length_ms == 0
-            if follows_on:
+            if not series.segment and window == model.windows[0] and start % window.length_ms == 0:
                 self._earlier[model.model, series.version].take(judged, not faulty)
-            if follows_on and self._lasting[model.model, series.version].take(judged, rows):
-                gathered[series.version] = min(start, gathered.get(series.version, start))
+                following[series.version].append((judged, rows))
+        for version, told_of in following.items():
+            if (since := self._lasting[model.model, version].take(told_of)) is not None:
+                gathered[version] = min(since, gathered.get(version, since))
 
     def _tell_labels(self, results: dict[str, Results]) -> None:
         """What the labels of windows say; all of them together, of whatever model, for most are told again and again as labels come."""

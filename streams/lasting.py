@@ -10,7 +10,8 @@ fault, add nothing: they speak for themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from driftline.schemas.config import DAY_MS, Model
 from driftline.schemas.errors import refuse_newer
 from driftline.schemas.results import Columns, DriftResult, Table, columns_of
 from driftline.streams.calibration import ALL_SCORES, DEGREE
-from driftline.streams.drift import LASTING, TRAINING, battery
+from driftline.streams.drift import AT_A_TIME, LASTING, TRAINING, battery
 from driftline.streams.judge import Judged
 from driftline.streams.layout import Float64, Layout
 from driftline.streams.packing import Column, floats, texts
@@ -82,17 +83,22 @@ class Lasting:
     #: Where the last rows left off: most that are asked for follow on.
     _reached: _Reached | None = field(default=None, compare=False, repr=False)
 
-    def take(self, window: Judged, rows: Sequence[DriftResult]) -> bool:
-        """Take in a window as judged, in place of what was known of it; whether it counts here."""
-        layout = window.layout
-        if layout is None or not rows or window.provisional or window.key.start < self.settled:
-            return False
-        of_psi = _of_psi(columns_of(rows))
-        scores, away = _scores(layout, window, of_psi)
-        if self._reached and window.key.start <= self._reached.start:
+    def take(self, told: Iterable[tuple[Judged, Sequence[DriftResult]]]) -> int | None:
+        """Take in windows as judged, each with its rows, in place of what was known of them; where the first begins that counts here."""
+        of: defaultdict[Layout, list[tuple[Judged, Columns[DriftResult]]]] = defaultdict(list)
+        for window, rows in told:
+            if window.layout is not None and rows and not window.provisional and window.key.start >= self.settled:
+                of[window.layout].append((window, _of_psi(columns_of(rows))))
+        taken = [
+            Step(window.key.start, window.revision, layout, scores, away, rows)
+            for layout, mine in of.items()
+            for (window, rows), (scores, away) in zip(mine, _scores(layout, mine), strict=True)
+        ]
+        self.steps |= {step.start: step for step in taken}
+        since = min((step.start for step in taken), default=None)
+        if self._reached and since is not None and since <= self._reached.start:
             self._reached = None
-        self.steps[window.key.start] = Step(window.key.start, window.revision, layout, scores, away, of_psi)
-        return True
+        return since
 
     def rows(self, model: Model, since: int) -> Table[DriftResult]:
         """The evidence after each window from `since` on, a row a feature, as columns."""
@@ -164,22 +170,25 @@ def _of_psi(rows: Columns[DriftResult]) -> Columns[DriftResult]:
     return psi if psi.once("baseline") == (TRAINING,) else psi.take(psi.having("baseline", TRAINING))
 
 
-def _scores(layout: Layout, window: Judged, rows: Columns[DriftResult]) -> tuple[Float64, Float64]:
-    """Of the features whose verdict is ok, or lacks only rows."""
+def _scores(layout: Layout, windows: Sequence[tuple[Judged, Columns[DriftResult]]]) -> Iterator[tuple[Float64, Float64]]:
+    """Of each window's features whose verdict is ok, or lacks only rows; windows side by side."""
     # A PSI is about the square of a shift in standard deviations. Half of it is given away, so that a whole one shows in time.
-    evidence, known = DriftEvidence(allowance(len(layout.names)), math.sqrt(window.model.policy.lasting_psi) / 2), battery(layout)
-    told, away = evidence.scores_of_all(known.smooth, known.matrix(window.pane.counts, layout.starts))
-    fine, features = rows.having("verdict", "ok"), rows.column("feature")
-    if len(fine) < len(features) or features != layout.names:
-        names = {features[i] for i in fine}
-        used = np.array([name in names for name in layout.names], bool)[:, None] & ~np.isnan(told)
-    else:
+    policy, known, names = windows[0][0].model.policy, battery(layout), layout.names
+    evidence, many = DriftEvidence(allowance(len(names)), math.sqrt(policy.lasting_psi) / 2), max(AT_A_TIME // max(layout.length, 1), 1)
+    for some in (windows[at : at + many] for at in range(0, len(windows), many)):
+        counts = known.matrix(np.stack([window.pane.counts for window, _ in some]), layout.starts)
+        told, away = evidence.scores_of_all(known.smooth, counts)
         used = ~np.isnan(told)
-    scores, given_away = np.full((len(layout.names), ALL_SCORES), np.nan), np.zeros((len(layout.names), ALL_SCORES))
-    width = told.shape[1]
-    scores[:, :width], given_away[:, :width] = np.where(used, told, np.nan), np.where(used, away, 0.0)
-    # No single window is to alarm by itself: of rare values that come together a few rows are many standard errors.
-    return np.clip(scores, -given_away - MOST, given_away + MOST), given_away
+        for w, (_, rows) in enumerate(some):
+            features, ok = rows.column("feature"), rows.having("verdict", "ok")
+            if len(ok) < len(features) or features != names:
+                judged = {features[i] for i in ok}
+                used[w] &= np.array([name in judged for name in names], bool)[:, None]
+        scores, given_away = np.full((*used.shape[:2], ALL_SCORES), np.nan), np.zeros((*used.shape[:2], ALL_SCORES))
+        width = told.shape[-1]
+        scores[..., :width], given_away[..., :width] = np.where(used, told, np.nan), np.where(used, away, 0.0)
+        # No single window is to alarm by itself: of rare values that come together a few rows are many standard errors.
+        yield from zip(np.clip(scores, -given_away - MOST, given_away + MOST), given_away, strict=True)
 
 
 def allowance(features: int) -> float:

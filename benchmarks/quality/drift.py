@@ -103,7 +103,7 @@ class Stream:
         self._at += 1
         window = Judged(WindowKey("bench", "1", "", start, start + HOUR_MS), self._model, self._layout, pane, self._at, True, (pane,))
         rows = drift(window, faults_of(quality(window)))
-        self._lasting.take(window, rows)
+        self._lasting.take([(window, rows)])
         return rows, self._lasting.rows(self._model, start)
 
 

@@ -63,11 +63,10 @@ def misfit(pooled: float, both: float, before: float, after: float) -> float:
 def pooled(reference: int, counts: int, bins: int, before: float, after: float, least: float) -> tuple[float, int]:
     """Chi-square and how many pools of neighbours it is of; each but the last is closed as soon as it expects enough."""
     fewer, total = min(before, after), before + after
-    width, pools, enough = 0, 0, True
+    width, pools, enough = bins, 0, True
     statistic, held, both, now, last_both, last_now = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for j in range(bins):
-        if fewer * (float64(reference, j) + float64(counts, j)) / total > 0.0:
-            width = j + 1
+    while width and not fewer * (float64(reference, width - 1) + float64(counts, width - 1)) / total > 0.0:
+        width -= 1
     for j in range(width):
         if enough:
             if pools > 1:
@@ -86,10 +85,9 @@ def pooled(reference: int, counts: int, bins: int, before: float, after: float, 
 @compiled
 def pools_of(counts: int, bins: int, rows: float, fewer: float, least: float) -> int:
     """How many pools there would be with no drift: both sides of this shape, the smaller one has `fewer` rows."""
-    width, pools, enough, held = 0, 0, True, 0.0
-    for j in range(bins):
-        if float64(counts, j) * fewer / rows > 0.0:
-            width = j + 1
+    width, pools, enough, held = bins, 0, True, 0.0
+    while width and not float64(counts, width - 1) * fewer / rows > 0.0:
+        width -= 1
     for j in range(width):
         if enough:
             held, pools = 0.0, pools + 1
@@ -99,20 +97,18 @@ def pools_of(counts: int, bins: int, rows: float, fewer: float, least: float) ->
 
 
 @compiled
-def divergences(
-    reference: int, counts: int, bins: int, before: float, after: float, live: int, terms: int, entropy: int
-) -> tuple[float, float]:
-    """The PSI, and Jensen-Shannon's distance where it is asked for."""
+def divergences(shares: int, bins: int, before: float, after: float, live: int, terms: int, entropy: int) -> tuple[float, float]:
+    """The PSI, and Jensen-Shannon's distance where it is asked for; of the shares in each bin of both sides, one after the other."""
     own_p, own_q, other = before / (before + 0.5 * live), after / (after + 0.5 * live), np.nan
     for j in range(bins):
-        p, q = float64(reference, j) / before, float64(counts, j) / after
+        p, q = float64(shares, j), float64(shares, bins + j)
         mean = (p + q) / 2
         p, q = mean + (p - mean) * own_p, mean + (q - mean) * own_q
         set_float64(terms, j, relative_entropy(p, q) + relative_entropy(q, p))
     psi = added(terms, bins)
     if entropy:
         for j in range(bins):
-            p, q = float64(reference, j) / before, float64(counts, j) / after
+            p, q = float64(shares, j), float64(shares, bins + j)
             mean = (p + q) / 2
             set_float64(terms, j, relative_entropy(p, mean) + relative_entropy(q, mean))
         other = math.sqrt(max(0.0, added(terms, bins) / 2 / math.log(2)))
@@ -120,11 +116,11 @@ def divergences(
 
 
 @compiled
-def gaps(reference: int, counts: int, bins: int, before: float, after: float, places: int, terms: int) -> tuple[float, float]:
+def gaps(shares: int, bins: int, places: int, terms: int) -> tuple[float, float]:
     """The largest gap of the cumulative shares, and the area of all where it is known what each bin stands for."""
     gap, last, largest = 0.0, 0.0, 0.0
     for j in range(bins):
-        gap += float64(reference, j) / before - float64(counts, j) / after
+        gap += float64(shares, j) - float64(shares, bins + j)
         last = 0.0 if abs(gap) < 1e-14 * bins else abs(gap)
         largest = max(largest, last)
         if places and j + 1 < bins:
@@ -137,7 +133,8 @@ def pass_over(
     windows: int, features: int, bins: int, reference: int, counts: int, alike: int, sizes: int, places: int, entropy: int, terms: int,
     into: int, pool: float, bin_: float,
 ) -> None:  # fmt: skip
-    """See `apart`. `terms` is room for a number a bin; `places` is 0 where nobody asks for what bins stand for."""
+    """See `apart`. `terms` is room for three numbers a bin; `places` is 0 where nobody asks for what bins stand for."""
+    shares = terms + 8 * bins
     many = windows * features
     for k in range(many):
         mine, now, shape = reference + 8 * bins * (k % features), counts + 8 * bins * k, alike + 8 * bins * (k % features)
@@ -150,8 +147,11 @@ def pass_over(
                 set_float64(into, figure * many + k, np.nan if figure < COUNTED else 0.0)
             continue
         fewer = min(before, after)
-        psi, other = divergences(mine, now, bins, before, after, live, terms, entropy)
-        largest, area = gaps(mine, now, bins, before, after, places + 8 * bins * k if places else 0, terms)
+        for j in range(bins):
+            set_float64(shares, j, float64(mine, j) / before)
+            set_float64(shares, bins + j, float64(now, j) / after)
+        psi, other = divergences(shares, bins, before, after, live, terms, entropy)
+        largest, area = gaps(shares, bins, places + 8 * bins * k if places else 0, terms)
         statistic, pools = pooled(mine, now, bins, before, after, pool)
         enough = 1.0
         for j in range(bins):
@@ -186,7 +186,7 @@ def apart(
         raise IndexError("places of other bins than the windows'")
     before, now, shape, sizes = (np.ascontiguousarray(each, np.float64) for each in (reference, counts, alike, sizes))
     at = None if places is None else np.ascontiguousarray(places, np.float64)
-    terms, into = np.empty(max(bins, 1)), np.empty((FIGURES, windows, features))
+    terms, into = np.empty(3 * max(bins, 1)), np.empty((FIGURES, windows, features))
     pass_over(
         windows, features, bins, address(before), address(now), address(shape), address(sizes), 0 if at is None else address(at),
         int(entropy), address(terms), address(into), pool, bin_,

@@ -90,8 +90,8 @@ class DriftEvidence:
         return np.asarray(test.basis @ counts / math.sqrt(n) / known), np.asarray(away)
 
     def scores_of_all(self, tests: SmoothTests, counts: Floats) -> tuple[Floats, Floats]:
-        """`scores` of many features at once, shapes (features, scores); NaN where a feature has no such score, or no rows."""
-        n, n_reference = counts.sum(1, keepdims=True), tests.reference.sum(1, keepdims=True)
+        """`scores` of many features at once, shapes (..., features, scores); NaN where a feature has no such score, or no rows."""
+        n, n_reference = counts.sum(-1, keepdims=True), tests.reference.sum(-1, keepdims=True)
         known = (np.arange(tests.spread.shape[1]) < tests.degree[:, None]) & (n > 0) & (n_reference > 0)
         spread = np.where(tests.spread > 0, tests.spread, np.inf)
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -332,12 +332,15 @@ def test_what_is_significant_but_no_further_than_without_drift_is_none(move: str
 @settings(max_examples=80, deadline=None)
 @given(model=st.builds(lambda policy: msgspec.structs.replace(MODEL, policy=policy), policies()), data=st.data())
 def test_lasting_drift_says_as_columns_what_it_says_feature_by_feature(model: Model, data: st.DataObject) -> None:
-    known, lasting, rows = data.draw(st.sampled_from([KNOWN, NEVER])), Lasting(), {}
+    known, lasting, alone, rows, taken = data.draw(st.sampled_from([KNOWN, NEVER])), Lasting(), Lasting(), {}, []
     for at in range(data.draw(st.integers(1, 4))):
         window = data.draw(windows(model, at, known))
         told = [*drift(window)]
-        assert lasting.take(window, [*told, *one_by_one(window, {}, Baseline("version:0", window.pane.counts))])
+        taken.append((window, [*told, *one_by_one(window, {}, Baseline("version:0", window.pane.counts))]))
+        assert alone.take(taken[-1:]) == at * HOUR_MS
         rows[at] = [row for row in told if row.test == "psi"]
+    assert lasting.take(taken) == 0
+    assert [repr(row) for row in alone.rows(model, 0)] == [repr(row) for row in lasting.rows(model, 0)]
     found = [*lasting.rows(model, 0)]
     revision, one, sums = 0, Lasting(), {}
     for at in rows:

@@ -42,7 +42,7 @@ def window(at: int, seed: int, shift: float = 0.0, n: int = 1_000, revision: int
 
 def take(lasting: Lasting, judged: Judged) -> list[DriftResult]:
     rows = [*drift(judged)]
-    lasting.take(judged, rows)
+    lasting.take([(judged, rows)])
     return rows
 
 
@@ -93,7 +93,7 @@ def test_an_alarm_needs_more_evidence_the_more_features_there_are_and_the_smalle
 def test_provisional_windows_and_those_without_a_reference_do_not_count() -> None:
     open_window = Judged(WindowKey("m", "1", "", 0, HOUR_MS), MODEL, LAYOUT, empty_pane(LAYOUT), 1, False, provisional=True)
     learning = Judged(WindowKey("m", "1", "", 0, HOUR_MS), MODEL, None, empty_pane(None), 1, False)
-    assert [Lasting().take(each, drift(each)) for each in (open_window, learning)] == [False, False]
+    assert [Lasting().take([(each, drift(each))]) for each in (open_window, learning)] == [None, None]
 
 
 def test_what_a_newer_release_wrote_is_refused() -> None:
@@ -111,19 +111,19 @@ REVISED = window(2, 999, -0.1, revision=5)
 def test_any_order_any_revision_and_a_crash_anywhere_give_the_same_evidence(order: list[int], settled: int, again: bool) -> None:
     plain = Lasting()
     for each, rows in JUDGED:
-        plain.take(each, rows)
-    plain.take(REVISED, drift(REVISED))
+        plain.take([(each, rows)])
+    plain.take([(REVISED, drift(REVISED))])
     lasting = Lasting()
-    lasting.take(REVISED, drift(REVISED)) if not again else None
+    lasting.take([(REVISED, drift(REVISED))]) if not again else None
     for at in order:
         if at != 2 or again:
-            lasting.take(*JUDGED[at])
-    lasting.take(REVISED, drift(REVISED))
+            lasting.take([JUDGED[at]])
+    lasting.take([(REVISED, drift(REVISED))])
     told = [*lasting.rows(MODEL, 0)]
     lasting.settle(settled * HOUR_MS, MODEL)
     came = Lasting.from_bytes(lasting.to_bytes())  # after a crash the windows that can be revised are judged again
     for at in range(settled, 6):
-        came.take(*((REVISED, drift(REVISED)) if at == 2 else JUDGED[at]))
+        came.take([(REVISED, drift(REVISED)) if at == 2 else JUDGED[at]])
     assert told == [*plain.rows(MODEL, 0)]
     assert [*came.rows(MODEL, settled * HOUR_MS)] == [row for row in told if row.window_start >= settled * HOUR_MS]
 
@@ -149,4 +149,4 @@ def test_who_asks_after_every_window_is_told_what_who_asks_once_is_told(order: l
 
 def take_in(judged: tuple[Judged, Sequence[DriftResult]], *all_of: Lasting) -> None:
     for each in all_of:
-        each.take(*judged)
+        each.take([judged])

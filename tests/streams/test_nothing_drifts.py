@@ -66,7 +66,7 @@ def test_windows_of_what_stands_still_have_hardly_any_verdict(seed: int, referen
         window = Judged(WindowKey("m", "1", "", at * HOUR_MS, (at + 1) * HOUR_MS), MODEL, layout, pane, at + 1, True, (pane,))
         faults = faults_of(quality(window))
         found = drift(window, faults)
-        lasting.take(window, found)
+        lasting.take([(window, found)])
         said = {row.verdict for row in [*found, *lasting.rows(MODEL, at * HOUR_MS)]}
         alarmed += bool(faults) or "drift" in said
     assert alarmed <= 3  # one of twenty windows is the budget; more than three of them are an accident once in sixty streams
