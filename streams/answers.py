@@ -9,7 +9,7 @@ Everything is a count or an exact sum: panes add up in any order, and a label th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -313,14 +313,11 @@ class Answers:
 
     def add_by_name(self, other: Answers | AnswersWire) -> None:
         """Merge the counts by name, which a snapshot holds as they are."""
-        for name, count in other.predicted.items():
-            _add_count(self.predicted, name, count)
-        for name, count in other.confusion.items():
-            _add_count(self.confusion, name, count)
+        _add_each(self.predicted, other.predicted)
+        _add_each(self.confusion, other.confusion)
+        _add_each(self.labels, other.labels)
         for name, tally in other.rivals.items():
             _add_tally(self.rivals, name, tally)
-        for bucket, count in other.labels.items():
-            _add_count(self.labels, bucket, count)
 
     def sum_of(self, name: str) -> float:
         """One of `SUMS` as a float."""
@@ -359,11 +356,16 @@ def copy_of(answers: Answers) -> Answers:
 
 
 def _add_count(into: dict[K, int], name: K, count: int) -> None:
-    total = into.get(name, 0) + count
-    if total:
-        into[name] = total
-    else:
-        into.pop(name, None)
+    _add_each(into, {name: count})
+
+
+def _add_each(into: dict[K, int], counts: Mapping[K, int]) -> None:
+    for name, count in counts.items():
+        total = into.get(name, 0) + count
+        if total:
+            into[name] = total
+        else:
+            into.pop(name, None)
 
 
 def _add_tally(into: dict[str, list[int]], name: str, tally: Sequence[int]) -> None:
@@ -378,7 +380,7 @@ def fold_predictions(into: Sequence[Answers], parts: Sequence[tuple[Int64, Answe
     if reader is None or not dense or model.task not in ("binary", "multiclass") or chances.kept(model):
         _fold_answers(into, *in_places(parts), names, model)
         return
-    targets = [(each.latencies, *(each.said.setdefault(name, _zeros(SCORE_BINS)) for name in groups.names)) for each in into]
+    targets = [(each.latencies, *[_array(each.said, name, (SCORE_BINS,)) for name in groups.names]) for each in into]
     shapes = [(LATENCY_BINS,), *[(SCORE_BINS,)] * groups.width]
     sums = reader.answers_tallied([(place, *rows) for place, rows in parts], groups.of_each, shapes, targets)
     for answers, (_, *said), (failures, *counts) in zip(into, targets, sums.tolist(), strict=True):
@@ -455,7 +457,15 @@ def fold_told(into: Sequence[Answers], parts: Sequence[tuple[Int64, Int64, Label
 
 def _targets(answers: Answers, groups: _Groups) -> tuple[Int64, ...]:
     """The delays of answers, and their scores by group, of those too that have none yet; for compiled code to add to."""
-    return (answers.delays, *(answers.scored.setdefault(name, _zeros(2, SCORE_BINS)) for name in groups.names))
+    return (answers.delays, *[_array(answers.scored, name, (2, SCORE_BINS)) for name in groups.names])
+
+
+def _array(of: dict[str, Int64], name: str, shape: tuple[int, ...]) -> Int64:
+    """The array of a name, one of zeros where there is none yet."""
+    found = of.get(name)
+    if found is None:
+        found = of[name] = _zeros(*shape)
+    return found
 
 
 def in_places(told: Sequence[tuple[Int64, Rows]]) -> tuple[Int64, Rows]:
@@ -588,9 +598,7 @@ def _sums_at(place: Int64, values: Int64, n: int) -> list[int]:
 
 def _add_at(into: dict[str, Int64], name: str, bins: Int64 | slice, counts: Int64, shape: tuple[int, ...]) -> None:
     """Add to some elements of an array, numbered through. Arrays of zeros are left out."""
-    total = into.get(name)
-    if total is None:
-        total = into[name] = _zeros(*shape)
+    total = _array(into, name, shape)
     total.reshape(-1)[bins] += counts
     if not np.count_nonzero(total):
         del into[name]

@@ -141,7 +141,7 @@ def _count(into: dict[str, Int64], chance: Float64, of: Sequence[str], sign: Int
 def add_counts(into: dict[str, Int64], name: str, counts: Int64) -> None:
     """Arrays of zeros are left out, so that a correction leaves nothing behind."""
     total = into[name] + counts if name in into else counts.copy()
-    if total.any():
+    if np.count_nonzero(total):
         into[name] = total
     else:
         into.pop(name, None)

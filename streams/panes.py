@@ -32,7 +32,7 @@ from driftline.streams.answers import (
 from driftline.streams.layout import SCORE, Encoded, Float64, Int64, Layout, category_text, numeric_column
 from driftline.streams.sketch import Sketch, add_texts, bucket_start, sketch_of
 
-CODEC = 8
+CODEC = 9
 NOVEL = 50  # unseen categories kept by name, per feature and pane; and features that the reference does not know
 ADDED = ""  # stands among the features of `Pane.novel` for those that the reference does not know: rows that have each
 
@@ -144,7 +144,8 @@ class Pane:
 def empty_pane(layout: Layout | None) -> Pane:
     """A pane of no rows, for a reference or for learning one."""
     width = len(layout.names) if layout else 0
-    extremes = np.full((width, 2), np.nan)
+    extremes = np.empty((width, 2))
+    extremes.fill(np.nan)
     return Pane(layout.hash if layout else "", np.zeros(layout.length if layout else 0, np.int64), np.zeros((width, 2)), extremes)
 
 
@@ -210,7 +211,7 @@ class _Wire(msgspec.Struct, array_like=True):
     fence: tuple[int, int]
     reference: str
     n: int
-    counts: bytes  # up to codec 7 int64; since then `_packed`, and those of the answers behind them
+    counts: bytes  # up to codec 7 int64; since then those of the answers are behind them, of as many bytes each as told last; now `_packed`
     sums: bytes
     extremes: bytes
     novel: dict[str, dict[str, int]]
@@ -255,36 +256,48 @@ _decoder, _decoder1 = msgspec.msgpack.Decoder(_Wire), msgspec.msgpack.Decoder(_W
 _version_decoder = msgspec.msgpack.Decoder(_Version)
 _key_decoder = msgspec.json.Decoder(tuple[str, str, str, int, int])
 _HEAD = bytes([0x90 + len(_Wire.__struct_fields__), CODEC])  # as this version writes: an array of so many, the codec first
-_FENCE = struct.Struct(">QQ")
-_WIDTHS = {1: ("<u1", 1 << 8), 2: ("<u2", 1 << 16), 4: ("<u4", 1 << 32), 8: ("<i8", 1 << 63)}  # bytes of a number: its kind, and beyond it
+_FENCE, _FRONT = struct.Struct(">QQ"), struct.Struct(">QQQ")
+_KINDS = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<i8"}  # of numbers of so many bytes, in codec 8
 _OWNED = 1 << 63  # set in the first eight bytes when they are an epoch; the first snapshots began with the fence
 
 
 def encode_pane(pane: Pane, fence: Fence, epoch: int = 0) -> bytes:
     """A snapshot: the pane, the fence up to which it knows its partition, and the epoch of the owner that wrote it; one blob."""
-    counts = _packed(np.concatenate([pane.counts, *arrays_of(pane.answers)]))
     wire = _Wire(
-        CODEC, fence, pane.reference, pane.n, counts, pane.sums.tobytes(), pane.extremes.tobytes(), pane.novel,
-        pane.sketches, to_wire(pane.answers), pane.joint.tobytes(),
+        CODEC, fence, pane.reference, pane.n, _packed(np.concatenate([pane.counts, *arrays_of(pane.answers)])), pane.sums.tobytes(),
+        pane.extremes.tobytes(), pane.novel, pane.sketches, to_wire(pane.answers), pane.joint.tobytes(),
     )  # fmt: skip
-    body = bytes(cramjam.lz4.compress_block(msgspec.msgpack.encode(wire)))
-    return (_OWNED | epoch).to_bytes(8) + fence.predictions.to_bytes(8) + fence.outcomes.to_bytes(8) + body
+    return b"".join((_FRONT.pack(_OWNED | epoch, *fence), cramjam.lz4.compress_block(msgspec.msgpack.encode(wire))))
 
 
 def _packed(numbers: Int64) -> bytes:
-    """Whole numbers in as few bytes each as all of them need; the last byte says how many.
+    """The lowest byte of each number, then the next of each, up to the highest that any needs; how many that are says the last.
 
-    >>> [len(_packed(np.array([0, number]))) for number in (255, 256, 65_536, 2**32, -1)]
-    [3, 5, 9, 17, 17]
+    Most counts need one. What the others have above it stands among zeros, which compress to nothing.
+
+    >>> _packed(np.array([1, 2, 259])), len(_packed(np.array([0, -1])))
+    (b'\\x01\\x02\\x03\\x00\\x00\\x01\\x02', 17)
     """
-    least, most = numbers.min(initial=0), numbers.max(initial=0)
-    width = next(width for width, (_, beyond) in _WIDTHS.items() if (least >= 0 and most < beyond) or width == 8)
-    return numbers.astype(_WIDTHS[width][0]).tobytes() + bytes([width])
+    together = int(np.bitwise_or.reduce(numbers))
+    width = 8 if together < 0 else max((together.bit_length() + 7) // 8, 1)
+    by_byte = numbers.astype("<i8", copy=False).view(np.uint8)
+    return b"".join([*[by_byte[i::8].tobytes() for i in range(width)], bytes([width])])
 
 
-def _unpacked(data: bytes) -> np.ndarray[Any, np.dtype[Any]]:
-    """The numbers, of as many bytes each as they are packed in."""
-    return np.frombuffer(data, _WIDTHS[data[-1]][0], (len(data) - 1) // data[-1])
+def _unpacked(*packed: bytes) -> Int64:
+    """The sum of numbers that are `_packed`, as many in each.
+
+    >>> _unpacked(_packed(np.array([1, -2])), _packed(np.array([0, 259]))).tolist()
+    [1, 257]
+    """
+    width = max([data[-1] for data in packed])
+    size = (len(packed[0]) - 1) // packed[0][-1] * width
+    every = np.frombuffer(b"".join([data[:-1].ljust(size, b"\0") for data in packed]), np.uint8)
+    by_byte = np.add.reduce(every.reshape(len(packed), width, -1), 0, np.uint32)
+    total: Int64 = by_byte[0].astype(np.int64)
+    for i in range(1, width):
+        total += by_byte[i].astype(np.int64) << 8 * i
+    return total
 
 
 def fence_of(snapshot: bytes) -> Fence:
@@ -302,10 +315,6 @@ def epoch_of(snapshot: bytes) -> int:
     return first ^ _OWNED if first & _OWNED else 0
 
 
-def _body(snapshot: bytes) -> bytes:
-    return snapshot[24:] if snapshot[0] & 0x80 else snapshot[16:]
-
-
 def decode_pane(snapshot: bytes) -> tuple[Pane, Fence]:
     """The pane and the fence in a snapshot; refuses one that a newer version wrote."""
     return _pane_of(_wire_of(snapshot)), fence_of(snapshot)
@@ -317,21 +326,21 @@ def sum_of_snapshots(snapshots: Sequence[bytes], layout: Layout | None) -> Pane:
     alike = [wire for wire in wires if _is_packed(wire) and layout and wire.reference == layout.hash and not wire.sketches]
     if layout is None or not wires or len(alike) < len(wires):
         return sum_of((_pane_of(wire) for wire in wires), layout)
-    total = empty_pane(layout)
-    total.n, total.answers = sum(wire.n for wire in alike), merged([wire.answers for wire in alike])
+    counts, answers = np.zeros(layout.length, np.int64), merged([wire.answers for wire in alike])
     for some in _of_the_same_groups(alike):
-        counts = np.zeros(layout.length + arrays_length(some[0].answers), np.int64)
-        for wire in some:
-            counts += _unpacked(wire.counts)
-        total.counts += counts[: layout.length]
-        add_arrays(total.answers, some[0].answers, counts[layout.length :])
-    extremes = np.frombuffer(b"".join([wire.extremes for wire in alike])).reshape(len(alike), -1, 2)
-    total.extremes[:, 0], total.extremes[:, 1] = np.fmin.reduce(extremes[:, :, 0], 0), np.fmax.reduce(extremes[:, :, 1], 0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for wire in alike:  # one after another: sums of floats must come out alike whoever adds them
-            total.sums += np.frombuffer(wire.sums).reshape(-1, 2)
-            total.add_joint(np.frombuffer(wire.joint, np.int64))
-            total.add_novel(wire.novel)
+        numbers = _unpacked(*[wire.counts for wire in some])
+        counts += numbers[: layout.length]
+        add_arrays(answers, some[0].answers, numbers[layout.length :])
+    told = [wire.sums for wire in alike], [wire.extremes for wire in alike]
+    sums, bounds = (np.frombuffer(b"".join(each)).reshape(len(alike), -1, 2) for each in told)
+    extremes = np.empty(bounds.shape[1:])
+    np.fmin.reduce(bounds[:, :, 0], 0, out=extremes[:, 0])
+    np.fmax.reduce(bounds[:, :, 1], 0, out=extremes[:, 1])
+    with np.errstate(over="ignore", invalid="ignore"):  # one after another: sums of floats must come out alike whoever adds them
+        total = Pane(layout.hash, counts, np.add.reduce(sums, 0, initial=0.0), extremes, sum([wire.n for wire in alike]), answers=answers)
+    for wire in alike:
+        total.add_novel(wire.novel)
+        total.add_joint(np.frombuffer(wire.joint, np.int64))
     return total
 
 
@@ -364,12 +373,17 @@ def labels_only(pane: Pane, layout: Layout | None) -> Pane:
 
 
 def _wire_of(snapshot: bytes) -> _Wire | _Wire1:
-    body = bytes(cramjam.lz4.decompress_block(_body(snapshot)))
+    body = bytes(cramjam.lz4.decompress_block(memoryview(snapshot)[24 if snapshot[0] & 0x80 else 16 :]))
     if body.startswith(_HEAD):
         return _decoder.decode(body)
     codec = _version_decoder.decode(body).codec
     refuse_newer("a pane snapshot", codec, CODEC)
-    return _decoder1.decode(body) if codec == 1 else _decoder.decode(body)
+    if codec == 1:
+        return _decoder1.decode(body)
+    wire = _decoder.decode(body)
+    if codec == 8:  # had all bytes of a number together
+        wire.counts = _packed(np.frombuffer(wire.counts[:-1], _KINDS[wire.counts[-1]]).astype(np.int64))
+    return wire
 
 
 def _is_packed(wire: _Wire | _Wire1) -> TypeGuard[_Wire]:
@@ -378,7 +392,7 @@ def _is_packed(wire: _Wire | _Wire1) -> TypeGuard[_Wire]:
 
 def _pane_of(wire: _Wire | _Wire1) -> Pane:
     sums, extremes = (np.frombuffer(data).reshape(-1, 2).copy() for data in (wire.sums, wire.extremes))
-    counts = _unpacked(wire.counts).astype(np.int64) if _is_packed(wire) else np.frombuffer(wire.counts, np.int64).copy()
+    counts = _unpacked(wire.counts) if _is_packed(wire) else np.frombuffer(wire.counts, np.int64).copy()
     if isinstance(wire, _Wire1):
         losses = (wire.losses.n, wire.losses.total, wire.losses.squares)
         answers = from_old(wire.n_labelled, wire.confusion, wire.scores, wire.errors, wire.delays, losses)

@@ -81,6 +81,16 @@ class _Pending:
             self.given += 1
         return number
 
+    def renumber(self, first: int) -> None:
+        """Count those that still have a place from `first` on, in every column of numbers."""
+        if first == 0 and len(self.numbers) == self.given:
+            return  # they are
+        place = np.full(self.given + 1, -1)  # the last one: of no pane
+        place[np.fromiter(self.numbers.values(), np.int64)] = np.arange(first, first + len(self.numbers))
+        self.predictions = [(place[numbers], rows) for numbers, rows in self.predictions]
+        self.labels = [(place[mine], place[at], rows) for mine, at, rows in self.labels]
+        self.rivals = [(place[numbers], rows) for numbers, rows in self.rivals]
+
 
 class Partition:
     """State of one source partition.
@@ -395,7 +405,9 @@ class Partition:
                 changed = np.bincount(place[~known], minlength=len(keys)) > 0
             numbers = np.full(len(keys), -1)
             for i, key in enumerate(keys):
-                if key and self._has_place(key, shard.model) and changed[i]:
+                if key in pending.numbers:  # open already
+                    numbers[i] = pending.numbers[key]
+                elif key and self._has_place(key, shard.model) and changed[i]:
                     self._open(key, None)
                     numbers[i] = pending.number(key)
             told = numbers[place]
@@ -509,13 +521,12 @@ class Partition:
         predictions: list[tuple[Int64, AnswerRows]] = []
         labels: list[tuple[Int64, Int64, LabelRows]] = []
         for shard, pending in each:
-            place = np.full(pending.given + 1, -1)  # the last one: of no pane
-            place[np.fromiter(pending.numbers.values(), np.int64)] = np.arange(len(into), len(into) + len(pending.numbers))
+            pending.renumber(len(into))
             into += [self._panes[key].answers for key in pending.numbers]
-            predictions += [(place[numbers], rows) for numbers, rows in pending.predictions]
-            labels += [(place[mine], place[at], rows) for mine, at, rows in pending.labels]
-            for numbers, others in pending.rivals:
-                at, rivals = in_places([(place[numbers], others)])
+            predictions += pending.predictions
+            labels += pending.labels
+            for told in pending.rivals:
+                at, rivals = in_places([told])
                 for pane in np.unique(at).tolist():
                     into[pane].add_rivals(rivals.take(np.flatnonzero(at == pane)), shard.versions.names)
         classes, model = each[0][0].classes.names, each[0][0].model
