@@ -135,6 +135,8 @@ def test_a_broker_is_told_only_what_changed_and_everything_when_it_has_forgotten
             await comes(str(turn))
         consumer.seek(of[1], 0)
         await comes("1", "7")
+        while told[-1][1]:  # at rest nothing has changed
+            await asyncio.sleep(0.02)
         await consumer.stop()
 
     asyncio.run(asyncio.wait_for(main(), 60))
