@@ -173,7 +173,9 @@ class Coded(Packed, Generic[Word], frozen=True, gc=False):
     @classmethod
     def of(cls, texts: Sequence[Word]) -> Self:
         """These texts; raises `Unfit` where too many are different."""
-        return cls.joined([[*texts]], [len(texts)])
+        place: dict[Word, int] = {}
+        codes = _places(place, texts)
+        return cls([*place], codes)
 
     def holds(self, rows: int) -> bool:
         return len(self.codes) == rows and not self.codes.translate(None, _BYTES[: len(self.words)])

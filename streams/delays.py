@@ -5,6 +5,7 @@ What is not labelled yet is censored, not lost: the Kaplan–Meier curve counts 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,7 @@ class Delays:
     pane_ms: int
     panes: dict[int, tuple[int, Int64]] = field(default_factory=dict)
     _kept: tuple[int, DelayCurve | None] | None = None  # the last curve and its moment; every window of a round asks for the same
+    _known: dict[int, float] = field(default_factory=dict)  # the maturity that it gives to panes, by start
 
     def put(self, start: int, rows: int, answers: Answers) -> None:
         """What is known of the pane now; replaces what was known before."""
@@ -58,7 +60,18 @@ class Delays:
         """
         if self._kept is None or self._kept[0] != now:
             self._kept = (now, self._drawn(now))
+            self._known.clear()
         return self._kept[1]
+
+    def maturities(self, starts: Sequence[int], now: int) -> tuple[float, ...]:
+        """The share of the labels that will ever come that is expected by `now`, of each pane; nothing where no curve is known."""
+        curve = self.curve(now)
+        if curve is None:
+            return ()
+        if new := [start for start in starts if start not in self._known]:
+            ages = np.maximum(now - np.array(new) - self.pane_ms / 2, 0)
+            self._known.update(zip(new, curve.maturity(ages).tolist(), strict=True))
+        return tuple([self._known[start] for start in starts])
 
     def _drawn(self, now: int) -> DelayCurve | None:
         if now == NEVER or not self.panes:
@@ -70,11 +83,3 @@ class Delays:
         age = np.maximum(now - starts - self.pane_ms / 2, 0)
         waiting = np.bincount(np.minimum(np.searchsorted(ENDS, age), DELAY_BINS - 1), np.maximum(rows - delays.sum(1), 0), DELAY_BINS)
         return DelayCurve.fit(ENDS, np.maximum(delays.sum(0), 0), waiting)
-
-
-def maturities(curve: DelayCurve | None, starts: list[int], pane_ms: int, now: int) -> tuple[float, ...]:
-    """The share of the labels that will ever come that is expected by `now`, of each pane; nothing where no curve is known."""
-    if curve is None:
-        return ()
-    ages = np.maximum(now - np.array(starts) - pane_ms / 2, 0)
-    return tuple(curve.maturity(ages).tolist())

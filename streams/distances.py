@@ -118,18 +118,17 @@ class Distances:
         """
         names, sizes = [*into], two_digits(sample.size)
         f, w, t = np.nonzero(np.stack([fits[name] & np.isnan(into[name]) for name in names]).T)
-        asked = dict[tuple[int, int, int], int]()  # each question once, and its number
-        of = np.array(
-            [asked.setdefault(each, len(asked)) for each in zip(f.tolist(), sizes[w, f].tolist(), t.tolist(), strict=True)], np.int64
-        )
+        if not len(f):
+            return
+        size = sizes[w, f]
+        _, first, of = np.unique((f * (int(size.max()) + 1) + size) * len(names) + t, return_index=True, return_inverse=True)
+        asked = [*zip(f[first].tolist(), size[first].tolist(), t[first].tolist(), strict=True)]  # each question once
         shapes = {g: sample.counts[g, : self._bins[g]].astype(np.int64).tobytes() for g, _, _ in asked}
         drawn = [
-            (distance.each, shapes[g], size, self._places[g] if TESTS[names[k]].needs == "positions" else ())
-            for g, size, k in asked
+            (distance.each, shapes[g], rows, self._places[g] if TESTS[names[k]].needs == "positions" else ())
+            for g, rows, k in asked
             if (distance := TESTS[names[k]].distance)
         ]
-        if not drawn:
-            return
         if values is None:
             found = np.array([kept_quantile(*each, QUANTILE) for each in drawn])[of]
         else:

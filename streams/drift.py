@@ -14,6 +14,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -88,8 +89,8 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
     return drifts([(window, faults or {}, baseline or Baseline())])[0]
 
 
-def drifts(windows: Sequence[_Asked]) -> list[Sequence[DriftResult]]:
-    """`drift` of several windows of one model; those of one reference side by side."""
+def drifts(windows: Sequence[_Asked], known: Mapping[int, Measured] = MappingProxyType({})) -> list[Sequence[DriftResult]]:
+    """`drift` of several windows of one model; those of one reference side by side. `known` is what `measure` found of their panes."""
     rows: list[Sequence[DriftResult]] = [[] for _ in windows]
     of: defaultdict[Layout, list[int]] = defaultdict(list)
     for i, (window, _, _) in enumerate(windows):
@@ -98,16 +99,16 @@ def drifts(windows: Sequence[_Asked]) -> list[Sequence[DriftResult]]:
         elif window.layout.names:
             of[window.layout].append(i)
     for layout, mine in of.items():
-        for i, told in zip(mine, _judged(layout, [windows[i] for i in mine]), strict=True):
+        for i, told in zip(mine, _judged(layout, [windows[i] for i in mine], known), strict=True):
             rows[i] = told
     return rows
 
 
-def _judged(layout: Layout, asked: Sequence[_Asked]) -> list[Columns[DriftResult]]:
+def _judged(layout: Layout, asked: Sequence[_Asked], measured: Mapping[int, Measured]) -> list[Columns[DriftResult]]:
     """The rows of windows of one model and reference."""
     known, tests, names, windows = yardstick(layout), battery(layout), layout.names, [window for window, _, _ in asked]
     model = windows[0].model
-    found = side_by_side([_measured(window, layout, against) for window, _, against in asked])
+    found = side_by_side([_measured(window, layout, against, measured) for window, _, against in asked])
     reasons, faulty = list[str](), dict[int, str]()
     for w, (window, faults, against) in enumerate(asked):
         reasons += _unjudged(window, layout, found, w, against)
@@ -126,11 +127,14 @@ def _judged(layout: Layout, asked: Sequence[_Asked]) -> list[Columns[DriftResult
     return rows_of(windows, tests, found, baselines, worth, verdicts, reasons, coverage)
 
 
-def measure(windows: Iterable[tuple[Layout, Pane]], tests: tuple[str, ...]) -> None:
-    """Work out beforehand what `drift` will ask about several windows and their references; those of one reference side by side."""
+def measure(windows: Iterable[tuple[Layout, Pane]], tests: tuple[str, ...]) -> dict[int, Measured]:
+    """Work out beforehand what `drift` will ask about several windows and their references, by the identity of their panes; those of one
+    reference side by side.
+    """
     new: defaultdict[Layout, dict[_About, Pane]] = defaultdict(dict)
+    abouts_of = dict[int, _About]()
     for layout, pane in windows:
-        about = _about(layout, tests, pane)
+        about = abouts_of[id(pane)] = _about(layout, tests, pane)
         if about not in _lately and len(new[layout]) < LATELY // max(len(layout.names), 1):
             new[layout][about] = pane
     for layout, panes in new.items():
@@ -144,6 +148,7 @@ def measure(windows: Iterable[tuple[Layout, Pane]], tests: tuple[str, ...]) -> N
             found = known.measured(counts, bounds, tests)
             for w, about in enumerate(abouts):
                 _remember(about, found.of_window(w))
+    return {pane: _lately[about] for pane, about in abouts_of.items() if about in _lately}
 
 
 def _about(layout: Layout, tests: tuple[str, ...], pane: Pane, other: Int64 | None = None) -> _About:
@@ -160,9 +165,11 @@ def _remember(about: _About, found: Measured) -> None:
         del _lately[next(iter(_lately))]
 
 
-def _measured(window: Judged, layout: Layout, against: Baseline) -> Measured:
+def _measured(window: Judged, layout: Layout, against: Baseline, known: Mapping[int, Measured] = MappingProxyType({})) -> Measured:
     """The figures of every feature; those of windows judged lately are remembered, for each is judged once more when it is final."""
     pane, tests, other = window.pane, battery(layout), against.counts
+    if other is None and (found := known.get(id(pane))):
+        return found
     about = _about(layout, window.model.tests, pane, other)
     if about not in _lately:
         rows = None if other is None else tests.matrix(other, layout.starts)

@@ -435,13 +435,15 @@ def _combined_ratios(windows: Sequence[tuple[Expectation, Parts]]) -> list[dict[
         for i, (each, parts) in enumerate(windows)
         for name, rows in _merged(parts).items()
     ]
-    sums = Windows(groups, len(windows))
-    found = {
-        name: figures if name in PRICES else [_in_unit(each) for each in figures] for name, figures in sums.ratios(_ratios(model)).items()
-    }
+    sums, ratios = Windows(groups, len(windows)), _ratios(model)
+    names, shares = [*ratios], len(ratios.keys() - PRICES.keys())
+    told = sums.ratios([*ratios.values()])
+    told[:, :shares] = np.minimum(np.maximum(told[:, :shares], 0.0), 1.0)
     if model.task == "binary":
-        found |= {name: [_not_negative(each) for each in sums.means(loss)] for name, loss in _SCORE_LOSSES.items()}
-    return [{name: figures[i] for name, figures in found.items() if math.isfinite(figures[i].value)} for i in range(len(windows))]
+        names += _SCORE_LOSSES
+        told = np.concatenate([told, *(np.maximum(sums.means(loss), 0.0) for loss in _SCORE_LOSSES.values())], 1)
+    figures = (map(Estimate._make, each) for each in told.tolist())
+    return [{name: each for name, each in zip(names, mine, strict=True) if math.isfinite(each.value)} for mine in figures]
 
 
 def _ratios(model: Model) -> dict[str, tuple[Cells, Cells]]:
@@ -467,7 +469,8 @@ def _merged(parts: Sequence[tuple[float, Answers]]) -> dict[str, _Rows]:
             told = each.scored.get(group, _NONE)
             labelled = told[0] + told[1]
             scored = np.asarray(weight * scale * told, np.float64)
-            rest = np.asarray(np.maximum(each.said.get(group, _NONE[0]) - labelled, 0) + labelled * differ, np.float64)
+            rest = np.maximum(each.said.get(group, _NONE[0]) - labelled, 0)
+            rest = np.asarray(rest + labelled if differ else rest, np.float64)
             before = out.get(group)
             out[group] = (before[0] + scored, before[1] + rest) if before else (scored, rest)
     return out

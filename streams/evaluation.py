@@ -29,9 +29,10 @@ from driftline.schemas.results import Columns, DriftResult, PerformanceResult, Q
 from driftline.streams.answers import Losses
 from driftline.streams.appraisal import performance, performances, treatment
 from driftline.streams.baselines import Earlier, baselines_of, kept_ms, versions_named
+from driftline.streams.battery import Measured
 from driftline.streams.carriers import REST, carried
 from driftline.streams.contests import Contest, Tally, comparison_row, tally_of
-from driftline.streams.delays import Delays, maturities
+from driftline.streams.delays import Delays
 from driftline.streams.detection import Detection, watches
 from driftline.streams.drift import Baseline, drifts, measure
 from driftline.streams.join import NEVER
@@ -417,15 +418,14 @@ class Evaluation:
         wholes = [self._whole(model, *about) for about in windows]
         new = ((whole.layout, whole.pane) for whole in wholes if self._told_windows.get(whole.key, ())[:2] != (whole.pane.n, whole.layout))
         about = [(layout, pane) for layout, pane in new if layout and pane.n]
-        measure(about, model.tests)
-        seen = looks(about)
+        measured, seen = measure(about, model.tests), looks(about)
         # What windows before one say may be part of what it is compared with: then they are told one after another.
         step = 1 if kept_ms(model) else len(wholes)
         for at in range(0, len(wholes), step):
             some = slice(at, at + step)
             judged = [self._waiting(model, state, *each) for each in zip(windows[some], wholes[some], strict=True)]
             told = [(about, window) for about, window in zip(windows[some], judged, strict=True) if window.pane.n]
-            self._tell_features(model, results[model.model], told, seen, gathered)
+            self._tell_features(model, results[model.model], told, measured, seen, gathered)
             self._labels += [(window, *self._features[window.key]) for _, window in told]
             for _, window in told:
                 if window.is_final:
@@ -449,6 +449,7 @@ class Evaluation:
         model: Model,
         results: Results,
         windows: Sequence[tuple[tuple[Series, Window, int], Judged]],
+        measured: Mapping[int, Measured],
         seen: Mapping[int, Look],
         gathered: dict[str, int],
     ) -> None:
@@ -464,7 +465,7 @@ class Evaluation:
                 results.quality_results.extend(checks)
                 new.append(_New(about, judged, against, is_faulty(checks), faults_of(checks)))
         following: defaultdict[str, list[tuple[Judged, Sequence[DriftResult]]]] = defaultdict(list)  # by version
-        for (about, judged, against, faulty, faults), rows in zip(new, self._drifts(new), strict=True):
+        for (about, judged, against, faulty, faults), rows in zip(new, self._drifts(new, measured), strict=True):
             series, window, start = about
             together = [row for each in against for row in joint_drift(judged, faults, each)]
             results.drift_results.extend(rows)
@@ -524,8 +525,8 @@ class Evaluation:
 
     def _seems_mature(self, model: Model, state: _ModelState, version: str, middle: int) -> bool:
         """Whether a window is mature as far as its middle tells: cheap enough to ask of every window at every evaluation."""
-        delays, at = state.delays.get(version), state.watermark.outcomes
-        now = maturities(delays.curve(at) if delays else None, [middle], model.pane_ms, at)
+        delays = state.delays.get(version)
+        now = delays.maturities([middle], state.watermark.outcomes) if delays else ()
         return not now or now[0] >= model.policy.min_maturity
 
     def _timed_out(self, model: Model, end: int) -> bool:
@@ -544,9 +545,9 @@ class Evaluation:
         starts = sorted(start for start in self._parts[series] if key.start <= start < key.end)
         return [(start, self._pane(PaneKey(*series, start))[0]) for start in starts]
 
-    def _drifts(self, windows: Sequence[_New]) -> Iterator[Sequence[DriftResult]]:
+    def _drifts(self, windows: Sequence[_New], measured: Mapping[int, Measured]) -> Iterator[Sequence[DriftResult]]:
         """What the features of each window say against each baseline; of drift with the moment it began, and who carries it."""
-        found = iter(drifts([(new.window, new.faults, each) for new in windows for each in new.against]))
+        found = iter(drifts([(new.window, new.faults, each) for new in windows for each in new.against], measured))
         for new in windows:
             parts = [columns_of(rows) for rows in islice(found, len(new.against)) if rows]
             if not parts:
@@ -654,7 +655,7 @@ class Evaluation:
         key, layout, keys, panes, pane = whole
         revision = sum(self._pane(each)[1] for each in keys)
         at, delays = self._models[model.model].watermark, self._models[model.model].delays.get(key.version)
-        mature = maturities(delays.curve(at.outcomes) if delays else None, [each.start for each in keys], model.pane_ms, at.outcomes)
+        mature = delays.maturities([each.start for each in keys], at.outcomes) if delays else ()
         newest = max((each.start + model.pane_ms for each, part in zip(keys, panes, strict=True) if part.n), default=None)
         usual = None if key.segment else self._earlier[key.model, key.version].usual(key.start)
         return Judged(

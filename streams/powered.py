@@ -9,14 +9,13 @@ A ratio of two means, as precision is, is where the mean of `numerator - ratio *
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from driftline.streams.answers import SCORE_BINS, Float64, Int64
 from driftline.streams.stats.combined import combined_each
-from driftline.streams.stats.estimate import Estimate
 
 STEPS = 3  # of Newton's method
 #: What a row counts by (true positive, false positive, false negative, true negative); of a group that is not apart the last two.
@@ -68,7 +67,8 @@ class Windows:
         self._scored = np.array([each.scored for each in groups], np.float64).reshape(len(groups), 2, -1 if groups else SCORE_BINS)
         chances = {id(group.chance): group.chance for group in groups}  # as many as there are references, which may be few
         places = {name: place for place, name in enumerate(chances)}
-        self._of = np.array([places[id(group.chance)] for group in groups], np.int64)
+        of = np.array([places[id(group.chance)] for group in groups], np.int64)
+        self._of = slice(None) if len(places) == 1 else of  # of one reference there is one for all
         self._rest, self._chance = (
             np.array(each, np.float64).reshape(len(each), self._scored.shape[2])
             for each in ([group.rest for group in groups], [*chances.values()])
@@ -113,12 +113,12 @@ class Windows:
         total, squares, product, labelled, expected, expected_squares, *rest = sums[:, :, None].swapaxes(0, 1)
         return _Sums(labelled, total, squares, expected, expected_squares, product, rest[0], rest[1], rest[2])
 
-    def ratios(self, figures: Mapping[str, tuple[Cells, Cells]]) -> dict[str, list[Estimate]]:
-        """Ratios of the mean of a numerator to that of a denominator, of each window.
+    def ratios(self, figures: Sequence[tuple[Cells, Cells]]) -> Float64:
+        """Ratios of the mean of a numerator to that of a denominator, of each window: value, lower and upper, shape (windows, figures, 3).
 
         NaN where there is nothing of the kind, or nothing known.
         """
-        above, below = (np.array([pair[i] for pair in figures.values()], np.float64) for i in range(2))
+        above, below = (np.array([pair[i] for pair in figures], np.float64) for i in range(2))
         with np.errstate(invalid="ignore", divide="ignore"):
             both = self.of_outcome(np.concatenate([below, above])).mean()[0]
             bottom, top = both[:, : len(below)], both[:, len(below) :]
@@ -127,13 +127,11 @@ class Windows:
             for _ in range(STEPS):
                 rest, half = self.of_outcome(above - value[..., None] * below).mean()
                 value = value + rest / bottom
-            half = half / bottom
-        return {name: _estimates(value[:, i], half[:, i]) for i, name in enumerate(figures)}
+            return _estimates(value, half / bottom)
 
-    def means(self, loss: Float64) -> list[Estimate]:
-        """The mean of a loss by outcome and score, of each window; NaN below two labelled rows."""
-        value, half = self.of_score(loss).mean()
-        return _estimates(value[:, 0], half[:, 0])
+    def means(self, loss: Float64) -> Float64:
+        """The mean of a loss by outcome and score, of each window, shape (windows, 1, 3); NaN below two labelled rows."""
+        return _estimates(*self.of_score(loss).mean())
 
 
 def _powers(chance: Float64) -> Float64:
@@ -147,5 +145,5 @@ def _times(rows: Float64, figures: Float64) -> Float64:
     return told
 
 
-def _estimates(value: Float64, half: Float64) -> list[Estimate]:
-    return [Estimate(v, v - h, v + h) for v, h in zip(value.tolist(), half.tolist(), strict=True)]
+def _estimates(value: Float64, half: Float64) -> Float64:
+    return np.stack([value, value - half, value + half], -1)

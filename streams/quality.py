@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -55,14 +55,14 @@ def quality(window: Judged, look: Look | None = None) -> Columns[QualityResult]:
     """
     if window.layout is None:
         return _told(window, _rows([]), {})
-    rows, wrong = _of_features(window, window.layout, look or _looks(window.layout, [window.pane])[0])
-    n = window.pane.n
+    plan, n = _plan(window.layout, window.model), window.pane.n
+    rows, wrong = _of_features(window, window.layout, plan, look or _looks(window.layout, [window.pane])[0])
     added = window.pane.novel.get(ADDED, {})
     others: list[tuple[str, _Check]] = [(name, ("added", told / n, 0.0, math.nan, "")) for name, told in sorted(added.items())]
     others += [(ROWS, check) for check in _traffic(window)] if n else []
     wrong |= {len(rows.n) + i: why for i, (_, (_, value, _, limit, why)) in enumerate(others) if value > limit}
     of_whole = [(name, check, value, before, limit, n) for name, (check, value, before, limit, _) in others]
-    return _told(window, rows.plus(_rows(of_whole)), wrong)
+    return _told(window, rows.plus(of_whole, plan.ends if rows.features is plan.features else {}), wrong)
 
 
 def without_cell(window: Judged, name: str, rows: int) -> QualityResult:
@@ -93,7 +93,7 @@ def _traffic(window: Judged) -> Iterator[_Check]:
 def _comes_twice(pane: Pane) -> bool:
     """Whether every bin of every feature has an even number of rows (or a multiple of three, …): all rows come with a copy."""
     used = pane.counts[pane.counts > 0]
-    if pane.n < TWICE_ROWS or int((used < pane.n).sum()) < TWICE_BINS or int(np.gcd.reduce(used[:TWICE_BINS])) == 1:
+    if pane.n < TWICE_ROWS or int(np.gcd.reduce(used[:TWICE_BINS])) == 1 or int((used < pane.n).sum()) < TWICE_BINS:
         return False  # a few bins nearly always tell
     return int(np.gcd.reduce(used)) > 1
 
@@ -113,31 +113,34 @@ def is_faulty(checks: Columns[QualityResult]) -> bool:
     return bool(checks.having("verdict", "fault"))
 
 
+#: Feature, check, value, the reference's value, threshold and rows.
+_Row = tuple[str, str, float, float | None, float, int]
+
+
 class _Rows(NamedTuple):
     """What of the rows of a window's checks is not the same in all of them, column by column."""
 
     features: Column
     checks: Column
-    values: Float64
-    before: Float64  # the reference's values
-    limits: Float64
+    figures: Float64  # values, the reference's values, limits; shape (3, rows)
     n: Int64
 
-    def plus(self, others: _Rows) -> _Rows:
-        """These, then the others."""
-        if not len(others.n):
+    def plus(self, others: Sequence[_Row], ends: dict[tuple[tuple[str, str], ...], tuple[Column, Column]]) -> _Rows:
+        """These, then the others; `ends` keeps the names that come of it, by those of the others, the same window after window."""
+        if not others:
             return self
-        sizes = len(self.n), len(others.n)
-        names: Any = (end_to_end(each, sizes, Coded) for each in zip(self[:2], others[:2], strict=True))
-        figures: Any = map(np.concatenate, zip(self[2:], others[2:], strict=True))
-        return _Rows(*names, *figures)
+        more, about, sizes = [*zip(*others, strict=True)], tuple([row[:2] for row in others]), (len(self.n), len(others))
+        if about not in ends:
+            ends.clear()
+            features, checks = (end_to_end((mine, texts(each)), sizes, Coded) for mine, each in zip(self[:2], more[:2], strict=True))
+            ends[about] = features, checks
+        figures = np.concatenate([self.figures, np.array(more[2:5], np.float64)], 1)  # None becomes NaN
+        return _Rows(*ends[about], figures, np.concatenate([self.n, more[5]]))
 
 
-def _rows(told: Sequence[tuple[str, str, float, float | None, float, int]]) -> _Rows:
+def _rows(told: Sequence[_Row]) -> _Rows:
     """Rows one by one."""
-    names, checks, *figures = zip(*told, strict=True) if told else [()] * 6
-    values, before, limits = (np.array([math.nan if each is None else each for each in column]) for column in figures[:3])
-    return _Rows(texts(names), texts(checks), values, before, limits, np.array(figures[3], np.int64))
+    return _Rows([], [], np.zeros((3, 0)), np.zeros(0, np.int64)).plus(told, {})
 
 
 def _told(window: Judged, rows: _Rows, wrong: Mapping[int, str]) -> Columns[QualityResult]:
@@ -156,8 +159,8 @@ def _told(window: Judged, rows: _Rows, wrong: Mapping[int, str]) -> Columns[Qual
         verdicts, reasons = ["ok"], [""]
     once = ([each] for each in (*window.by, window.coverage, window.revision))
     about = ([each] for each in window.key)
-    figures = (floats(finite(each)) for each in rows[2:5])
-    return Columns(QualityResult, size, (*about, *rows[:2], *figures, wholes(rows.n), verdicts, reasons, *once))
+    figures = map(floats, finite(rows.figures))
+    return Columns(QualityResult, size, (*about, rows.features, rows.checks, *figures, wholes(rows.n), verdicts, reasons, *once))
 
 
 class _Plan(NamedTuple):
@@ -170,6 +173,7 @@ class _Plan(NamedTuple):
     f: Int64  # which feature
     kind: Int64  # which of the seven checks
     declared: list[int]  # rows of declared ranges and domains
+    ends: dict[tuple[tuple[str, str], ...], tuple[Column, Column]]  # the names of these rows and others (`_Rows.plus`)
 
 
 def _plan(layout: Layout, model: Model) -> _Plan:
@@ -209,13 +213,13 @@ def _planned(layout: Layout, model: Model) -> _Plan:
     features, names, known, limits, of, kinds = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [], [], [])
     return _Plan(
         texts(features), texts(names), np.array(known, np.float64), np.array(limits, np.float64),
-        np.array(of, np.int64), np.array(kinds, np.int64), [i for i, kind in enumerate(kinds) if kind == _DECLARED],
+        np.array(of, np.int64), np.array(kinds, np.int64), [i for i, kind in enumerate(kinds) if kind == _DECLARED], {},
     )  # fmt: skip
 
 
-def _of_features(window: Judged, layout: Layout, look: Look) -> tuple[_Rows, dict[int, str]]:
+def _of_features(window: Judged, layout: Layout, plan: _Plan, look: Look) -> tuple[_Rows, dict[int, str]]:
     """The rows of all features, and what is wrong by row. Only what seems wrong is looked at feature by feature."""
-    plan, usual, (n, present, figures, gone, strange) = _plan(layout, window.model), _usual(layout), look
+    usual, (n, present, figures, gone, strange) = _usual(layout), look
     said = dict[tuple[int, int], str]()
     for f in np.flatnonzero(gone).tolist():
         if usual.missing[f] ** (int(n[f]) / _alike(layout, f)) < UNLIKELY:
@@ -236,12 +240,12 @@ def _of_features(window: Judged, layout: Layout, look: Look) -> tuple[_Rows, dic
     known[plan.declared] = present[plan.f[plan.declared]] > 0
     above = np.flatnonzero((values > plan.limits) & known).tolist()
     wrong = {i: said.get((int(plan.kind[i]), int(plan.f[i]))) or _why(plan, i, values.item(i)) for i in above}
+    told = np.stack([values, plan.before, plan.limits])
     if known.all():
-        return _Rows(plan.features, plan.checks, values, plan.before, plan.limits, rows_of), wrong
+        return _Rows(plan.features, plan.checks, told, rows_of), wrong
     left = np.flatnonzero(known).tolist()
-    names: Any = (taken(each, left, len(known)) for each in (plan.features, plan.checks))
-    told: Any = (each[left] for each in (values, plan.before, plan.limits, rows_of))
-    return _Rows(*names, *told), {left.index(i): why for i, why in wrong.items()}
+    features, checks = (taken(each, left, len(known)) for each in (plan.features, plan.checks))
+    return _Rows(features, checks, told[:, left], rows_of[left]), {left.index(i): why for i, why in wrong.items()}
 
 
 def _why(plan: _Plan, i: int, share: float) -> str:
