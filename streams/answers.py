@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from driftline.schemas.config import Model
 from driftline.streams import chances, exact, kernels, places
 from driftline.streams.chances import Chances, ChancesWire, add_counts
-from driftline.streams.columns import parts
+from driftline.streams.columns import constant, parts
 from driftline.streams.places import Places, PlacesWire
 from driftline.streams.sketch import bucket_of
 from driftline.streams.stats import Batch, average_precision_at, hit, ndcg, reciprocal_rank
@@ -208,7 +208,7 @@ def latency_bins(latency_ms: Float64) -> Int64:
     [-1, 0, 57, 65, 255]
     """
     if np.isnan(latency_ms).all():
-        return np.full(len(latency_ms), -1)
+        return constant(-1, len(latency_ms))
     with np.errstate(invalid="ignore", divide="ignore"):
         bins = np.floor(8 * (np.log2(np.maximum(latency_ms, 2**-8)) + 7)) + 1
     return np.where(latency_ms >= 0, np.clip(np.nan_to_num(bins), 0, LATENCY_BINS - 1), -1).astype(np.int64)

@@ -28,7 +28,7 @@ from driftline.schemas.events import MAX_FEATURES, MAX_SEGMENTS, YEAR_2000_MS, Y
 from driftline.streams import chances, kernels
 from driftline.streams.answers import SCORE_BINS, latency_bins
 from driftline.streams.batch import Codes, Outcomes, Predictions, Topic, misfit
-from driftline.streams.columns import UInt64, all_differ, fingerprints, hash_stretches, joined, partitions_of, stirred
+from driftline.streams.columns import UInt64, all_differ, constant, fingerprints, hash_stretches, joined, partitions_of, stirred
 from driftline.streams.forms import Form, Forms, schema_of
 from driftline.streams.ipc import inflated_bytes
 from driftline.streams.join import Bool, Float64, Int64, OutcomeRows, PredictionRows
@@ -463,7 +463,7 @@ def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) 
     segments, names = _segments(rows, model)
     latency = rows.columns.get("latency_ms")
     failed = rows.columns.get("failed")
-    failures = (failed.code == 1).astype(np.int64) if isinstance(failed, Coded) else np.zeros(rows.n, np.int64)
+    failures = (failed.code == 1).astype(np.int64) if isinstance(failed, Coded) else constant(0, rows.n)
     columns = PredictionRows(
         offset=chunk.offset[rows.index[use]], ts=rows.columns["ts"][use], id_hash=hashes[use],
         version=np.zeros(n, np.int64), predicted=answers[use], bin=_score_bins(_scores(rows, model)[use]), segments=segments[use],
@@ -473,7 +473,7 @@ def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) 
     values = ColumnValues(features, rows.columns["prediction"], rows.columns.get("score"), np.arange(n) if isinstance(use, slice) else use)
     return Predictions(
         rows.model, rows.index[use], columns, [rows.version], classes.names, names,
-        np.full(n, -1) if latency is None else latency_bins(latency)[use], failures[use], values,
+        constant(-1, n) if latency is None else latency_bins(latency)[use], failures[use], values,
     )  # fmt: skip
 
 

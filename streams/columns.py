@@ -138,6 +138,20 @@ def all_differ(keys: UInt64) -> bool:
     return bool((ascending[1:] != ascending[:-1]).all())
 
 
+def constant(value: int, n: int) -> NDArray[np.int64]:
+    """A column of one number, which takes no memory and cannot be written.
+
+    >>> constant(-1, 3).tolist(), is_constant(constant(-1, 3)), is_constant(np.full(3, -1))
+    ([-1, -1, -1], True, False)
+    """
+    return np.ndarray(n, np.int64, np.int64(value), strides=(0,))
+
+
+def is_constant(column: NDArray[Any]) -> bool:
+    """Whether a column is known to be of one number."""
+    return column.strides == (0,)
+
+
 def distinct(codes: Rows) -> tuple[Rows, Rows]:
     """The numbers that are there, ascending, and the place of each row's among them.
 

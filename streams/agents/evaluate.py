@@ -75,8 +75,8 @@ class Evaluate:
 
     def _take(self, event: Any) -> None:
         chunk = event.value
-        for i in range(len(chunk)):
-            self._evaluations[chunk.partition].take(chunk.key(i), chunk.value(i))
+        for key, value in zip(chunk.keys(), chunk.values(), strict=True):
+            self._evaluations[chunk.partition].take(key, value)
         self._came_s = time.monotonic()
         self._events[chunk.partition].append(event)
         self._ends[chunk.partition] = chunk.end

@@ -12,6 +12,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from driftline.streams.columns import is_constant
 from driftline.streams.kernels.machine import address, as_double, entry, int64, leading_zeros, set_int64, uint64
 
 Int64 = NDArray[np.int64]
@@ -104,12 +105,13 @@ def tally_answers(
 ) -> int:
     """Add `n` predictions; the number of the first that does not fit in, else -1. See `answers_tallied`.
 
-    `rows` has the addresses of the columns, `targets` of each pane those of its latencies and of the scores of each group.
+    `rows` has the addresses of the columns, and of latencies and failures 0 where one number stands for all, else 1. `targets` has of each
+    pane those of its latencies and of the scores of each group.
     """
     places, said, scores = int64(rows, 0), int64(rows, 1), int64(rows, 2)
-    latencies, failures, width = int64(rows, 3), int64(rows, 4), 1 + classes
+    latencies, failures, late, fail, width = int64(rows, 3), int64(rows, 4), int64(rows, 5), int64(rows, 6), 1 + classes
     for i in range(n):
-        pane, score, latency, failed = int64(places, i), int64(scores, i), int64(latencies, i), int64(failures, i)
+        pane, score, latency, failed = int64(places, i), int64(scores, i), int64(latencies, late * i), int64(failures, fail * i)
         if pane < 0:
             continue
         predicted: Any = np.int64(as_double(uint64(said, i)))
@@ -134,7 +136,7 @@ def answers_tallied(
     Parameters
     ----------
     parts
-        Columns of rows: the pane, -1 for none, and the fields of `answers.AnswerRows`.
+        Columns of rows: the pane, -1 for none, and the fields of `answers.AnswerRows`, of which the last two may be constant.
     group_of
         Of each class the group of its scores.
     shapes, into
@@ -149,8 +151,9 @@ def answers_tallied(
         raise IndexError("panes that count predictions in arrays of other shapes")
     sums, targets = np.zeros((len(into), 1 + classes), np.int64), np.array([[*map(address, each)] for each in into], np.int64)
     for part in parts:
-        columns = [np.ascontiguousarray(column) for column in part]
-        rows = np.array([*map(address, columns)], np.int64)
+        told = [column[:1] if is_constant(column) else column for column in part[3:]]
+        columns = [np.ascontiguousarray(column) for column in (*part[:3], *told)]
+        rows = np.array([*map(address, columns), *[not is_constant(column) for column in part[3:]]], np.int64)
         wrong = tally_answers(
             address(rows), len(columns[0]), address(group_of), classes, by_score[0][0], waits, len(into), address(targets), len(by_score),
             address(sums),

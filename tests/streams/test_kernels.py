@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from messages import BAD, BAD_OUTCOMES, ENVELOPE, GOOD_MESSAGES, REAL, mutated
 
@@ -28,7 +28,7 @@ from driftline.story import CHURN, story
 from driftline.streams import kernels
 from driftline.streams.answers import AnswerRows, Answers, LabelRows, fold_predictions, fold_told
 from driftline.streams.batch import Batch, Outcomes, Predictions, Topic
-from driftline.streams.columns import fingerprints, hash_ids
+from driftline.streams.columns import constant, fingerprints, hash_ids
 from driftline.streams.intake import Intake
 from driftline.streams.layout import Layout
 from driftline.streams.panes import Fence, Pane, PaneKey, decode_pane, empty_pane, encode_pane
@@ -536,10 +536,12 @@ ANSWERS = st.lists(
 
 def answers_of(rows: list[tuple[int, ...]]) -> tuple[np.ndarray, AnswerRows]:
     """The place of each prediction's pane, and the rows."""
-    place, said, score, latency, failed = np.array(rows, np.int64).reshape(-1, 5).T
+    place, said, score, *told = np.array(rows, np.int64).reshape(-1, 5).T
+    latency, failed = (constant(int(column[0]), len(rows)) if len({*column.tolist()}) == 1 else column for column in told)
     return place, AnswerRows(said.astype(np.float64), score, latency, failed)
 
 
+@example([[(1, 0, 3, 7, 1)] * 3], MODELS["m"])
 @settings(deadline=None, max_examples=200)
 @given(st.lists(ANSWERS, min_size=1, max_size=3), st.sampled_from([MODELS["m"], MODELS["kind"], MODELS["free"]]))
 def test_predictions_are_counted_in_panes_as_without_compiled_code(parts: list[list[tuple[int, ...]]], model: Model) -> None:
