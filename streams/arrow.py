@@ -470,7 +470,7 @@ def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) 
         fingerprint=_fingerprints(rows)[use],
     )  # fmt: skip
     features = {name.partition(".")[2]: column for name, column in rows.columns.items() if name.startswith("feature.")}
-    values = ColumnValues(features, rows.columns["prediction"], rows.columns.get("score"), np.arange(n) if isinstance(use, slice) else use)
+    values = ColumnValues(features, rows.columns["prediction"], rows.columns.get("score"), None if isinstance(use, slice) else use)
     return Predictions(
         rows.model, rows.index[use], columns, [rows.version], classes.names, names,
         constant(-1, n) if latency is None else latency_bins(latency)[use], failures[use], values,

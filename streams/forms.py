@@ -71,10 +71,8 @@ class Form:
     width
         How many numbers are surveyed: of each message how many rows, of each node its length and its nulls, of each buffer where it lies
         and how long it is.
-    known
-        Texts of dictionaries that were met, by the bytes before the rows.
-    merged
-        What was made of several of those, by which they are.
+    vocabulary
+        What compiled code knows of the texts of its columns, if anything.
     names, columns, strange
         Of the fields: their names; what compiled code must know of each, int64, shape (n, 4); those that are no numbers.
     """
@@ -87,8 +85,7 @@ class Form:
     messages: NDArray[np.int64]
     width: int
     fields: tuple[Field, ...]
-    known: dict[bytes, Any] = field_of(default_factory=dict)
-    merged: dict[tuple[int, ...], Any] = field_of(default_factory=dict)
+    vocabulary: list[Any] = field_of(default_factory=list)
     names: tuple[str, ...] = field_of(init=False)
     columns: NDArray[np.int64] = field_of(init=False)
     strange: tuple[tuple[int, Field], ...] = field_of(init=False)

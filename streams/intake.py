@@ -90,8 +90,8 @@ class Intake:
                 continue
             if rows.unknown is not None:
                 into.unknown |= dict.fromkeys(numbers, rows.unknown)
-            strange = [i for i in numbers if not self._registry.knows(rows.model, int(chunk.timestamp[i]))]
-            if strange:
+            if not self._registry.knows(rows.model, int(chunk.timestamp[numbers].min())):  # later ones, perhaps
+                strange = [i for i in numbers if not self._registry.knows(rows.model, int(chunk.timestamp[i]))]
                 rows.refuse(np.isin(rows.index, strange), "unknown_model", _unknown_model(rows.model).message)
             usable_rows = usable(rows, self._registry.model(rows.model), chunk, self._partitions)
             into.dead += [DeadLetter(i, why) for i, why in rows.verdicts().items()]

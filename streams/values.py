@@ -91,34 +91,40 @@ class ParsedValues:
 
 @dataclass(frozen=True, slots=True)
 class ColumnValues:
-    """Values that came in columns: of float64 with NaN for what is absent, of `Coded` texts, or of any values. `rows` are those used."""
+    """Values that came in columns: of float64 with NaN for what is absent, of `Coded` texts, or of any values. `rows` are those used, if
+    not all."""
 
     features: Mapping[str, Any]
     prediction: Any
     score: Any
-    rows: Int64
+    rows: Int64 | None
     #: By the hash of a layout, with the features that it does not know though it should.
     _sheets: dict[str, tuple[Sheet, list[str]]] = field(default_factory=dict)
     _raw: list[dict[str, Sequence[Any]]] = field(default_factory=list)
 
     def take(self, rows: Int64) -> ColumnValues:
         """See `Values`."""
-        return ColumnValues(self.features, self.prediction, self.score, self.rows[rows], self._sheets)
+        return ColumnValues(self.features, self.prediction, self.score, self._used(rows), self._sheets)
+
+    def _used(self, rows: Int64) -> Int64:
+        """The numbers in the columns of some of the rows that are used."""
+        return rows if self.rows is None else self.rows[rows]
 
     def fold(self, pane: Pane, layout: Layout | None, rows: Int64, model: Model) -> None:
         """See `Values`."""
         if layout is None:
             if not self._raw:
-                wanted = model.features or self.features
-                own = {name: _listed(column, self.rows) for name, column in self._columns().items() if name in wanted or name in _OWN}
-                self._raw.append(derived.derive({**{name: [None] * len(self.rows) for name in model.features}, **own}, model.features, {}))
+                wanted, used = model.features or self.features, np.arange(len(self.prediction)) if self.rows is None else self.rows
+                own = {name: _listed(column, used) for name, column in self._columns().items() if name in wanted or name in _OWN}
+                self._raw.append(derived.derive({**{name: [None] * len(used) for name in model.features}, **own}, model.features, {}))
             pane.add_raw(self._raw[0], rows, _types(model))
             return
         if layout.hash not in self._sheets:
-            others = [name for name in self.features if is_added(name, layout, model.features)]
+            strange = self.features.keys() - layout.known
+            others = [name for name in self.features if name in strange and is_added(name, layout, model.features)]
             self._sheets[layout.hash] = self._sheet(layout, model), others
         sheet, others = self._sheets[layout.hash]
-        mine = self.rows[rows]
+        mine = self._used(rows)
         sheet.fold(pane, mine)
         if others:
             met = ((name, _told(self.features[name], mine)) for name in others)
@@ -128,12 +134,12 @@ class ColumnValues:
         """See `Values`. What is no column of numbers holds none."""
         sheet, _ = self._sheets[layout.hash]
         if isinstance(sheet, _Encoded):
-            return plan.sums(sheet.encoded.z[np.ix_(self.rows[rows], plan.features)])
+            return plan.sums(sheet.encoded.z[np.ix_(self._used(rows), plan.features)])
         columns, z = self._columns(), np.zeros((len(rows), len(plan.names)))
         for i, (name, f) in enumerate(zip(plan.names, plan.features.tolist(), strict=True)):
             if isinstance(column := columns.get(name), np.ndarray):
                 with np.errstate(over="ignore"):
-                    z[:, i] = (column[self.rows[rows]] - layout.centre[f]) / layout.scale[f]
+                    z[:, i] = (column[self._used(rows)] - layout.centre[f]) / layout.scale[f]
         return plan.sums(np.nan_to_num(z, posinf=np.inf, neginf=-np.inf))
 
     def _sheet(self, layout: Layout, model: Model) -> Sheet:

@@ -43,8 +43,8 @@ from driftline.streams.layout import Coded
 
 LONGEST_ID: Final = 256
 END_SIZE: Final = len(END)
-SHORT, KNOWN = 1 << 14, 100  # bytes of the dictionaries of a stream whose texts are remembered, and of how many streams
-TOGETHER, MERGED = 8, 16  # such streams at most of which it is remembered how they go together, and how many times
+SHORT, KNOWN = 1 << 14, 100  # bytes of the dictionaries of a stream whose places are remembered, and of how many streams
+TEXTS = 1_000  # of a form, of all columns: of more it begins anew, since they may be others each time
 _MESSAGE, _FIELD = 8, 7  # numbers that tell of a message, and of a column
 _HIGH, _ONES = np.uint64(0x8080808080808080), np.uint64(0x0101010101010101)
 
@@ -319,7 +319,6 @@ def gather(
 
 
 Prints = Callable[[tuple[str, ...]], NDArray[np.uint64]]
-Texts = tuple[list[str], ...]  # of the dictionaries of a stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,39 +350,38 @@ def read_batches(
         address(form.template), address(form.mask), address(form.messages), len(form.messages), address(begins), address(ends), n, most,
         form.width, address(surveyed), address(records),
     )  # fmt: skip
-    left, texts, last, told = list[int](), list[Texts](), b"", None
+    if not form.vocabulary or form.vocabulary[0].size > TEXTS:
+        form.vocabulary[:] = [Vocabulary(form, prints)]
+    vocabulary: Vocabulary = form.vocabulary[0]
+    left, codes, last, told = list[int](), list[_Places](), b"", None
     for s, (begin, end) in enumerate(zip((begins - base).tolist(), (records - base).tolist(), strict=True)):
         if end < begin:
             continue
         part = bytes(data[begin:end])
         if told is None or part != last:  # mostly what the one before has
-            last, told = part, _dictionaries(form, part, surveyed[s], begin + base)
+            last, told = part, vocabulary.places(part, surveyed[s], begin + base)
         if told is not None:
             left.append(s)
-            texts.append(told)
+            codes.append(told)
     while left:
         good = np.ones(len(left), np.uint8)
-        made = _gathered(tables, form, base, np.array(left), np.ascontiguousarray(surveyed[left]), texts, prints, good)
+        made = _gathered(tables, form, base, np.array(left), surveyed[left], vocabulary, codes, good)
         if good.all():
             return made
-        texts = [each for each, fits in zip(texts, good.tolist(), strict=True) if fits]
+        codes = [each for each, fits in zip(codes, good.tolist(), strict=True) if fits]
         left = [each for each, fits in zip(left, good.tolist(), strict=True) if fits]
     return None
 
 
 def _gathered(
-    tables: Tables, form: Form, base: int, kept: NDArray[np.int64], surveyed: NDArray[np.int64], texts: Sequence[Texts], prints: Prints,
-    good: NDArray[np.uint8],
+    tables: Tables, form: Form, base: int, kept: NDArray[np.int64], surveyed: NDArray[np.int64], vocabulary: Vocabulary,
+    places: Sequence[_Places], good: NDArray[np.uint8],
 ) -> Gathered:  # fmt: skip
     first = np.concatenate([[0], np.cumsum(surveyed[:, form.fields[0].node])])
     n, width = int(first[-1]), len(form.fields)
-    numbers, codes = tables.take(width + 1, n), np.zeros((len(kept), width, 2), np.int64)
-    whole_numbers = numbers.view(np.int64)
-    told, columns, alive = np.zeros((width, _FIELD), np.int64), dict(zip(form.names, numbers, strict=False)), list[Any]()
-    told[:, :4], told[:, 4] = form.columns, prints(form.names).view(np.int64)
+    numbers, codes = tables.take(width + 1, n), np.array([each.told for each in places])
+    whole_numbers, columns, told = numbers.view(np.int64), dict(zip(form.names, numbers, strict=False)), vocabulary.told()
     told[:, 5] = address(numbers) + 8 * n * np.arange(width)
-    kinds = {id(each): each for each in texts}  # few: what is remembered of a form is one object
-    which, coded = np.array([*map([*kinds].index, map(id, texts))]), iter(_merged(form, [*kinds.values()], prints))
     for c, field in form.strange:
         if field.kind == ID:
             told[c, 6], ids = address(whole_numbers[width]), c
@@ -392,10 +390,7 @@ def _gathered(
         elif field.kind == ABSENT:
             numbers[c] = np.nan
         else:
-            own = next(coded)
-            codes[:, c], told[c, 6] = own.told[which], address(own.prints)
-            columns[field.name] = Coded(own.texts, whole_numbers[c], bools=field.kind == TRUTH)
-            alive.append(own)
+            columns[field.name] = Coded(vocabulary.texts[c], whole_numbers[c], bools=field.kind == TRUTH)
     totals = np.zeros(n, np.uint64)
     gather(
         address(told), width, address(surveyed), form.width, len(kept), address(first), base, address(codes), address(totals),
@@ -404,57 +399,70 @@ def _gathered(
     return Gathered(kept, first, columns, whole_numbers[ids], whole_numbers[width], totals)
 
 
-class _Merged(NamedTuple):
-    """What a column of codes has in streams of several dictionaries, see `Codes`: the texts of all; of each dictionary how many it has and
-    where their places begin; those places; what each text adds to the fingerprints."""
+class _Places(NamedTuple):
+    """Of the dictionaries of a stream: by column how many texts it has and where the places of these are told, and the places."""
 
-    texts: list[str]
     told: NDArray[np.int64]
     places: list[NDArray[np.int64]]
-    prints: NDArray[np.uint64]
 
 
-def _merged(form: Form, kinds: Sequence[Texts], prints: Prints) -> list[_Merged]:
-    """The columns of codes or bits of streams of these dictionaries."""
-    known = tuple(map(id, kinds))
-    if known in form.merged:
-        found: list[_Merged] = form.merged[known][1]
+class Vocabulary:
+    """The texts of a form's columns of codes, each with a place that it keeps.
+
+    Streams that have them in another order, as each has that begins to write with another row, get the same codes; so what is made of
+    texts is made once. `texts`: by number of the column; lists that never change, but for longer ones.
+    """
+
+    def __init__(self, form: Form, prints: Prints) -> None:
+        self._prints, self._own = prints, prints(form.names)
+        self._coded = [(c, field) for c, field in form.strange if field.kind == CODE]
+        self.texts = {c: ["false", "true"] if field.kind == TRUTH else [] for c, field in form.strange if field.kind in {CODE, TRUTH}}
+        self._place = [dict[str, int]() for _ in self._coded]
+        self._known = dict[bytes, _Places]()
+        self._told = np.zeros((len(form.fields), _FIELD), np.int64)
+        self._told[:, :4], self._told[:, 4] = form.columns, self._own.view(np.int64)
+        self._words = dict[int, NDArray[np.uint64]]()  # what each text of a column adds to the fingerprints
+        self._stale = {*self.texts}
+
+    @property
+    def size(self) -> int:
+        """How many texts there are."""
+        return sum(map(len, self._place))
+
+    def told(self) -> NDArray[np.int64]:
+        """What `gather` must know of the columns, without where they go: to be filled in."""
+        for c in self._stale:
+            words = np.concatenate([np.zeros(1, np.uint64), self._prints(tuple(self.texts[c]))])
+            self._words[c] = stirred_words(words + self._own[c]) * (words != 0)
+            self._told[c, 6] = address(self._words[c])
+        self._stale.clear()
+        return self._told.copy()
+
+    def places(self, part: bytes, told: NDArray[np.int64], base: int) -> _Places | None:
+        """Those of the dictionaries in the part of a stream before its rows, which lies at `base`; None if they are not right."""
+        found = self._known.get(part)
+        if found is None:
+            numbers = told.tolist()
+            each = [_texts(part, numbers[field.texts :], base, field.width) for _, field in self._coded]
+            if None in each:
+                return None
+            found = self._placed([own for own in each if own is not None])
+            if len(part) <= SHORT:
+                if len(self._known) >= KNOWN:
+                    self._known.clear()
+                self._known[part] = found
         return found
-    out, coded = list[_Merged](), 0
-    for c, field in form.strange:
-        if field.kind == CODE or field.kind == TRUTH:
-            each = [["false", "true"]] * len(kinds) if field.kind == TRUTH else [kind[coded] for kind in kinds]
-            coded += field.kind == CODE
-            texts, places = _united(each)
-            told = np.array([*zip(map(len, each), (address(own) if len(own) else 0 for own in places), strict=True)], np.int64)
-            words = np.concatenate([np.zeros(1, np.uint64), prints(tuple(texts))])
-            out.append(_Merged(texts, told, places, stirred_words(words + prints(form.names)[c]) * (words != 0)))
-    if len(kinds) <= TOGETHER and {*map(id, form.known.values())}.issuperset(known):  # else they may be large
-        if len(form.merged) >= MERGED:
-            form.merged.clear()
-        form.merged[known] = [*kinds], out
-    return out
 
-
-def _united(each: Sequence[list[str]]) -> tuple[list[str], list[NDArray[np.int64]]]:
-    """The texts of several dictionaries, and where those of each are among them; nothing for those where they are in that order."""
-    place = {text: i for i, text in enumerate(each[0])}
-    places = [[place.setdefault(text, len(place)) for text in own] for own in each[1:]]
-    return [*place], [np.empty(0, np.int64), *(np.array(own, np.int64) for own in places)]
-
-
-def _dictionaries(form: Form, part: bytes, told: NDArray[np.int64], base: int) -> Texts | None:
-    """The texts of each column of codes, out of the part of a stream before its rows, which lies at `base`; None if they are not right."""
-    found = form.known.get(part)
-    if found is None and part:
-        found = tuple(_texts(part, told[field.texts :].tolist(), base, field.width) for field in form.fields if field.kind == CODE)
-        if None in found:
-            return None
-        if len(part) <= SHORT:
-            if len(form.known) >= KNOWN:
-                form.known.clear()
-            form.known[part] = found
-    return found or ()
+    def _placed(self, each: Sequence[list[str]]) -> _Places:
+        told, places = np.zeros((len(self._told), 2), np.int64), list[NDArray[np.int64]]()
+        for (c, _), place, own in zip(self._coded, self._place, each, strict=True):
+            before = len(place)
+            places.append(np.array([place.setdefault(text, len(place)) for text in own], np.int64))
+            told[c] = len(own), address(places[-1])
+            if len(place) > before:
+                self.texts[c] = [*place]
+                self._stale.add(c)
+        return _Places(told, places)
 
 
 def _texts(part: bytes, told: list[int], base: int, width: int) -> list[str] | None:

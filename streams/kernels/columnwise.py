@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from driftline.streams.kernels.grid import GRID, TOGETHER, Grid, Into, add_numbers, places_in
 from driftline.streams.kernels.machine import address, compiled, entry, float64, int64, room, set_float64, set_int64
-from driftline.streams.layout import Coded, Layout
+from driftline.streams.layout import Coded, KeptByLayout, Layout
 from driftline.streams.panes import NOVEL, Pane
 from driftline.streams.sketch import add_texts
 
 ABSENT, NUMBERS, CODES = range(3)  # kinds of columns
+TEXTS = 1_000  # of all columns, up to which it is kept what they are in the terms of a layout
 _values = room(8 * TOGETHER)
 
 
@@ -91,42 +92,71 @@ def fold_columns(sheet: Sheet, grid: Grid, to: Into, rows: int, n: int) -> None:
             set_int64(to.counts, at, int64(to.counts, at) + n)
 
 
+class _Plan:
+    """What columns are in the terms of a layout, wherever they lie. `told`: of each feature the texts, or its kind where it has none."""
+
+    def __init__(self, layout: Layout, told: tuple[tuple[str, ...] | int, ...]) -> None:
+        self.told = told
+        self.unseen = list[tuple[str, tuple[str, ...], NDArray[np.bool_], int]]()
+        about, kept = np.zeros((4, len(told)), np.int64), list[NDArray[Any]]()
+        kind, place, hit, size = about
+        first = 0  # of its counts among those of all codes, end to end
+        for f, texts in enumerate(told):
+            if isinstance(texts, int):
+                kind[f] = texts
+                continue
+            places, unseen = layout.places(f, texts)
+            kept.append(np.concatenate([places[-1:], places[:-1]]))
+            kind[f], size[f], hit[f], place[f] = CODES, len(places), 8 * first, address(kept[-1])
+            if unseen.any():
+                self.unseen.append((layout.names[f], texts, unseen, first + 1))
+            first += len(places)
+        self.there, self.places, self.hits = np.flatnonzero(kind), places_in(layout), np.zeros(max(first, 1), np.int64)
+        hit += address(self.hits)
+        columns = [kind, kind, place, hit, size, layout.starts, layout.bins, layout.centre, layout.scale]
+        self.sheet, self._kept = Sheet(len(told), *map(address, columns)), [*kept, *columns]
+
+
+@KeptByLayout
+def _last_plan(_: Layout) -> list[_Plan]:
+    """The plan that was made last, if any: chunks of one producer have the same."""
+    return []
+
+
+def _plan(layout: Layout, columns: Sequence[Any]) -> _Plan:
+    told = (*[ABSENT if each is None else (*each.texts,) if isinstance(each, Coded) else NUMBERS for each in columns],)
+    last = _last_plan(layout)
+    if last and last[0].told == told:
+        return last[0]
+    made = _Plan(layout, told)
+    last[:] = [made] if len(made.hits) <= TEXTS else []
+    return made
+
+
 class Columnwise:
     """Columns as a layout takes them: numbers where its feature is numeric, `Coded` where it has categories; none where all are missing."""
 
     def __init__(self, layout: Layout, columns: Mapping[str, Sequence[Any]]) -> None:
-        self._layout, self._coded, kept = layout, list[tuple[int, Coded, NDArray[np.bool_], int]](), list[NDArray[Any]]()
-        told = np.zeros((5, len(layout.names)), np.int64)
-        kind, data, place, hit, size = told
-        first = 0  # of its counts among those of all codes, end to end
-        for f, name in enumerate(layout.names):
-            column = columns.get(name)
-            if isinstance(column, Coded):
-                places, unseen = layout.places(f, column.texts)
-                arrays = [np.ascontiguousarray(column.code, np.int64), np.concatenate([places[-1:], places[:-1]])]
-                kind[f], size[f], hit[f] = CODES, len(places), 8 * first
-                data[f], place[f] = map(address, arrays)
-                kept += arrays
-                if unseen.any():
-                    self._coded.append((f, column, unseen, first + 1))
-                first += len(places)
-            elif column is not None:
-                kept.append(np.ascontiguousarray(column, np.float64))
-                kind[f], data[f] = NUMBERS, address(kept[-1])
-        self._places, self._hits = places_in(layout), np.zeros(max(first, 1), np.int64)
-        hit += address(self._hits)
-        about = [kind, data, place, hit, size, layout.starts, layout.bins, layout.centre, layout.scale]
-        self._sheet, self._kept = Sheet(len(kind), *map(address, about)), [*kept, *about]
+        own = [columns.get(name) for name in layout.names]
+        self._plan = plan = _plan(layout, own)
+        self._kept = [
+            np.ascontiguousarray(each.code, np.int64) if isinstance(each, Coded) else np.ascontiguousarray(each, np.float64)
+            for each in own
+            if each is not None
+        ]
+        self._data = np.zeros(len(own), np.int64)
+        self._data[plan.there] = [*map(address, self._kept)]
+        self._sheet = plan.sheet._replace(data=address(self._data))
 
     def fold(self, pane: Pane, rows: NDArray[np.int64]) -> None:
         """Add these rows of the columns to a pane of the layout."""
-        rows = np.ascontiguousarray(rows)
-        self._hits[:] = 0
+        rows, plan = np.ascontiguousarray(rows), self._plan
+        plan.hits[:] = 0
         into = Into(address(pane.counts), address(pane.sums), address(pane.extremes))
-        fold_columns(self._sheet, self._places.grid, into, address(rows), len(rows))
+        fold_columns(self._sheet, plan.places.grid, into, address(rows), len(rows))
         pane.n += len(rows)
-        for f, column, unseen, first in self._coded:
-            counts = self._hits[first : first + len(column.texts)]
-            met = [(column.texts[code], int(counts[code])) for code in np.flatnonzero(unseen & (counts > 0)).tolist()]
+        for name, texts, unseen, first in plan.unseen:
+            counts = plan.hits[first : first + len(texts)]
+            met = [(texts[code], int(counts[code])) for code in np.flatnonzero(unseen & (counts > 0)).tolist()]
             if met:
-                add_texts(pane.novel.setdefault(self._layout.names[f], {}), met, NOVEL)
+                add_texts(pane.novel.setdefault(name, {}), met, NOVEL)

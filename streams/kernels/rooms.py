@@ -109,7 +109,7 @@ class Tables:
         memory = next((each.memory for each in self._blocks if each.size >= size and each.free), None)
         if memory is None:
             room = max(LEAST_BYTES, 1 << size.bit_length())
-            memory = _pages(room)
+            memory = np.empty(room, np.uint8)  # all of it is written to, so it may be of what a worker has taken before
             if size <= KEPT_BYTES:
                 self._blocks = [*self._blocks[1 - KEPT :], Block(0, room, memory)]
         return memory[:size].view(np.float64).reshape(rows, n)

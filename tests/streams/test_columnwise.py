@@ -70,6 +70,31 @@ def test_many_rows_fold_as_numpy_folds_them(edges: list[float], holes: bool) -> 
     np.testing.assert_allclose(ours.sums, theirs.sums, rtol=1e-9)
 
 
+def test_what_is_kept_of_columns_is_of_those_alone_that_are_alike() -> None:
+    layout, rng, n = layout_of([0.0, 1.0], TEXTS[:3]), np.random.default_rng(2), 200
+    kernels.load()
+    reader = kernels.current()
+    assert reader is not None
+    alike: list[dict[str, Any]] = [
+        {"x": rng.normal(size=n), "c": Coded(TEXTS, rng.integers(-1, 5, n)), "y": rng.normal(size=n)} for _ in range(2)
+    ]
+    others: list[dict[str, Any]] = [
+        {**alike[0], "c": Coded(TEXTS[::-1], rng.integers(-1, 5, n))},
+        {"c": alike[0]["c"]},
+        {**alike[1], "y": Coded(["z"], np.zeros(n, np.int64))},
+        {**alike[1], "c": Coded([*TEXTS, *map(str, range(2_000))], rng.integers(-1, 2_000, n))},
+    ]
+    each = [*alike, *others, *alike]
+    sheets = [reader.sheet(layout, columns) for columns in each]
+    theirs, ours = [empty_pane(layout) for _ in each], [empty_pane(layout) for _ in each]
+    for columns, pane in zip(each, theirs, strict=True):
+        pane.add_encoded(layout, layout.encode(columns, n), np.arange(n))
+    for part in np.split(np.arange(n), 4):
+        for sheet, pane in zip(sheets, ours, strict=True):
+            sheet.fold(pane, part)
+    assert [(pane.counts.tolist(), pane.novel) for pane in ours] == [(pane.counts.tolist(), pane.novel) for pane in theirs]
+
+
 @given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3), max_size=30), st.data())
 def test_exact_sums_are_the_same_integers(table: list[list[float]], data: st.DataObject) -> None:
     sign = data.draw(st.just(1) | st.lists(st.sampled_from([-1, 1, 2]), min_size=3, max_size=3))

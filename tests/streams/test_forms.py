@@ -302,6 +302,30 @@ def test_texts_of_dictionaries_that_differ_are_put_together() -> None:
     assert [own[3]["feature.c"][1:] for own in said(of, "predictions").values()] == [["a", None, "b"], ["b", "c", None]]
 
 
+def coded(values: Sequence[bytes]) -> list[Coded]:
+    """The column of texts of each stream, read by compiled code."""
+    out = []
+    for value in values:
+        ((_, rows),) = arrow.read(chunk([value]), [0], "predictions")
+        assert isinstance(rows, arrow.Rows)
+        out.append(rows.columns["feature.c"])
+    return out
+
+
+def test_a_text_has_the_same_code_in_all_streams_of_a_form_until_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    said(chunk([GOOD]), "predictions")
+    orders: list[Any] = [["a", "b", None], ["b", "a", "b"], ["c", None, "a"], ["a", "b", "c"]]
+    values = [stream({**PLAIN, "feature.c": pa.array(each).dictionary_encode()}) for each in orders]
+    columns = coded(values)
+    assert [column.list() for column in columns] == orders
+    assert [column.texts for column in columns] == [["a", "b"], ["a", "b"], ["a", "b", "c"], ["a", "b", "c"]]
+    assert columns[2].texts is columns[3].texts
+    monkeypatch.setattr("driftline.streams.kernels.batches.TEXTS", 4)
+    again = coded(values)
+    assert [column.list() for column in again] == orders
+    assert again[0].texts == ["a", "b"]
+
+
 def test_forms_are_forgotten_where_they_would_take_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("driftline.streams.forms.KEPT_BYTES", 30_000)
     values = [stream(PLAIN, model=f"m{i}") for i in range(30)]
