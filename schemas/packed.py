@@ -1,4 +1,4 @@
-"""Columns of rows as bytes: numbers end to end, and texts by their places in a few words.
+"""Columns of rows as bytes: numbers end to end, and texts by their places in a few words; or as what runs of rows have in common.
 
 Whoever has numbers in arrays hands over what is in them, and nobody makes objects of it on the way to the store. Bytes are cut, joined and
 compared as they are, so this takes no NumPy. Numbers are little-endian.
@@ -6,8 +6,9 @@ compared as they are, so this takes no NumPy. Numbers are little-endian.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, compress, pairwise, repeat
 from math import isnan
 from struct import Struct, error, pack, unpack
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
@@ -80,16 +81,16 @@ class _Numbers(Packed, frozen=True, gc=False):
     @classmethod
     def joined(cls, columns: Sequence[Self | list[Any]], rows: Sequence[int]) -> Self:
         try:
-            return cls(b"".join(map(cls._bytes_of, columns, rows)))
+            each = zip(columns, rows, strict=True)
+            return cls(b"".join([cls._bytes_of(one, many) if isinstance(one, list) else one.data for one, many in each]))
         except (error, TypeError, OverflowError) as problem:
             raise Unfit(str(problem)) from None
 
     @classmethod
-    def _bytes_of(cls, column: Self | list[Any], rows: int) -> bytes:
-        if not isinstance(column, list):
-            return column.data
-        packed = pack(f"<{len(column)}{cls.one.format[1:]}", *map(cls._number, column))
-        return packed if len(column) == rows else packed * rows
+    def _bytes_of(cls, column: list[Any], rows: int) -> bytes:
+        if len(column) == 1:
+            return cls.one.pack(cls._number(column[0])) * rows
+        return pack(f"<{len(column)}{cls.one.format[1:]}", *map(cls._number, column))
 
     @staticmethod
     def _number(value: Any) -> Any:
@@ -193,24 +194,25 @@ class Coded(Packed, Generic[Word], frozen=True, gc=False):
         """The numbers of the rows that have one of these texts."""
         if not any(word in self.words for word in wanted):
             return []
-        codes = bytes(code for code, word in enumerate(self.words[:WORDS]) if word in wanted)
-        if len(self.codes.translate(None, codes)) == len(self.codes):
-            return []
-        return [i for i, code in enumerate(self.codes) if code in codes]
+        has = bytes(word in wanted for word in self.words[:WORDS]).ljust(256, b"\0")
+        return [*compress(range(len(self.codes)), self.codes.translate(has))]
 
     @classmethod
     def joined(cls, columns: Sequence[Self | list[Any]], rows: Sequence[int]) -> Self:
-        first = columns[0]
-        if all(not isinstance(column, list) and column.words == first.words for column in columns):  # type: ignore[union-attr]
-            return cls(first.words, b"".join([column.codes for column in columns]))  # type: ignore[union-attr]
+        packed = [column for column in columns if not isinstance(column, list)]
+        words = [column.words for column in packed]
+        if len(packed) == len(columns) and words.count(words[0]) == len(words):
+            return cls(words[0], b"".join([column.codes for column in packed]))
         place: dict[Word, int] = {}
-        parts = []
+        parts, tables = [], dict[int, bytes]()
         for column, many in zip(columns, rows, strict=True):
             if isinstance(column, list):
                 codes = _places(place, column)
                 parts.append(codes if len(codes) == many else codes * many)
             else:
-                parts.append(column.codes.translate(_places(place, column.words).ljust(256, b"\0")))
+                if (table := tables.get(id(column.words))) is None:  # many columns have the very same words
+                    table = tables[id(column.words)] = _places(place, column.words).ljust(256, b"\0")
+                parts.append(column.codes.translate(table))
         return cls([*place], b"".join(parts))
 
 
@@ -286,6 +288,52 @@ class Counts(Packed, frozen=True, gc=False):
             return cls(pack(f"<{len(lists)}I", *map(len, lists)), pack(f"<{len(counts)}{form}", *counts))
         except (error, TypeError, OverflowError) as problem:
             raise Unfit(str(problem)) from None
+
+
+class Runs(Packed, frozen=True, gc=False):
+    """Values of any one type, each of several rows next to one another.
+
+    Attributes
+    ----------
+    values
+        Of each run.
+    sizes
+        How many rows each run has, at least one.
+
+    Examples
+    --------
+    >>> three = Runs.joined([[60], Runs([90, 120], [1, 2])], [2, 3])
+    >>> three.tolist(), three.cut(1, 4), three.take([4, 0]).tolist()
+    ([60, 60, 90, 120, 120], Runs(values=[60, 90, 120], sizes=[1, 1, 1]), [120, 60])
+    """
+
+    values: list[Any]
+    sizes: list[int]
+
+    def holds(self, rows: int) -> bool:
+        return len(self.values) == len(self.sizes) and sum(self.sizes) == rows
+
+    def tolist(self) -> list[Any]:
+        return [*chain.from_iterable(map(repeat, self.values, self.sizes))]
+
+    def cut(self, begin: int, end: int) -> Self:
+        if begin == end:
+            return type(self)([], [])
+        ends = [*accumulate(self.sizes)]
+        first, last = bisect_right(ends, begin), bisect_left(ends, end)
+        return type(self)(self.values[first : last + 1], [b - a for a, b in pairwise([begin, *ends[first:last], end])])
+
+    def take(self, numbers: Sequence[int]) -> Self:
+        ends = [*accumulate(self.sizes)]
+        return type(self)([self.values[bisect_right(ends, i)] for i in numbers], [1] * len(numbers))
+
+    @classmethod
+    def joined(cls, columns: Sequence[Self | list[Any]], rows: Sequence[int]) -> Self:
+        values, sizes = list[Any](), list[int]()
+        for column, many in zip(columns, rows, strict=True):
+            values += column if isinstance(column, list) else column.values
+            sizes += [many // len(column)] * len(column) if isinstance(column, list) else column.sizes
+        return cls(values, sizes)
 
 
 #: As what columns of these types are packed.

@@ -13,18 +13,20 @@ those of numbers and texts are bytes (`packed`), which nobody makes objects of. 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import chain, groupby, starmap
+from itertools import accumulate, chain, groupby, pairwise, starmap
 from types import GenericAlias
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints, overload
 
 import msgspec
 from msgspec.structs import FieldInfo, astuple, fields
 
-from driftline.schemas.packed import PACKINGS, Coded, Packed, Unfit
+from driftline.schemas.packed import PACKINGS, Coded, Packed, Runs, Unfit
 
-CODEC: Final = 2  # of a record; a later one is refused
+CODEC: Final = 3  # of a record; a later one is refused
+_NOW: Final = (bytes([2]), bytes([CODEC]))  # 2: no runs, and often several parts of a table
 ROWS_LIMIT: Final = 2**20  # rows of one table in one record; how many there are need not show in the record's length
 
 Verdict = Literal["ok", "drift", "fault", "worse", "insufficient", "undefined", "learning"]
@@ -265,9 +267,12 @@ class Columns(Sequence[Row]):
         return self._cut(numbers.start, numbers.stop) if numbers.step == 1 else self.take(numbers)
 
     def _cut(self, begin: int, end: int) -> Columns[Row]:
-        end = max(begin, end)
+        if (begin, end) == (0, self.rows):
+            return self
+        if begin >= end:
+            return Columns(self.kind, 0, tuple([] for _ in self.values))
         told = (
-            values.cut(begin, end) if isinstance(values, Packed) else values[begin:end] if len(values) == self.rows else values
+            values.cut(begin, end) if isinstance(values, Packed) else _once(values[begin:end]) if len(values) == self.rows else values
             for values in self.values
         )
         return Columns(self.kind, end - begin, tuple(told))
@@ -295,6 +300,21 @@ class Columns(Sequence[Row]):
         told = self._told(name)
         return told.tolist() if isinstance(told, Packed) else told
 
+    def told_in(self, name: str, ends: Sequence[int]) -> list[Sequence[Any]]:
+        """The same of the rows up to each of these numbers, from the one before on; the last is how many there are.
+
+        >>> three = columns_of([Orphan("churn", k, 5, "5ca1ab1e", 60, 90, 7) for k in (0, 0, 1)])
+        >>> three.told_in("model", [2, 3]), three.told_in("partition", [2, 3])
+        ([['churn'], ['churn']], [[0, 0], [1]])
+        """
+        told = self._told(name)
+        if isinstance(told, Runs) and [*accumulate(told.sizes)] == [*ends]:
+            return [[value] for value in told.values]
+        if isinstance(told, list) and len(told) < self.rows:
+            return [told] * len(ends)
+        values = _spread(told, self.rows)
+        return [values[begin:end] for begin, end in pairwise((0, *ends))]
+
     def having(self, name: str, *wanted: str) -> Sequence[int]:
         """The numbers of the rows that have one of these texts in a column.
 
@@ -319,21 +339,25 @@ class Columns(Sequence[Row]):
             found.append(values[0])
         return tuple(found)
 
-    def runs(self, *names: str) -> Iterator[tuple[tuple[Any, ...], Columns[Row]]]:
-        """Rows next to one another that have the same values in these columns; the values and the rows.
+    def spans(self, *names: str) -> Iterator[tuple[tuple[Any, ...], int, int]]:
+        """Where rows next to one another have the same values in these columns; the values, and from where to before where.
+
+        Runs that the columns came in stay apart.
 
         >>> three = columns_of([Orphan("churn", k, 5, "5ca1ab1e", 60, 90, 7) for k in (0, 0, 1)])
-        >>> [(about, rows.rows) for about, rows in three.runs("model", "partition")]
-        [(('churn', 0), 2), (('churn', 1), 1)]
+        >>> [*three.spans("model", "partition")]
+        [(('churn', 0), 0, 2), (('churn', 1), 2, 3)]
         """
-        if (about := self.once(*names)) is not None:
-            yield about, self
+        told = [*map(self._told, names)]
+        sizes = next((each.sizes for each in told if isinstance(each, Runs)), [self.rows])
+        if all(len(each) == 1 if isinstance(each, list) else isinstance(each, Runs) and each.sizes == sizes for each in told):
+            runs = [each.values if isinstance(each, Runs) else each * len(sizes) for each in told]  # type: ignore[operator]
+            yield from zip(zip(*runs, strict=True), accumulate(sizes, initial=0), accumulate(sizes), strict=False)
             return
         begin = 0
-        for about, together in groupby(zip(*map(self.column, names), strict=True)):
-            end = begin + sum(1 for _ in together)
-            part = self._cut(begin, end)
-            yield about, Columns(self.kind, end - begin, tuple(_once(each) if isinstance(each, list) else each for each in part.values))
+        for about, together in groupby(zip(*(_spread(each, self.rows) for each in told), strict=True)):
+            end = begin + len([*together])
+            yield about, begin, end
             begin = end
 
     def _told(self, name: str) -> list[Any] | Packed:
@@ -375,14 +399,22 @@ def taken(values: list[Any] | Packed, numbers: Sequence[int], rows: int) -> list
 
 
 def end_to_end(columns: Sequence[list[Any] | Packed], rows: Sequence[int], packing: Any) -> list[Any] | Packed:
-    """One column of several, which have so many rows each: of each row a value, or one that all have.
+    """One column of several, which have so many rows each: of each row a value, or of each run of rows, or one that all have.
 
-    Lists that nobody has packed stay lists: to pack them takes longer than it saves.
+    Lists of a value a row that nobody has packed stay lists: to pack them takes longer than it saves.
     """
-    told_once = all(isinstance(values, list) and len(values) == 1 for values in columns)
-    if told_once and len(once := _once([values[0] for values in columns])) == 1:  # type: ignore[index]
-        return once
-    if packing and (told_once or any(isinstance(values, Packed) for values in columns)):
+    kinds = {*map(type, columns)}
+    lists: Any = columns if kinds == {list} else [each for each in columns if isinstance(each, list)]
+    if kinds <= {list, Runs} and {*map(len, lists)} <= {1}:
+        once = _once([*chain.from_iterable(lists)]) if Runs not in kinds else []
+        if len(once) == 1:
+            return once
+        runs = Runs.joined(columns, rows)  # type: ignore[arg-type]
+        once = _once(runs.values)
+        return once if len(once) in (1, sum(rows)) else runs
+    if Runs in kinds:
+        columns = [each.tolist() if isinstance(each, Runs) else each for each in columns]
+    if packing and (kinds != {list} or any(len(each) < many for each, many in zip(lists, rows, strict=True))):
         try:
             packed: Packed = packing.joined(columns, rows)
             return packed
@@ -426,16 +458,17 @@ class Table(Sequence[Row]):
 
     def append(self, row: Row) -> None:
         """Add one row."""
-        self.extend((row,))
+        if self._parts and isinstance(last := self._parts[-1], list):
+            last.append(row)
+        else:
+            self._parts.append([row])
 
     def extend(self, rows: Iterable[Row]) -> None:
-        """Add rows; of columns and of another table they stay as they are."""
+        """Add rows, which are a part; of columns and of another table they stay as they are."""
         if isinstance(rows, Columns):
             self._parts += [rows] if rows.rows else []
         elif isinstance(rows, Table):
             self._parts += rows.parts()
-        elif self._parts and isinstance(last := self._parts[-1], list):
-            last.extend(rows)
         elif new := [*rows]:
             self._parts.append(new)
 
@@ -519,10 +552,28 @@ class Verdicts(NamedTuple):
 
 
 def encode_results(results: Results) -> bytes:
-    """The value of a record on the `results` topic: the codec's number, then MessagePack, of each table that has rows its parts."""
-    tables = results.tables().items()
-    told = {name: [{"rows": part.rows, "values": part.values} for part in table.parts()] for name, table in tables}
+    """The value of a record on the `results` topic: the codec's number, then MessagePack, of each table that has rows its parts: one."""
+    told = {name: [_written(joined([*table.parts()]))] for name, table in results.tables().items()}
     return bytes([CODEC]) + msgspec.msgpack.encode(told)
+
+
+def _written(part: Columns[Any]) -> dict[str, Any]:
+    """A part with its runs of rows: a list of as many values tells one of each."""
+    sizes = next((each.sizes for each in part.values if isinstance(each, Runs)), [])
+    kind: Any = part.kind
+    told = zip(part.values, packings(kind), strict=True)
+    values = [_written_as(each, packing, sizes) if isinstance(each, Runs) else each for each, packing in told]
+    return {"rows": part.rows, "runs": sizes, "values": values}
+
+
+def _written_as(runs: Runs, packing: type[Packed] | None, sizes: list[int]) -> list[Any] | Packed:
+    """Of each run its value, where these are the runs of the part; else of each row."""
+    if runs.sizes == sizes:
+        return runs.values
+    values = runs.tolist()
+    with suppress(Unfit):
+        return packing.joined([values], [len(values)]) if packing else values
+    return values
 
 
 def decode_results(value: bytes) -> Results:
@@ -548,7 +599,7 @@ class _Decoders(NamedTuple):
 
 def _tables(value: bytes, decoders: _Decoders) -> dict[str, Table[Any]]:
     try:
-        record = decoders.now.decode(memoryview(value)[1:]) if value[:1] == bytes([CODEC]) else decoders.of_then.decode(value)
+        record = decoders.now.decode(memoryview(value)[1:]) if value[:1] in _NOW else decoders.of_then.decode(value)
     except UnicodeDecodeError as error:
         raise msgspec.DecodeError(str(error)) from None
     return {name: _table_of(RESULTS[name], told) for name in record.__struct_fields__ if (told := getattr(record, name))}
@@ -567,11 +618,14 @@ def _table_of(kind: type[msgspec.Struct], told: Any) -> Table[Any]:
 
 
 def _checked(kind: type[msgspec.Struct], part: Any) -> Columns[Any]:
-    values, rows = astuple(part.values), part.rows
-    for each in values:
-        if not (len(each) == 1 or len(each) == rows if type(each) is list else each.holds(rows)):
+    rows, runs = part.rows, part.runs
+    told: list[list[Any] | Packed] = [
+        Runs(each, runs) if type(each) is list and len(each) == len(runs) else each for each in astuple(part.values)
+    ]
+    for each in told:
+        if not (len(each) == 1 or len(each) == rows if isinstance(each, list) else each.holds(rows)):
             raise msgspec.ValidationError(f"{kind.__name__}: a column has neither one value nor {rows}")
-    return Columns(kind, rows, values)
+    return Columns(kind, rows, tuple(told))
 
 
 def _decoders(tables: Iterable[str]) -> _Decoders:
@@ -591,8 +645,9 @@ def _part(kind: type[msgspec.Struct], *, packed: bool) -> Any:
         if packed and packing:
             told |= GenericAlias(Coded, (each.type,)) if packing is Coded else packing
         columns.append((each.name, told, *known))
-    rows = Annotated[int, msgspec.Meta(ge=1, le=ROWS_LIMIT)]
-    return msgspec.defstruct("Part", [("rows", rows), ("values", msgspec.defstruct("Values", columns, array_like=True))])
+    many: Any = Annotated[int, msgspec.Meta(ge=1, le=ROWS_LIMIT)]
+    values = msgspec.defstruct("Values", columns, array_like=True)
+    return msgspec.defstruct("Part", [("rows", many), ("values", values), ("runs", GenericAlias(list, (many,)), [])])
 
 
 def _default(column: FieldInfo) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from driftline.schemas.packed import Coded, Counts, Flags, Floats, Packed, Wholes
+from driftline.schemas.packed import Coded, Counts, Flags, Floats, Packed, Runs, Wholes
 from driftline.schemas.results import Columns
 from driftline.sinks.sink import Refused
 
@@ -45,9 +45,12 @@ def _nothing(rows: int, kind: Any) -> pa.Array[Any]:
 
 
 def _unpacked(values: Packed, kind: Any) -> pa.Array[Any]:
-    """The same of bytes, of which nobody makes objects."""
+    """The same of bytes, of which nobody makes objects, and of runs."""
     told: Any
     match values:
+        case Runs(each, sizes):
+            numbers: Any = np.repeat(np.arange(len(sizes)), sizes)
+            told = _array(each, len(each), kind).take(numbers)
         case Floats(data):
             told = pa.array(np.frombuffer(data, "<f8"), from_pandas=True)  # NaN is None
         case Wholes(data):

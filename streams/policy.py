@@ -11,10 +11,11 @@ Architecture invariant: an incident's id is made of (model, version, cause, open
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -96,37 +97,57 @@ def evidence_of(results: Verdicts | Results) -> dict[Version, list[Evidence]]:
 
 def _evidence_of_table(table: Table[Any]) -> Iterator[tuple[Version, Evidence]]:
     """One piece of each window, segment, revision and kind. Of most rows little is looked at: they found nothing."""
-    found: defaultdict[tuple[Any, ...], list[Columns[Row]]] = defaultdict(list)
-    for part in table.parts():
-        for about, rows in _runs(part):
-            found[about].append(rows)
-    for (model, version, segment, start, end, revision, kind), runs in found.items():
-        bad: list[Row] = [*chain.from_iterable(filter(_is_bad, run.take(at)) for run in runs if (at := run.having("verdict", *BAD)))]
+    found: defaultdict[tuple[Any, ...], list[_Said]] = defaultdict(list)
+    for about, said in chain.from_iterable(map(_said, table.parts())):
+        found[about].append(said)
+    for (model, version, segment, start, end, revision, kind), each in found.items():
+        bad = [row for said in each for row in said.bad]
         item = Evidence(
             *(kind, segment, start, end, revision),
-            judged=bool(bad) or any(run.having("verdict", "ok") for run in runs),
-            is_final=any(any(run.told("is_final")) for run in runs),
-            n=max(max(run.told("n")) for run in runs),
-            n_labelled=max(max(run.told("n_labelled")) for run in runs) if runs[0].kind is PerformanceResult else 0,
-            reference=runs[0].told("reference")[0],
-            policy=runs[0].told("policy")[0],
-            findings=strongest(map(_finding, bad)),
+            judged=bool(bad) or any("ok" in said.verdict for said in each),
+            is_final=any(any(said.is_final) for said in each),
+            n=max(max(said.n) for said in each),
+            n_labelled=max(max(said.n_labelled) for said in each),
+            reference=each[0].reference[0],
+            policy=each[0].policy[0],
+            findings=strongest(map(_finding, bad)) if bad else (),
         )
         yield (model, version), item
 
 
-def _runs(part: Columns[Row]) -> Iterator[tuple[tuple[Any, ...], Columns[Row]]]:
-    """The rows of each window, segment, revision and kind: mostly all of a part."""
-    about, kinds = part.once(*_ABOUT), _kinds(part)
-    if about is not None and isinstance(kinds, str):
-        yield (*about, kinds), part
-        return
-    each = [kinds] * len(part) if isinstance(kinds, str) else kinds
-    begin = 0
-    for told, together in groupby(zip(*map(part.column, _ABOUT), each, strict=True)):
-        end = begin + len([*together])
-        yield told, part[begin:end]
-        begin = end
+class _Said(NamedTuple):
+    """Of rows next to one another that are about the same: those that speak for something, and what is told of some columns."""
+
+    bad: list[Row]
+    verdict: Sequence[str]
+    is_final: Sequence[bool]
+    n: Sequence[int]
+    reference: Sequence[str]
+    policy: Sequence[str]
+    n_labelled: Sequence[int] = (0,)
+
+
+def _said(part: Columns[Row]) -> Iterator[tuple[tuple[Any, ...], _Said]]:
+    """What the rows of each window, segment, revision and kind say."""
+    abouts, ends = zip(*_runs(part), strict=True)
+    told = [part.told_in(name, ends) for name in _Said._fields[1:] if name in part.kind.__struct_fields__]
+    numbers = part.having("verdict", *BAD)
+    bad = [*part.take(numbers)] if numbers else []
+    places = [bisect_left(numbers, end) for end in (0, *ends)]
+    for about, (begin, end), *columns in zip(abouts, pairwise(places), *told, strict=True):
+        yield about, _Said([*filter(_is_bad, bad[begin:end])], *columns)
+
+
+def _runs(part: Columns[Row]) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Each window, segment, revision and kind of rows next to one another, and before which row it ends."""
+    kinds, others = _kinds(part)
+    apart = sorted(kinds)
+    for about, begin, end in part.spans(*_ABOUT):
+        if bisect_left(apart, begin) == bisect_left(apart, end):
+            yield (*about, others), end
+            continue
+        for kind, together in groupby(range(begin, end), kinds.get):
+            yield (*about, kind or others), max(together) + 1
 
 
 def findings_of(results: Verdicts | Results) -> list[tuple[Key, int, Finding]]:
@@ -141,9 +162,8 @@ def findings_of(results: Verdicts | Results) -> list[tuple[Key, int, Finding]]:
         (Key(about[-1], row.segment, row.window_start, row.window_end), row.revision, _finding(row))
         for table in tables
         for part in table.parts()
-        for about, rows in _runs(part)
-        for row in rows
-        if _is_bad(row)
+        for about, said in _said(part)
+        for row in said.bad
     ]
 
 
@@ -194,26 +214,14 @@ def _is_bad(row: Row) -> bool:
     return row.verdict in BAD and not (isinstance(row, DriftResult) and row.verdict == "fault")
 
 
-def _kinds(part: Columns[Row]) -> Kind | list[Kind]:
-    """Of what kind each row is, or all."""
+def _kinds(part: Columns[Row]) -> tuple[dict[int, Kind], Kind]:
+    """Of what kind rows are, by number, and of what kind all others."""
     if part.kind is PerformanceResult:
-        return "performance"
+        return {}, "performance"
     if part.kind is QualityResult:
-        apart = part.having("feature", "(service)")
-        return _unless(part, {"service": apart}, "quality")
-    names: dict[Kind, Sequence[int]] = {kind: part.having("feature", name) for name, kind in _OWN.items()}
-    return _unless(part, {"lasting": part.having("test", "lasting"), **names}, "data")
-
-
-def _unless(part: Columns[Row], apart: Mapping[Kind, Sequence[int]], others: Kind) -> Kind | list[Kind]:
-    """The kind of each row that the numbers do not set apart, and of those that they do."""
-    if not any(apart.values()):
-        return others
-    kinds = [others] * len(part)
-    for kind, numbers in apart.items():
-        for i in numbers:
-            kinds[i] = kind
-    return kinds[0] if kinds.count(kinds[0]) == len(kinds) else kinds
+        return dict.fromkeys(part.having("feature", "(service)"), "service"), "quality"
+    lasting: dict[int, Kind] = dict.fromkeys(part.having("test", "lasting"), "lasting")
+    return lasting | {i: kind for name, kind in _OWN.items() for i in part.having("feature", name)}, "data"
 
 
 def _finding(row: Row) -> Finding:

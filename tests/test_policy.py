@@ -13,13 +13,23 @@ from msgspec.structs import replace
 from driftline.schemas.alerts import Alert, RetrainRequest, decode
 from driftline.schemas.config import HOUR_MS, Model, Policy, Window
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.results import DriftResult, PerformanceResult, QualityResult, References, Results, Table, Verdict, encode_results
+from driftline.schemas.results import (
+    DriftResult,
+    PerformanceResult,
+    QualityResult,
+    References,
+    Results,
+    Table,
+    Verdict,
+    decode_verdicts,
+    encode_results,
+)
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.streams import ledger
 from driftline.streams.agents.decide import Ledgers
 from driftline.streams.agents.evaluate import pieces
 from driftline.streams.ledger import Event, Ledger, apply
-from driftline.streams.policy import evidence_of, findings_of
+from driftline.streams.policy import Evidence, evidence_of, findings_of
 
 START = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 MODEL = Model("churn", policy=Policy(resolve_after=2, retrain_after=1, cooldown_ms=24 * HOUR_MS))
@@ -386,6 +396,18 @@ def test_the_shell_keeps_versions_apart_and_comes_back_from_its_table() -> None:
     assert unchanged == []
 
 
+def test_a_record_of_many_windows_is_evidence_of_each() -> None:
+    several, alone = Results(), list[Evidence]()
+    for i, said in enumerate(["DEPF", "", "D", "F", "EP"]):
+        one = hour(i, said)
+        for name, table in one.tables().items():
+            getattr(several, name).extend(table)
+        alone += evidence_of(one)["churn", "7"]
+    together = evidence_of(decode_verdicts(encode_results(several)))["churn", "7"]
+    assert {item.key: item for item in together} == {item.key: item for item in alone}
+    assert len(together) == len(alone) == len({item.key for item in alone}) > 10
+
+
 def test_records_without_verdicts_are_passed_over() -> None:
     record = Results(references=[References("churn", "7", "ref", "training", 0, 900, "{}", 1)])
     assert Ledgers({}).handle([encode_results(record)]) == ([], [])
@@ -394,7 +416,7 @@ def test_records_without_verdicts_are_passed_over() -> None:
 def test_evaluate_sends_all_verdicts_on_one_window_in_one_record() -> None:
     results = Results()
     for i in range(6):
-        for n in range(90):
+        for n in range(400):
             one = hour(i, "DF", segment=f"n={n}")
             results.drift_results.extend(one.drift_results)
             results.quality_results.extend(one.quality_results)

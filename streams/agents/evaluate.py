@@ -25,7 +25,8 @@ from driftline.streams.transport.state import Owned
 PAUSE = 9  # times as long as an evaluation took: windows that labels trickle into are judged again and again, and ingest must go on
 ENDED_S = 1.0  # without another snapshot: there is nothing to wait for
 LONGEST_S = 10.0  # of such a pause: what took long because a broker was away, or the process was stopped, says nothing about the next
-ROWS = 1_000  # rows in one record; a record stays far below the broker's limit
+ROWS = 4_000  # verdicts in one record; a record stays far below the broker's limit
+PANE = 4  # as how many of these a row about a pane or a reference counts: it may be kilobytes
 VERDICTS = ("drift_results", "performance_results", "quality_results")
 WINDOW_ROWS = 20_000  # the same for the verdicts on one window, which stay together up to here
 PART_ROWS = 100  # rows about panes and references that stay together: a record is filled with such parts
@@ -158,13 +159,13 @@ def pieces(results: Results) -> Iterator[Results]:
     for name, table in results.tables().items():
         for rows in table.parts():
             if name in VERDICTS:
-                for about, together in rows.runs("version", "window_start", "window_end"):
-                    windows[about].append((name, together))
+                for about, begin, end in rows.spans("version", "window_start", "window_end"):
+                    windows[about].append((name, rows[begin:end]))
             else:
                 others += [[(name, rows[at : at + PART_ROWS])] for at in range(0, len(rows), PART_ROWS)]
     record, size = Results(), 0
     for parts in chain.from_iterable(map(_cut, [*windows.values(), *others])):
-        more = sum(len(rows) for _, rows in parts)
+        more = sum(len(rows) * (1 if name in VERDICTS else PANE) for name, rows in parts)
         if size and size + more > ROWS:
             yield record
             record, size = Results(), 0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.schemas.packed import WORDS, Coded, Counts, Flags, Floats, Packed, Unfit, Wholes
+from driftline.schemas.packed import WORDS, Coded, Counts, Flags, Floats, Packed, Runs, Unfit, Wholes
 
 VALUES: dict[type[Packed], st.SearchStrategy[Any]] = {
     Floats: st.one_of(st.none(), st.floats(allow_nan=False)),
@@ -18,6 +18,7 @@ VALUES: dict[type[Packed], st.SearchStrategy[Any]] = {
     Flags: st.booleans(),
     Coded: st.sampled_from(["", "a", "ü", "a\0"]),
     Counts: st.lists(st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1)), max_size=3),
+    Runs: st.sampled_from([None, 0.0, -0.0, "a", {"a": 1}]),
 }
 
 
@@ -73,6 +74,7 @@ def test_texts_of_which_too_many_are_different_stay_a_list() -> None:
     "column",
     [
         Floats(bytes(9)), Flags(b"\0\2"), Coded(["a"], b"\0\1"), Coded([], b"\0\0"), Counts(bytes(7), b""), Counts(bytes(8), b"\0"),
+        Runs([1], [3]), Runs([1, 2], [2]),
         Counts(b"\1\0\0\0" * 2, bytes(7)), Counts(b"\1\0\0\0" * 2, bytes(2)), Counts(b"\xff" * 8, bytes(16)),
     ],
     ids=repr,

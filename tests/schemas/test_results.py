@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.schemas.packed import Coded, Packed, Unfit, Wholes
+from driftline.schemas.packed import Coded, Packed, Runs, Unfit, Wholes
 from driftline.schemas.results import (
     CODEC,
     ROWS_LIMIT,
@@ -189,9 +189,9 @@ def test_a_column_and_a_table_that_a_newer_release_knows_are_passed_over() -> No
     assert decode_results(value) == Results(orphans=[ORPHAN])
 
 
-def told(rows: object = 2, **changes: object) -> dict[str, object]:
+def told(rows: object = 2, runs: object = None, **changes: object) -> dict[str, Any]:
     columns = {name: [value] for name, value in msgspec.structs.asdict(ORPHAN).items()} | changes
-    return {"orphans": {"rows": rows, "values": list(columns.values())}}
+    return {"orphans": {"rows": rows, "values": list(columns.values())} | ({} if runs is None else {"runs": runs})}
 
 
 UNREADABLE: dict[str, object] = {
@@ -200,6 +200,11 @@ UNREADABLE: dict[str, object] = {
     "a column that is too long": told(offset=[1, 2, 3]),
     "a column of nothing": told(offset=[]),
     "no rows": told(rows=0),
+    "runs of fewer rows": told(rows=4, runs=[1, 2], offset=[3, 4]),
+    "runs of more rows than there can be": told(rows=4, runs=[2**62, 2**62], offset=[3, 4]),
+    "a run without rows": told(rows=3, runs=[3, 0], offset=[3, 4]),
+    "a run of less than no rows": told(rows=3, runs=[4, -1], offset=[3, 4]),
+    "values of more runs": told(rows=4, runs=[2, 2], offset=[3, 4, 5]),
     "more rows than there can be": told(rows=ROWS_LIMIT + 1),
     "columns that are missing": {"orphans": {"rows": 1, "values": [["churn"]]}},
     "rows that are too short": {"orphans": [["churn"]]},
@@ -218,6 +223,13 @@ def test_a_record_of_another_shape_is_refused(record: object, write: Callable[[o
     assert decode_results(write(told())) == Results(orphans=[ORPHAN, ORPHAN])
     with pytest.raises(msgspec.MsgspecError):
         decode_results(write(record))
+
+
+@pytest.mark.parametrize("codec", [2, CODEC])
+def test_records_with_several_parts_of_a_table_are_read_as_an_older_release_wrote_them(codec: int) -> None:
+    written = msgspec.msgpack.encode({"orphans": [told()["orphans"], told(offset=Wholes(bytes(16)))["orphans"]]})
+    known = [msgspec.structs.replace(ORPHAN, offset=offset) for offset in (3, 3, 0, 0)]
+    assert decode_results(bytes([codec]) + written) == Results(orphans=known)
 
 
 def test_a_record_of_many_parts_has_no_more_rows_than_one_of_one() -> None:
@@ -256,5 +268,39 @@ def test_a_table_is_its_own_and_not_the_list_it_was_made_of() -> None:
 
 @given(tables)
 def test_rows_that_belong_together_are_cut_from_columns_as_from_rows(rows: list[DriftResult]) -> None:
-    cut = [(about, bits(part)) for about, part in columns_of(rows).runs("version", "revision")]
+    columns = columns_of(rows)
+    cut = [(about, bits(columns[begin:end])) for about, begin, end in columns.spans("version", "revision")]
     assert cut == [(about, bits(part)) for about, part in groupby(rows, key=lambda row: (row.version, row.revision))]
+
+
+@given(st.lists(tables, min_size=2, max_size=4), st.data())
+def test_what_runs_of_rows_share_is_told_once_of_each_and_the_rows_are_the_same(
+    parts: list[list[DriftResult]], data: st.DataObject
+) -> None:
+    alike = [[part[0]] * len(part) if data.draw(st.booleans()) else part for part in parts]
+    results, rows = Results(), [row for part in alike for row in part]
+    for part in alike:
+        results.drift_results.extend(columns_of(part))
+    [told] = decode_results(value := encode_results(results)).drift_results.parts()
+    again = Results()
+    again.drift_results.extend(told)
+    assert (
+        bits(told) == bits(decode_verdicts(value).drift_results) == bits(decode_results(encode_results(again)).drift_results) == bits(rows)
+    )
+    spans = [*told.spans("window_start", "revision")]
+    ends = [end for *_, end in spans]
+    assert [begin for _, begin, _ in spans] == [0, *ends[:-1]] and ends[-1] == len(rows)
+    assert all({(row.window_start, row.revision) for row in rows[begin:end]} == {about} for about, begin, end in spans)
+    spread = [
+        [*(each if len(each) == end - begin else [*each] * (end - begin))]
+        for each, (_, begin, end) in zip(told.told_in("value", ends), spans, strict=True)
+    ]
+    assert bits(spread) == bits([[row.value for row in rows[begin:end]] for _, begin, end in spans])
+
+
+def test_columns_of_windows_are_told_once_a_window() -> None:
+    results = Results()
+    for start in (0, 60):
+        results.drift_results.extend([msgspec.structs.replace(DRIFT, window_start=start, feature=name) for name in ("age", "plan")])
+    [part] = decode_results(encode_results(results)).drift_results.parts()
+    assert (part.values[3], part.values[0]) == (Runs([0, 60], [2, 2]), ["churn"])

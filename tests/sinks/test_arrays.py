@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from driftline.schemas.packed import Coded, Counts, Flags, Floats, Packed, Wholes
+from driftline.schemas.packed import Coded, Counts, Flags, Floats, Packed, Runs, Wholes
 from driftline.schemas.results import Columns, Orphan
 from driftline.sinks.arrays import arrays_of
 from driftline.sinks.sink import Refused
@@ -40,6 +40,17 @@ def test_no_names_at_all_are_maps_of_nothing() -> None:
         [array] = arrays_of(Columns(Orphan, 3, (values,)), [kind])
         array.validate(full=True)
         assert array.equals(pa.array([[], [], []], type=kind))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [([0.5, None], pa.float64()), ([7, 2**62], TIME), (["a", "ü"], pa.binary()), ([{}, {"a": 0.5}], pa.map_(pa.binary(), pa.float64()))],
+)
+def test_runs_of_rows_become_the_arrays_that_their_rows_become(values: list[Any], kind: pa.DataType) -> None:
+    runs = Runs(values, [2, 3])
+    [array], [expected] = (arrays_of(Columns(Orphan, 5, (each,)), [kind]) for each in (runs, runs.tolist()))
+    array.validate(full=True)
+    assert array.equals(expected) and array.type == kind
 
 
 @pytest.mark.parametrize(("values", "kind"), [([-1, 2], pa.uint64()), ([0, 2**32], pa.uint32())])
