@@ -25,7 +25,7 @@ from driftline.schemas.results import Columns, DriftResult, Verdict, columns_of
 from driftline.streams.battery import Battery, Measured, side_by_side
 from driftline.streams.calibration import Yardstick
 from driftline.streams.judge import Judged
-from driftline.streams.layout import PREDICTION, SCORE, Bool, Float64, Int64, KeptByLayout, Layout
+from driftline.streams.layout import PREDICTION, SCORE, Bool, Float64, Int64, KeptByLayout, Layout, some_of
 from driftline.streams.packing import finite, floats, texts, wholes
 from driftline.streams.panes import Pane
 from driftline.streams.segments import cells_expected
@@ -39,7 +39,6 @@ AT_ONCE, LASTING = 0.8, 0.2
 LABELS = 0.1  # of what windows show at once, where a model has labels: theirs
 TOGETHER = 0.1  # the same of features together, where they are judged
 LATELY = 20_000  # features of windows whose figures are remembered
-AT_A_TIME = 32_000  # bins of windows that are measured side by side: with fewer NumPy's calls cost more than what they do
 _WEEK_MS = 7 * DAY_MS
 _Asked = tuple["Judged", Mapping[str, str], "Baseline"]  # a window, what is wrong with its data, and what it is compared with
 _About = tuple[Layout, tuple[str, ...], bytes]
@@ -140,9 +139,8 @@ def measure(windows: Iterable[tuple[Layout, Pane]], tests: tuple[str, ...]) -> d
     for layout, panes in new.items():
         if not layout.names:
             continue
-        known, many = battery(layout), max(AT_A_TIME // max(layout.length, 1), 1)
-        for start in range(0, len(panes), many):
-            abouts = [*panes][start : start + many]
+        known = battery(layout)
+        for abouts in some_of([*panes], layout):
             counts = known.matrix(np.stack([panes[about].counts for about in abouts]), layout.starts)
             bounds = np.stack([panes[about].extremes for about in abouts])
             found = known.measured(counts, bounds, tests)

@@ -36,7 +36,7 @@ from driftline.streams.delays import Delays
 from driftline.streams.detection import Detection, watches
 from driftline.streams.drift import Baseline, drifts, measure
 from driftline.streams.join import NEVER
-from driftline.streams.judge import Judged, WindowKey, feature_rows, performance_rows
+from driftline.streams.judge import Judged, WindowKey, feature_rows_each, performance_rows
 from driftline.streams.labels import label_drift
 from driftline.streams.lasting import Lasting
 from driftline.streams.layout import Layout
@@ -364,6 +364,7 @@ class Evaluation:
     def _tell_panes(self, model: Model, state: _ModelState, results: dict[str, Results], panes: Iterable[PaneKey]) -> None:
         closed = sorted(key for key in panes if self._closed(state, key.start + model.pane_ms))
         told: list[tuple[PaneKey, Pane, int]] = []
+        new: list[tuple[PaneKey, Layout | None, Pane, int]] = []
         for key in closed:
             if key.segment in self._without_place(model, key.version, range(key.start, key.start + 1)):
                 continue
@@ -373,9 +374,9 @@ class Evaluation:
                 state.delays.setdefault(key.version, Delays(model.pane_ms)).put(key.start, pane.n, pane.answers)
             if self._told_panes.get(key) != pane.n:
                 self._told_panes[key] = pane.n
-                results[model.model].feature_panes.extend(
-                    feature_rows(key, model, self._registry.by_hash(pane.reference), pane, revision) if pane.n else ()
-                )
+                new += [(key, self._registry.by_hash(pane.reference), pane, revision)] if pane.n else []
+        for rows in feature_rows_each(model, new):
+            results[model.model].feature_panes.extend(rows)
         if told:
             results[model.model].performance_panes.extend(performance_rows(model, told))
         state.panes.difference_update(closed)

@@ -6,7 +6,8 @@ What its features say is in `drift` and `quality`, what its answers and labels s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 from driftline.schemas.config import Model, policy_hash
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.schemas.results import Columns, FeaturePane, PerformancePane
-from driftline.streams.layout import Bool, Int64, KeptByLayout, Layout
+from driftline.streams.layout import Bool, Int64, KeptByLayout, Layout, some_of
 from driftline.streams.packing import Column, counts, floats, texts, wholes
 from driftline.streams.panes import Pane, PaneKey
 
@@ -95,41 +96,66 @@ class Judged:
 
 def feature_rows(key: PaneKey, model: Model, layout: Layout | None, pane: Pane, revision: int) -> Sequence[FeaturePane]:
     """One pane's features as rows, which are columns where there is a reference."""
-    if layout is None:
-        common: dict[str, Any] = {
-            "model": key.model, "version": key.version, "segment": key.segment, "pane_start": key.start, "pane_ms": model.pane_ms,
-            "n": pane.n, "reference": pane.reference, "revision": revision,
-        }  # fmt: skip
-        return [
-            FeaturePane(
-                feature=name, kind="numeric" if s.numeric_rows > s.text_rows else "categorical", missing=s.missing,
-                type_errors=s.type_errors, minimum=_number(s.minimum), maximum=_number(s.maximum), bins=[], categories=s.texts,
-                mean=mean, variance=variance, **common,
-            )
-            for name, s in sorted(pane.sketches.items())
-            for mean, variance in [_moments(s.numeric_rows, s.total, s.squares)]
-        ]  # fmt: skip
-    shape = _shape(layout)
-    missing, errors = pane.counts[shape.ends], pane.counts[shape.ends + 1]
-    n = (np.add.reduceat(pane.counts, layout.starts) if layout.names else missing) - missing - errors
+    [rows] = feature_rows_each(model, [(key, layout, pane, revision)])
+    return rows
+
+
+def feature_rows_each(model: Model, panes: Sequence[tuple[PaneKey, Layout | None, Pane, int]]) -> list[Sequence[FeaturePane]]:
+    """The same of some panes, each with its reference and its revision; those of one reference side by side."""
+    rows: list[Sequence[FeaturePane]] = [[] for _ in panes]
+    of: defaultdict[Layout, list[int]] = defaultdict(list)
+    for i, (key, layout, pane, revision) in enumerate(panes):
+        if layout is None:
+            rows[i] = _sketched(key, model, pane, revision)
+        else:
+            of[layout].append(i)
+    for layout, mine in of.items():
+        for some in some_of(mine, layout):
+            for i, told in zip(some, _counted(model, layout, [panes[i] for i in some]), strict=True):
+                rows[i] = told
+    return rows
+
+
+def _sketched(key: PaneKey, model: Model, pane: Pane, revision: int) -> list[FeaturePane]:
+    common: dict[str, Any] = {
+        "model": key.model, "version": key.version, "segment": key.segment, "pane_start": key.start, "pane_ms": model.pane_ms,
+        "n": pane.n, "reference": pane.reference, "revision": revision,
+    }  # fmt: skip
+    return [
+        FeaturePane(
+            feature=name, kind="numeric" if s.numeric_rows > s.text_rows else "categorical", missing=s.missing,
+            type_errors=s.type_errors, minimum=_number(s.minimum), maximum=_number(s.maximum), bins=[], categories=s.texts,
+            mean=mean, variance=variance, **common,
+        )
+        for name, s in sorted(pane.sketches.items())
+        for mean, variance in [_moments(s.numeric_rows, s.total, s.squares)]
+    ]  # fmt: skip
+
+
+def _counted(model: Model, layout: Layout, panes: Sequence[tuple[PaneKey, Layout | None, Pane, int]]) -> Iterator[Columns[FeaturePane]]:
+    """Of panes of one reference; figures have the shape (panes, features)."""
+    shape, every = _shape(layout), np.stack([pane.counts for _, _, pane, _ in panes])
+    missing, errors = every[:, shape.ends], every[:, shape.ends + 1]
+    n = (np.add.reduceat(every, layout.starts, axis=1) if layout.names else missing) - missing - errors
+    low, high = np.stack([pane.extremes for _, _, pane, _ in panes]).transpose(2, 0, 1)
     with np.errstate(all="ignore"):  # as `_moments`
-        mean, square = (pane.sums / n[:, None]).T
+        mean, square = (np.stack([pane.sums for _, _, pane, _ in panes]) / n[..., None]).transpose(2, 0, 1)
         spread = square - mean * mean
         variance = layout.scale * layout.scale * np.where(spread < 0.0, 0.0, spread)
-        figures = np.stack([layout.centre + layout.scale * mean, variance, *pane.extremes.T])
+        figures = np.stack([layout.centre + layout.scale * mean, variance, low, high], 1)
     known = np.isfinite(figures) & shape.numeric
-    known[:2] &= n > 0
-    nothing = dict[str, int]()
-    named = [nothing] * len(layout.names)
-    for f, start, end, categories in shape.categories:
-        counted = zip(categories, pane.counts[start:end].tolist(), strict=False)
-        named[f] = {text: c for text, c in counted if c} | pane.novel.get(layout.names[f], {})
-    about = ([each] for each in (key.model, key.version, key.segment, key.start, model.pane_ms))
-    figures = np.where(known, figures, np.nan)
-    return Columns(FeaturePane, len(layout.names), (
-        *about, shape.names, shape.kinds, [pane.n], wholes(missing), wholes(errors), *map(floats, figures),
-        counts(pane.counts[shape.inside], layout.bins), named, [pane.reference], [revision],
-    ))  # fmt: skip
+    known[:, :2] &= (n > 0)[:, None]
+    figures, bins, nothing = np.where(known, figures, np.nan), every[:, shape.inside], dict[str, int]()
+    for p, (key, _, pane, revision) in enumerate(panes):
+        named = [nothing] * len(layout.names)
+        for f, start, end, categories in shape.categories:
+            counted = zip(categories, pane.counts[start:end].tolist(), strict=False)
+            named[f] = {text: c for text, c in counted if c} | pane.novel.get(layout.names[f], {})
+        about = ([each] for each in (key.model, key.version, key.segment, key.start, model.pane_ms))
+        yield Columns(FeaturePane, len(layout.names), (
+            *about, shape.names, shape.kinds, [pane.n], wholes(missing[p]), wholes(errors[p]), *map(floats, figures[p]),
+            counts(bins[p], layout.bins), named, [pane.reference], [revision],
+        ))  # fmt: skip
 
 
 class _Shape(NamedTuple):

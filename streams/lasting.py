@@ -23,9 +23,9 @@ from driftline.schemas.config import DAY_MS, Model
 from driftline.schemas.errors import refuse_newer
 from driftline.schemas.results import Columns, DriftResult, Table, columns_of
 from driftline.streams.calibration import ALL_SCORES, DEGREE
-from driftline.streams.drift import AT_A_TIME, LASTING, TRAINING, battery
+from driftline.streams.drift import LASTING, TRAINING, battery
 from driftline.streams.judge import Judged
-from driftline.streams.layout import Float64, Layout
+from driftline.streams.layout import Float64, Layout, some_of
 from driftline.streams.packing import Column, floats, texts
 from driftline.streams.stats import DriftEvidence
 from driftline.streams.stats.drift_evidence import BETS, gathered
@@ -174,8 +174,8 @@ def _scores(layout: Layout, windows: Sequence[tuple[Judged, Columns[DriftResult]
     """Of each window's features whose verdict is ok, or lacks only rows; windows side by side."""
     # A PSI is about the square of a shift in standard deviations. Half of it is given away, so that a whole one shows in time.
     policy, known, names = windows[0][0].model.policy, battery(layout), layout.names
-    evidence, many = DriftEvidence(allowance(len(names)), math.sqrt(policy.lasting_psi) / 2), max(AT_A_TIME // max(layout.length, 1), 1)
-    for some in (windows[at : at + many] for at in range(0, len(windows), many)):
+    evidence = DriftEvidence(allowance(len(names)), math.sqrt(policy.lasting_psi) / 2)
+    for some in some_of(windows, layout):
         counts = known.matrix(np.stack([window.pane.counts for window, _ in some]), layout.starts)
         told, away = evidence.scores_of_all(known.smooth, counts)
         used = ~np.isnan(told)

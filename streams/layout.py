@@ -9,7 +9,7 @@ Every row adds exactly one to every feature's stretch, so each stretch sums to t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
 from itertools import repeat
@@ -29,6 +29,7 @@ Bool = NDArray[np.bool_]
 T = TypeVar("T")
 
 PREDICTION, SCORE, LABEL = "(prediction)", "(score)", "(label)"
+AT_A_TIME = 32_000  # bins that are looked at side by side: with fewer NumPy's calls cost more than what they do
 FEATURES = 30_000  # of references whose tests are kept; they take some 10 KiB each
 LIST = "\0"  # stands for a value that can be no category; in no text of an event
 
@@ -264,3 +265,9 @@ def category_text(value: Any) -> str | bool:
 def is_added(name: str, layout: Layout, wanted: Collection[str]) -> bool:
     """Whether a feature is one that the reference does not know, though it should: of those the model's file wants, or of all."""
     return name not in layout.known and (not wanted or name in wanted)
+
+
+def some_of(each: Sequence[T], layout: Layout) -> Iterator[Sequence[T]]:
+    """The windows or panes of a layout, as many of them at a time as are looked at side by side."""
+    many = max(AT_A_TIME // max(layout.length, 1), 1)
+    return (each[at : at + many] for at in range(0, len(each), many))

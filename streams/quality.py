@@ -19,9 +19,9 @@ from driftline.schemas.packed import Coded
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
 from driftline.schemas.results import Columns, QualityResult, end_to_end, taken
 from driftline.streams.derived import sources
-from driftline.streams.drift import AT_A_TIME, yardstick
+from driftline.streams.drift import yardstick
 from driftline.streams.judge import Judged
-from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, KeptByLayout, Layout
+from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, KeptByLayout, Layout, some_of
 from driftline.streams.packing import Column, finite, floats, texts, wholes
 from driftline.streams.panes import ADDED, Pane
 from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, psi, stuck_value, unit_change
@@ -272,8 +272,7 @@ def looks(windows: Iterable[tuple[Layout, Pane]]) -> dict[int, Look]:
         panes[layout].append(pane)
     found = dict[int, Look]()
     for layout, mine in panes.items():
-        many = max(AT_A_TIME // max(layout.length, 1), 1)
-        for some in (mine[at : at + many] for at in range(0, len(mine), many)):
+        for some in some_of(mine, layout):
             found |= zip(map(id, some), _looks(layout, some), strict=True)
     return found
 

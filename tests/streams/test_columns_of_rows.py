@@ -9,14 +9,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.schemas.config import HOUR_MS, Exclusion, Model, Policy
 from driftline.schemas.reference import CategoricalProfile, NumericProfile, Reference
 from driftline.schemas.results import FeaturePane, QualityResult, Verdict
+from driftline.streams import layout as layout_of
 from driftline.streams.drift import yardstick
-from driftline.streams.judge import Judged, WindowKey, _moments, _number, feature_rows
+from driftline.streams.judge import Judged, WindowKey, _moments, _number, feature_rows, feature_rows_each
 from driftline.streams.layout import Layout
 from driftline.streams.panes import ADDED, Pane, PaneKey, empty_pane
 from driftline.streams.quality import ROWS, UNLIKELY, _comes_twice, _declared, faults_of, fingerprint, is_faulty, looks, quality
@@ -204,8 +206,16 @@ def pane_rows(key: PaneKey, model: Model, layout: Layout, pane: Pane, revision: 
     return rows
 
 
-@given(windows())
-def test_rows_of_the_features_of_a_pane_are_those_of_one_after_another(window: Judged) -> None:
-    layout, told = window.layout, (PaneKey("m", "1", "plan=a", 60_000), window.model)
-    assert layout is not None
-    assert bits(feature_rows(*told, layout, window.pane, 5)) == bits(pane_rows(*told, layout, window.pane, 5))
+@given(st.lists(windows(), min_size=1, max_size=4), st.sampled_from([1, layout_of.AT_A_TIME]))
+def test_rows_of_the_features_of_panes_are_those_of_one_after_another(judged: list[Judged], at_a_time: int) -> None:
+    model, told = judged[0].model, list[tuple[PaneKey, Layout, Pane, int]]()
+    for at, each in enumerate(judged):
+        assert each.layout is not None
+        told.append((PaneKey("m", "1", "plan=a", at * 60_000), each.layout, each.pane, at))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout_of, "AT_A_TIME", at_a_time)
+        found = feature_rows_each(model, told)
+    expected = [pane_rows(key, model, layout, pane, revision) for key, layout, pane, revision in told]
+    assert [bits(rows) for rows in found] == [bits(rows) for rows in expected]
+    alone = [feature_rows(key, model, layout, pane, revision) for key, layout, pane, revision in told]
+    assert [bits(rows) for rows in alone] == [bits(rows) for rows in expected]
