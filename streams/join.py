@@ -38,6 +38,7 @@ Bool = NDArray[np.bool_]
 
 NEVER = -(2**62)  # a watermark before any event
 _BLOCK: Final = 65_536  # rows that are looked through at a time
+_FEW: Final = 16  # rows, of which one at least must be past for any to be dropped at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class OutcomeRows:
     id_hash: UInt64
     label: Float64
 
-    def take(self, rows: Rows | Bool) -> OutcomeRows:
+    def take(self, rows: Rows | Bool | slice) -> OutcomeRows:
         """The rows of these numbers, or under a mask."""
         return OutcomeRows(*(getattr(self, name)[rows] for name in OutcomeRows.__slots__))
 
@@ -226,7 +227,8 @@ class Join:
         )  # fmt: skip
         self._corrected = Columns(value=float, ts=int, offset=int, first_ts=int, known=int)
         self._index = HashIndex()
-        self.cold = ColdIds((horizon_ms + lateness_ms) // 4)
+        self._quarter_ms = (horizon_ms + lateness_ms) // 4
+        self.cold = ColdIds(self._quarter_ms)
         self.decided = (NEVER, 0)  # of outcomes below this time and offset it is told whether they are orphans
         self._orphans: list[Orphans] = []
         start = floor or Floor(0, NEVER, 0, NEVER)
@@ -309,36 +311,39 @@ class Join:
         """Take in outcomes; returns which were late, and what the others changed."""
         late = self._outcome_clock.late(batch.offset, batch.ts, self.lateness_ms)
         self._outcomes_end = int(batch.offset[-1]) + 1
-        rest, effects = self._enter_outcomes(batch, late, 0)
-        if (left := int(np.count_nonzero(rest))) > SEVERAL:
-            rest, more = self._enter_outcomes(batch, ~rest, left)
-            effects += more
+        rest, effects = self._enter_outcomes(batch, late)
         for at in _rounds(batch.id_hash, rest):
             told = batch if len(at) == len(late) else batch.take(at)
             effects += self._add_rows_of_outcomes(told.id_hash, told.offset, told.ts, told.label, stored=False)
         return late, _concat(effects)
 
-    def _enter_outcomes(self, batch: OutcomeRows, others: Bool, new_ids: int) -> tuple[Bool, list[LabelEffects]]:
-        """Take in what compiled code understands, but for the `others`, with room made for so many new ids; which are left, and effects.
+    def _enter_outcomes(self, batch: OutcomeRows, late: Bool) -> tuple[Bool, list[LabelEffects]]:
+        """Take in what compiled code understands; which are left, and effects.
 
-        Mostly ids are known, so room for all of them would be empty.
+        Mostly ids are known, so room for all of them would be empty: it is made when it is needed, for as many as are new of the last.
         """
-        n, size, reader = len(batch.offset), len(self), kernels.current()
-        if reader is None:
-            return ~others, []
-        self.rows.reserve(n)
-        self.rows.hold("next", -1, size + n)
-        slots, room = self._index.slots(new_ids, self.rows.all("key"))
-        told = self.rows.told(("key", "version", "next", "ts"))
-        at, rows = reader.outcomes_entered(slots, room, *told, size, batch.id_hash, batch.ts, others, self.horizon_ms)
-        new, paired = batch if len(at) == n else batch.take(at), rows >= 0
-        self._append_outcomes(new.id_hash, np.full(len(at), -1), new.offset, new.ts, new.label, stored=False)
-        rest = ~others
-        rest[at] = False
-        if not paired.all():
-            self._index.size += int(np.count_nonzero(~paired))
-            rows, new = rows[paired], new.take(paired)
-        return rest, [_effects(rows, 1, new.label, new.ts, new.offset)]
+        rest, effects, reader, begin, more = ~late, list[LabelEffects](), kernels.current(), 0, 0
+        n = len(rest) if reader else 0
+        while reader and begin < n:
+            new, size = batch.take(slice(begin, n)), len(self)
+            self.rows.reserve(n - begin)
+            self.rows.hold("next", -1, size + n - begin)
+            slots, room = self._index.slots(more, self.rows.all("key"))
+            told = self.rows.told(("key", "version", "next", "ts"))
+            at, rows, end = reader.outcomes_entered(slots, room, *told, size, new.id_hash, new.ts, late[begin:], self.horizon_ms)
+            if len(at) < n - begin:
+                new = new.take(at)
+            rest[at + begin] = False
+            self._append_outcomes(new.id_hash, -1, new.offset, new.ts, new.label, stored=False)
+            paired = rows >= 0
+            if not paired.all():
+                self._index.size += int(np.count_nonzero(~paired))
+                rows, new = rows[paired], new.take(paired)
+            effects.append(_effects(rows, 1, new.label, new.ts, new.offset))
+            begin += end
+            last = paired[-SEVERAL:]
+            more = 1 + (n - begin) * int(np.count_nonzero(~last)) // max(len(last), 1)
+        return rest, effects
 
     def has_several(self, predictions: Rows) -> Bool:
         """Which of these rows have more than one outcome under their id."""
@@ -406,19 +411,23 @@ class Join:
             return
         self._name_orphans()
         if self.rows.least("ts") < self._past_below:
-            self._drop_past()
+            self._drop_past(force=force)
         self._evict_at = max(65_536, 2 * len(self))
-        self._evict_at_ts = self.newest_prediction + (self.horizon_ms + self.lateness_ms) // 4
+        self._evict_at_ts = self.newest_prediction + self._quarter_ms
         self._floor_rises = True
 
-    def _drop_past(self) -> None:
-        """Drop the ids that no event still to come can touch."""
+    def _drop_past(self, *, force: bool) -> None:
+        """Drop the ids that no event still to come can touch.
+
+        To drop a few costs as much as to drop many: unless it is forced they wait for others, but not for long, as the floor waits too.
+        """
         heads = self._is_head()
         drop, unstored = self._past(heads)
         # The store may have outcomes of it, which must not look like orphans there: then it leaves with its predictions.
         if self.cold and len(unstored):
             self._mark(drop, unstored[~self.cold.maybe(self.rows.take("key", unstored))])
-        if drop.any():
+        many = _FEW * np.count_nonzero(drop) >= len(drop)
+        if drop.any() and (force or many or self.rows.least("ts") < self._past_below - 2 * self._quarter_ms):
             self._drop(drop, heads)
 
     def _past(self, heads: Bool) -> tuple[Bool, Rows]:
@@ -665,7 +674,7 @@ class Join:
             segments=new.segments, bin=new.bin, fingerprint=_short(new.fingerprint), again=again, label=-1, stored=stored,
         )  # fmt: skip
 
-    def _append_outcomes(self, keys: UInt64, following: Rows, offset: Int64, ts: Int64, label: Float64, *, stored: bool) -> Rows:
+    def _append_outcomes(self, keys: UInt64, following: Rows | int, offset: Int64, ts: Int64, label: Float64, *, stored: bool) -> Rows:
         return self.rows.append(
             len(keys), key=keys, next=following, ts=ts, offset=offset, value=label, version=OUTCOME, segments=0, bin=0, fingerprint=0,
             again=0, label=-1, stored=stored,

@@ -32,7 +32,7 @@ from driftline.streams.kernels.machine import (
 from driftline.streams.kernels.table import set_value, value_in
 
 Int64 = NDArray[np.int64]
-AHEAD = 16  # keys whose slots are fetched before it is their turn; at half of the way the keys behind them
+AHEAD = 32  # keys whose slots are fetched before it is their turn; at half of the way the keys behind them
 
 
 @entry(types.int64(*[types.int64] * 5))
@@ -86,19 +86,20 @@ def enter_predictions(
     return count
 
 
-@entry(types.int64(*[types.int64] * 13))
+@entry(types.int64(*[types.int64] * 14))
 def enter_outcomes(
     slots: int, size: int, room: int, columns: int, which: int, first: int, n: int, keys: int, times: int, late: int, horizon: int,
-    taken: int, predictions: int,
+    taken: int, predictions: int, end: int,
 ) -> int:  # fmt: skip
     """The numbers of those of `n` outcomes that are taken in, and the row of the prediction that each pairs with, -1 for none; how many.
 
-    Not taken in are those that are late, those of an id with an outcome or with several predictions, or with one that does not pair, and
-    all that follow it when `room` ids are new. Columns: key, version, next, ts.
+    Not taken in are those that are late, and those of an id with an outcome or with several predictions, or with one that does not pair.
+    It ends before the first of a new id for which there is no `room`: its number is in `end`, or `n`. Columns: key, version, next, ts.
     """
     column, versions = int64(of(columns, which, 0), 0), of(columns, which, 1)
     chain, own, count = of(columns, which, 2), of(columns, which, 3), 0
     data, form, base = int64(chain, 0), int64(chain, 1), int64(chain, 2)
+    set_int64(end, 0, n)
     for k in range(n):
         look_ahead(slots, size - 1, column, keys, k, n)
         if byte(late, k):
@@ -106,7 +107,7 @@ def enter_outcomes(
         key = uint64(keys, k)
         at = slot_of(slots, size - 1, column, key)
         row = int32(slots, at)
-        if row >= first or (row < 0 and room <= 0):
+        if row >= first:
             continue
         if row >= 0:
             if value_in(versions, row) == OUTCOME or value_in(chain, row) >= 0:
@@ -115,6 +116,9 @@ def enter_outcomes(
                 continue
             set_value(data, form, base, row, first + count)
         else:
+            if room <= 0:
+                set_int64(end, 0, k)
+                break
             room -= 1
             set_int32(slots, at, first + count)
             set_uint64(column, first + count, key)
@@ -130,12 +134,9 @@ def late_rows(ts: Int64, newest: int, lateness_ms: int) -> tuple[NDArray[np.bool
     return late, mark_late(address(ts), len(ts), newest, lateness_ms, address(late))
 
 
-Entered = tuple[Int64, Int64]
-
-
 def predictions_entered(
     slots: NDArray[np.int32], room: int, columns: Int64, which: Int64, first: int, keys: NDArray[np.uint64], late: NDArray[np.bool_]
-) -> Entered:
+) -> tuple[Int64, Int64]:
     """See `enter_predictions`."""
     keys, late, found = np.ascontiguousarray(keys), np.ascontiguousarray(late), np.empty((2, len(keys)), np.int64)
     count = enter_predictions(
@@ -148,12 +149,12 @@ def predictions_entered(
 def outcomes_entered(
     slots: NDArray[np.int32], room: int, columns: Int64, which: Int64, first: int, keys: NDArray[np.uint64], ts: Int64,
     late: NDArray[np.bool_], horizon_ms: int,
-) -> Entered:  # fmt: skip
-    """See `enter_outcomes`; the column of what follows can hold the rows of all of them."""
+) -> tuple[Int64, Int64, int]:  # fmt: skip
+    """See `enter_outcomes`, and where it ended; the column of what follows can hold the rows of all of them."""
     keys, ts, late = np.ascontiguousarray(keys), np.ascontiguousarray(ts), np.ascontiguousarray(late)
-    found = np.empty((2, len(keys)), np.int64)
+    found, end = np.empty((2, len(keys)), np.int64), np.empty(1, np.int64)
     count = enter_outcomes(
         address(slots), len(slots), room, address(columns), address(which), first, len(keys), address(keys), address(ts), address(late),
-        horizon_ms, address(found), address(found[1]),
+        horizon_ms, address(found), address(found[1]), address(end),
     )  # fmt: skip
-    return found[0, :count], found[1, :count]
+    return found[0, :count], found[1, :count], int(end[0])

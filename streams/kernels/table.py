@@ -21,6 +21,7 @@ from driftline.streams.kernels.machine import (
     byte,
     compiled,
     entry,
+    fetch_ahead,
     float32,
     int32,
     int64,
@@ -38,6 +39,7 @@ CODES, SINGLES, DOUBLES = 11, 14, 18  # of floats: in one byte, four and eight
 PRINTS = 24  # of whole numbers of four bytes, of which the rest is of no matter
 NO_CODE: Final = 255  # stands for NaN among codes
 TOLD = 7
+AHEAD = 32  # rows whose values are fetched before it is their turn; at half of the way those of the rows they lead to
 
 
 @compiled
@@ -63,6 +65,19 @@ def value_at(data: int, form: int, base: int, row: int) -> Any:
 def value_in(column: int, row: int) -> Any:
     """The value of a column of which seven numbers tell."""
     return value_at(int64(column, 0), int64(column, 1), int64(column, 2), row)
+
+
+@compiled
+def width_of(column: int) -> Any:
+    """How many bytes a value has of a column of which seven numbers tell."""
+    form = int64(column, 1)
+    return BYTES if form == CODES else INTS if form in (PRINTS, SINGLES) else WORDS if form == DOUBLES else form
+
+
+@compiled
+def fetch_value(column: int, row: int) -> None:
+    """Have the value of a row, which may be any, on its way."""
+    fetch_ahead(int64(column, 0) + width_of(column) * row)
 
 
 @compiled
@@ -127,6 +142,15 @@ def follow(columns: int, which: int, rows: int, n: int, size: int, horizon: int,
     times, chain, versions = columns + width * int64(which, 0), columns + width * int64(which, 1), columns + width * int64(which, 2)
     offsets, values = columns + width * int64(which, 3), columns + width * int64(which, 4)
     for i in range(n):
+        if i + AHEAD < n:
+            fetch_value(chain, int64(rows, i + AHEAD))
+        if i + AHEAD // 2 < n:
+            near = value_in(chain, int64(rows, i + AHEAD // 2))
+            fetch_value(times, near)
+            fetch_value(chain, near)
+            fetch_value(versions, near)
+            fetch_value(offsets, near)
+            fetch_value(values, near)
         row, count, value, last, at, first, known = int64(rows, i), 0, 0, 0, 0, 0, 0
         own = value_in(times, row)
         row = value_in(chain, row)
@@ -220,7 +244,7 @@ def keep_values(columns: int, n_columns: int, mask: int, n: int) -> None:
                 set_int64(data, to, int64(data, i))
                 to += byte(mask, i)
         if form != SAME:
-            size = BYTES if form == CODES else INTS if form in (PRINTS, SINGLES) else WORDS if form == DOUBLES else form
+            size = width_of(columns + 8 * TOLD * c)
             move(data + size * to, data + size * last, size * (n - last))
 
 

@@ -286,6 +286,36 @@ def test_little_traffic_is_dropped_as_time_goes_on() -> None:
     assert watched.join.floor.predictions > 900
 
 
+def test_a_few_of_many_that_are_past_wait_for_others_but_not_for_long() -> None:
+    # predictions  ──old──many──────x──►
+    # outcomes     ──────────y──────z──►
+    watched = Watched()
+    watched.predict(P("old", 0))
+    watched.predict(*[P(str(i), 160) for i in range(100)])
+    watched.tell(O("y", 160, 1.0))
+    watched.join.evict()
+    assert (len(watched.join), watched.join.floor.predictions) == (102, 0)
+    watched.predict(P("x", 240))
+    watched.tell(O("z", 240, 1.0))
+    watched.join.evict()
+    assert (len(watched.join), watched.join.floor.predictions) == (103, 1)
+
+
+@pytest.mark.parametrize("known", [0, 30, 270, 300])
+def test_however_many_ids_of_a_batch_of_outcomes_are_new_each_meets_its_prediction(known: int) -> None:
+    ids = [str(i) for i in range(300)]
+    watched, order = Watched(), Random(known)
+    for i in range(0, known, 10):
+        watched.predict(*[P(id, 1_000) for id in ids[i : i + 10]])
+    told = [O(id, 1_000 + label, float(label)) for id in ids for label in (1, 2)]
+    order.shuffle(told)
+    watched.tell(*told)
+    if known < len(ids):
+        watched.predict(*[P(id, 1_000) for id in ids[known:]])
+    assert watched.labels == {(id, 1, 1_000): (2.0, 1_001) for id in ids}
+    assert np.bincount(watched.join._heads_of(watched.join.rows.all("key"))).max() == 3
+
+
 times = st.integers(0, 60).map(lambda step: 1_000 + 10 * step)
 predictions = st.builds(P, st.sampled_from("ab"), times, st.integers(1, 2), st.integers(0, 1))
 outcomes = st.builds(O, st.sampled_from("ab"), times, st.sampled_from([0.0, 1.0, BACK]))
