@@ -82,7 +82,7 @@ class LabelEffects:
     label: Float64
     label_ts: Int64
     outcome_offset: Int64
-    on_arrival: Bool  # the prediction came after its outcomes
+    several: Bool  # the prediction came after more than one outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +141,12 @@ class _Ids:
 class _Labels:
     """What outcomes say of predictions; every field has shape (n,), and where nothing is `told`, it is of no matter.
 
-    `value` is that of the outcome of `ts` and `offset`, the last of those that pair; `known` is the highest offset of these.
+    `value` is that of the outcome of `ts` and `offset`, the last of those that pair, which may be `several`; `known` is the highest offset
+    of these.
     """
 
     told: Bool
+    several: Bool
     value: Float64
     ts: Int64
     offset: Int64
@@ -159,8 +161,9 @@ class _Labels:
         """With one more outcome each."""
         wins = ~self.told | (ts > self.ts) | ((ts == self.ts) & (offset > self.offset))
         return _Labels(
-            np.ones(len(ts), bool), np.where(wins, value, self.value), np.where(wins, ts, self.ts), np.where(wins, offset, self.offset),
-            np.where(self.told, np.minimum(ts, self.first_ts), ts), np.where(self.told, np.maximum(offset, self.known), offset),
+            np.ones(len(ts), bool), self.told, np.where(wins, value, self.value), np.where(wins, ts, self.ts),
+            np.where(wins, offset, self.offset), np.where(self.told, np.minimum(ts, self.first_ts), ts),
+            np.where(self.told, np.maximum(offset, self.known), offset),
         )  # fmt: skip
 
 
@@ -294,17 +297,19 @@ class Join:
 
     def _enter_predictions(self, new: ColdRows, late: Bool) -> tuple[Rows, Bool, list[LabelEffects]]:
         """Take in what compiled code understands: the row of each prediction, -1 for none; which are left to be taken in; and effects."""
-        n, rows_of, reader = len(new), np.full(len(new), -1), kernels.current()
+        n, reader = len(new), kernels.current()
         if reader is None:
-            return rows_of, ~late, []
+            return np.full(n, -1), ~late, []
         self.rows.reserve(n)
         slots, room = self._index.slots(n, self.rows.all("key"))
         at, following = reader.predictions_entered(slots, room, *self.rows.told(("key", "version")), len(self), new.id_hash, late)
         self._index.size += int(np.count_nonzero(following < 0))
-        rows = self._append_predictions(new.take(at) if len(at) < n else new, following, stored=False)
-        rows_of[at] = rows
-        rest = ~late
-        rest[at] = False
+        if len(at) == n:
+            rows = rows_of = self._append_predictions(new, following, stored=False)
+            rest = np.zeros(n, bool)
+        else:
+            rows, rows_of, rest = self._append_predictions(new.take(at), following, stored=False), np.full(n, -1), ~late
+            rows_of[at], rest[at] = rows, False
         return rows_of, rest, [self._label_arrivals(rows, following)]
 
     def add_outcomes(self, batch: OutcomeRows) -> tuple[Bool, LabelEffects]:
@@ -320,7 +325,8 @@ class Join:
     def _enter_outcomes(self, batch: OutcomeRows, late: Bool) -> tuple[Bool, list[LabelEffects]]:
         """Take in what compiled code understands; which are left, and effects.
 
-        Mostly ids are known, so room for all of them would be empty: it is made when it is needed, for as many as are new of the last.
+        Mostly ids are known, so room for all of them would be empty: it is made when it is needed, for twice as many as are new of the
+        last, as the further it goes the fewer are known.
         """
         rest, effects, reader, begin, more = ~late, list[LabelEffects](), kernels.current(), 0, 0
         n = len(rest) if reader else 0
@@ -342,17 +348,8 @@ class Join:
             effects.append(_effects(rows, 1, new.label, new.ts, new.offset))
             begin += end
             last = paired[-SEVERAL:]
-            more = 1 + (n - begin) * int(np.count_nonzero(~last)) // max(len(last), 1)
+            more = min(n - begin, 1 + 2 * (n - begin) * int(np.count_nonzero(~last)) // max(len(last), 1))
         return rest, effects
-
-    def has_several(self, predictions: Rows) -> Bool:
-        """Which of these rows have more than one outcome under their id."""
-        outcomes, following = np.zeros(len(predictions), np.int64), self.rows.take("next", predictions)
-        more = np.flatnonzero(following >= 0)
-        more = more[self.rows.take("next", following[more]) >= 0]  # mostly none
-        for at, rows in self._chains(predictions[more]):
-            outcomes[more[at]] += self.rows.take("version", rows) == OUTCOME
-        return outcomes > 1
 
     def answers(self) -> Float64:
         """All predictions and labels that are remembered, as they came."""
@@ -716,7 +713,7 @@ class Join:
         if not labels.told.all():
             rows, labels = rows[labels.told], labels.take(labels.told)
         # A label that was taken back is told too: a snapshot may still hold it.
-        return LabelEffects(rows, np.ones(len(rows), np.int64), labels.value, labels.first_ts, labels.known, np.ones(len(rows), bool))
+        return LabelEffects(rows, np.ones(len(rows), np.int64), labels.value, labels.first_ts, labels.known, labels.several)
 
     def _changes(self, rows: Rows, ts: Int64, offset: Int64, label: Float64) -> list[LabelEffects]:
         """What one more outcome for each of these predictions changes, where they pair: old labels out, new ones in."""
@@ -754,7 +751,7 @@ class Join:
             return self._labels_behind(rows)
         behind, told = self._labels_behind(rows[~kept]), self._corrected.take_all(_KEPT, places[kept])
         columns = []
-        for name, own in zip(_Labels.__slots__, (kept[kept], *told), strict=True):
+        for name, own in zip(_Labels.__slots__, (kept[kept], kept[kept], *told), strict=True):
             column = np.empty(len(rows), own.dtype)
             column[~kept], column[kept] = getattr(behind, name), own
             columns.append(column)
@@ -764,9 +761,9 @@ class Join:
         """What the outcomes behind these predictions in their chains say."""
         if reader := kernels.current():
             found = reader.labels_of(*self.rows.told(("ts", "next", "version", "offset", "value")), rows, len(self), self.horizon_ms)
-            return _Labels(found[0] > 0, found[1].view(np.float64), *found[2:])
+            return _Labels(found[0] > 0, found[0] > 1, found[1].view(np.float64), *found[2:])
         own_ts, n = self.rows.take("ts", rows), len(rows)
-        labels = _Labels(np.zeros(n, bool), np.zeros(n), *np.zeros((4, n), np.int64))
+        labels = _Labels(np.zeros(n, bool), np.zeros(n, bool), np.zeros(n), *np.zeros((4, n), np.int64))
         for at, others in self._chains(self.rows.take("next", rows)):
             ts, offset, value, version = self.rows.take_all(("ts", "offset", "value", "version"), others)
             pair = (version == OUTCOME) & (np.abs(ts - own_ts[at]) <= self.horizon_ms)

@@ -14,7 +14,6 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
-from typing import Any
 
 import numpy as np
 
@@ -364,14 +363,8 @@ class Partition:
         """Bring label effects to the panes of the predictions, and losses to the panes of the label times."""
         if not len(effects.sign):
             return
-        arrivals = np.flatnonzero(effects.on_arrival)
-        if len(arrivals):
-            in_steps = np.zeros(len(effects.on_arrival), bool)
-            in_steps[arrivals] = shard.join.has_several(effects.prediction[arrivals])
-            if not self.recovered:
-                in_steps[arrivals] |= shard.join.rows.take("offset", effects.prediction[arrivals]) < self._highest.predictions
-            if in_steps.any():
-                effects = self._settle_arrivals(shard, effects, in_steps)
+        if effects.several.any():
+            effects = self._settle_arrivals(shard, effects)
         told = ~np.isnan(effects.label)
         if not told.all():
             effects = LabelEffects(*(getattr(effects, name)[told] for name in LabelEffects.__slots__))
@@ -452,7 +445,7 @@ class Partition:
         if self._listed.pop(key, None):
             self._orphans.append(key)
 
-    def _settle_arrivals(self, shard: Shard, effects: LabelEffects, behind: np.ndarray[Any, np.dtype[np.bool_]]) -> LabelEffects:
+    def _settle_arrivals(self, shard: Shard, effects: LabelEffects) -> LabelEffects:
         """Tell the pairs of a prediction that arrived after several outcomes one outcome at a time, in offset order.
 
         During a replay a snapshot may know the first few of them only: so each step meets the fence on its own. And another owner
@@ -460,7 +453,7 @@ class Partition:
         order of reading touches is touched here too, and published again (docs/decisions/0010-owners.md).
         """
         steps: list[tuple[int, int, float, int, int, bool]] = []
-        for i in np.flatnonzero(behind).tolist():
+        for i in np.flatnonzero(effects.several).tolist():
             row = int(effects.prediction[i])
             winner: tuple[int, int, float] | None = None
             first = -NEVER
@@ -471,7 +464,7 @@ class Partition:
                     winner = (ts, offset, label)
                 first = min(first, ts)
                 steps.append((row, 1, winner[2], first, offset, False))
-        rest = LabelEffects(*(getattr(effects, name)[~behind] for name in LabelEffects.__slots__))
+        rest = LabelEffects(*(getattr(effects, name)[~effects.several] for name in LabelEffects.__slots__))
         told = [np.array(column) for column in zip(*steps, strict=True)]
         return LabelEffects(*(np.concatenate([getattr(rest, name), part]) for name, part in zip(LabelEffects.__slots__, told, strict=True)))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.cold import OUTCOME
 from driftline.streams.kernels.chains import of
-from driftline.streams.kernels.lookup import slot_of
+from driftline.streams.kernels.lookup import AHEAD, slot_of
 from driftline.streams.kernels.machine import (
     address,
     byte,
@@ -32,7 +32,6 @@ from driftline.streams.kernels.machine import (
 from driftline.streams.kernels.table import set_value, value_in
 
 Int64 = NDArray[np.int64]
-AHEAD = 32  # keys whose slots are fetched before it is their turn; at half of the way the keys behind them
 
 
 @entry(types.int64(*[types.int64] * 5))
@@ -47,7 +46,7 @@ def mark_late(times: int, n: int, newest: int, lateness: int, late: int) -> int:
 
 @compiled
 def look_ahead(slots: int, last: int, column: int, keys: int, k: int, n: int) -> None:
-    """Have what the keys behind the one of the number `k` will need on its way."""
+    """Have what the keys behind the one of the number `k` will need on its way: slots, and at half of the way the keys behind those."""
     if k + AHEAD < n:
         slot: Any = np.int64(uint64(keys, k + AHEAD) & np.uint64(last))
         fetch_ahead(slots + 4 * slot)

@@ -14,6 +14,7 @@ from driftline.streams.kernels.machine import (
     as_bits,
     compiled,
     entry,
+    fetch_ahead,
     float64,
     int32,
     int64,
@@ -24,6 +25,8 @@ from driftline.streams.kernels.machine import (
 )
 from driftline.streams.kernels.numbers import place_of_number
 from driftline.streams.kernels.texts import stirred
+
+AHEAD = 32  # keys whose slots are fetched before it is their turn
 
 
 @compiled
@@ -50,6 +53,9 @@ def take_slots(slots: int, size: int, n: int, keys: int, rows: int) -> None:
     """Put the `n` rows of keys that are absent, and differ from each other, into the first free slots on their ways."""
     last = size - 1
     for k in range(n):
+        if k + AHEAD < n:
+            ahead: Any = np.int64(uint64(keys, k + AHEAD) & np.uint64(last))
+            fetch_ahead(slots + 4 * ahead)
         key = uint64(keys, k)
         at: Any = np.int64(key & np.uint64(last))
         step: Any = np.int64(key >> np.uint64(40)) | 1

@@ -117,6 +117,14 @@ def test_a_label_that_is_read_before_its_prediction_takes_effect_when_that_comes
     assert joined(O("a", 1_080, 1.0), P("a", 1_000)) == {("a", 1, 1_000): (1.0, 1_080)}
 
 
+def test_of_a_prediction_that_comes_later_it_is_said_whether_several_outcomes_waited() -> None:
+    watched = Watched()
+    watched.tell(O("once", 1_010, 1.0), O("twice", 1_010, 1.0), O("twice", 1_020, 0.0), O("far", 1_010, 1.0), O("far", 2_000, 1.0))
+    effects = watched.predict(P("once", 1_000), P("twice", 1_000), P("far", 1_000)).labels
+    assert effects.several.tolist() == [False, True, False]
+    assert watched.predict(P("twice", 1_000, version=2)).labels.several.tolist() == [True]
+
+
 def test_a_label_may_be_dated_before_its_prediction() -> None:
     assert joined(P("a", 1_000), O("a", 960, 1.0)) == {("a", 1, 1_000): (1.0, 960)}
 
