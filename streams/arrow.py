@@ -85,7 +85,8 @@ class Ids:
 class Rows:
     """Columns of batches that are alike, one after another, and what is wrong with which of their rows.
 
-    `index` has the number of the record of each row. `prints`: fingerprints of the rows, where these are known already.
+    `index` has the number of the record of each row. `prints`: fingerprints of the rows, and `said`: their answers as categories, where
+    these are known already.
     """
 
     model: str
@@ -96,6 +97,7 @@ class Rows:
     columns: dict[str, Column] = field(default_factory=dict)
     wrong: list[tuple[Rejected, Int64]] = field(default_factory=list)
     prints: UInt64 | None = None
+    said: Coded | None = None
 
     @property
     def n(self) -> int:
@@ -470,7 +472,9 @@ def predictions(rows: Rows, model: Model, chunk: Chunk, partitions: int | None) 
         fingerprint=_fingerprints(rows)[use],
     )  # fmt: skip
     features = {name.partition(".")[2]: column for name, column in rows.columns.items() if name.startswith("feature.")}
-    values = ColumnValues(features, rows.columns["prediction"], rows.columns.get("score"), None if isinstance(use, slice) else use)
+    values = ColumnValues(
+        features, rows.columns["prediction"], rows.columns.get("score"), None if isinstance(use, slice) else use, rows.said
+    )
     return Predictions(
         rows.model, rows.index[use], columns, [rows.version], classes.names, names,
         constant(-1, n) if latency is None else latency_bins(latency)[use], failures[use], values,
@@ -530,7 +534,10 @@ def _fitting(rows: Rows, name: str, model: Model, classes: Codes) -> Float64:
     reader = kernels.current()
     if isinstance(column, np.ndarray):
         if reader and not rows.wrong and (known := reader.known_small(column)) and not any(misfit(number, model) for number in known):
-            return reader.recoded_small(column, known, classes.of(map(text_of, known)).astype(np.float64))
+            names = [*map(text_of, known)]
+            rows.said = Coded(names, reader.recoded_small(column, known, np.arange(len(known))))
+            found: Float64 = classes.of(names).astype(np.float64)[rows.said.code]
+            return found
         texts: list[Any]
         texts, place = numbers_in(column)
     else:

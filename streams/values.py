@@ -92,19 +92,20 @@ class ParsedValues:
 @dataclass(frozen=True, slots=True)
 class ColumnValues:
     """Values that came in columns: of float64 with NaN for what is absent, of `Coded` texts, or of any values. `rows` are those used, if
-    not all."""
+    not all; `said` are the predictions as categories, where these are known already."""
 
     features: Mapping[str, Any]
     prediction: Any
     score: Any
     rows: Int64 | None
+    said: Coded | None = None
     #: By the hash of a layout, with the features that it does not know though it should.
     _sheets: dict[str, tuple[Sheet, list[str]]] = field(default_factory=dict)
     _raw: list[dict[str, Sequence[Any]]] = field(default_factory=list)
 
     def take(self, rows: Int64) -> ColumnValues:
         """See `Values`."""
-        return ColumnValues(self.features, self.prediction, self.score, self._used(rows), self._sheets)
+        return ColumnValues(self.features, self.prediction, self.score, self._used(rows), self.said, self._sheets)
 
     def _used(self, rows: Int64) -> Int64:
         """The numbers in the columns of some of the rows that are used."""
@@ -165,7 +166,7 @@ class ColumnValues:
             column = columns.get(name)
             if column is not None:
                 as_it_is = isinstance(column, np.ndarray) and isinstance(profile, NumericProfile)
-                out[name] = column if as_it_is else coded(column)
+                out[name] = column if as_it_is else self.said if self.said and name == PREDICTION else coded(column)
         return out
 
 
