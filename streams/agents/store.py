@@ -206,11 +206,14 @@ def rows_of(chunk: Chunk, topics: Topics) -> dict[str, Rowed]:
 
 def digest_of(chunk: Chunk) -> str:
     """Of offsets and bytes: topics may begin anew at offset 0, and their blocks would else pass for those of the topic before."""
-    digest = hashlib.blake2b(digest_size=8)
-    for i, value in enumerate(chunk.values()):
-        digest.update(b"%d:%d:" % (chunk.offset[i], -1 if value is None else len(value)))
-        digest.update(value or b"")
-    return digest.hexdigest()
+    digest, data = (
+        hashlib.sha1(usedforsecurity=False),
+        memoryview(chunk.data),
+    )  # processors have instructions for it: half of what BLAKE2 takes
+    for offset, start, end in zip(chunk.offset.tolist(), chunk.value_start.tolist(), chunk.value_end.tolist(), strict=True):
+        digest.update(b"%d:%d:" % (offset, -1 if start < 0 else end - start))
+        digest.update(data[start:end])
+    return digest.hexdigest()[:16]
 
 
 def token(chunk: Chunk, table: str, digest: str) -> str:
