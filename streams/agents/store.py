@@ -206,10 +206,8 @@ def rows_of(chunk: Chunk, topics: Topics) -> dict[str, Rowed]:
 
 def digest_of(chunk: Chunk) -> str:
     """Of offsets and bytes: topics may begin anew at offset 0, and their blocks would else pass for those of the topic before."""
-    digest, data = (
-        hashlib.sha1(usedforsecurity=False),
-        memoryview(chunk.data),
-    )  # processors have instructions for it: half of what BLAKE2 takes
+    digest = hashlib.sha1(usedforsecurity=False)  # processors have instructions for it: half of what BLAKE2 takes
+    data = memoryview(chunk.data)
     for offset, start, end in zip(chunk.offset.tolist(), chunk.value_start.tolist(), chunk.value_end.tolist(), strict=True):
         digest.update(b"%d:%d:" % (offset, -1 if start < 0 else end - start))
         digest.update(data[start:end])
