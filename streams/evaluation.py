@@ -224,6 +224,7 @@ class Evaluation:
                 return
             if now > known_rank:
                 self._raise(key, now[1])
+        self._changed.pop(key, None)  # behind what it is raised to: of what is written a part may be lost, from some record on
         self._stored[key] = self._changed[key] = value
         self._index(key, pane, partition)
 

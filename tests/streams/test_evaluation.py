@@ -38,7 +38,7 @@ class Story:
         for entry in entries:
             self.registry.add(entry, 0)
 
-    def pane(self, start: int, fence: int, n: int = 2, losses: int = 0, partition: int = 0, upto: float = 0.25) -> None:
+    def pane(self, start: int, fence: int, n: int = 2, losses: int = 0, partition: int = 0, upto: float = 0.25, epoch: int = 0) -> None:
         """A snapshot with `n` predictions of x from 0.25 up to another number, of which `losses` are labelled, wrongly."""
         layout = self.registry.layout("m", "1", start)
         pane = empty_pane(layout)
@@ -50,7 +50,7 @@ class Story:
         ones = np.ones(losses)
         rows = LabelRows(ones.astype(np.int64), 0 * ones, ones, np.full(losses, -1), 0 * ones.astype(np.int64))
         pane.answers.losses.add_labels(rows, ["0", "1"], MODEL)
-        snapshot = encode_pane(pane, Fence(fence, 0))
+        snapshot = encode_pane(pane, Fence(fence, 0), epoch)
         self.evaluation.take(encode_key(PaneKey("m", "1", "", start), partition), snapshot)
 
     def hear(self, *newest: int) -> None:
@@ -142,12 +142,29 @@ def test_state_that_a_crash_cut_off_forgets_nothing() -> None:
         story.pane(start, 5, losses=1)
     story.passed(60)
     before = dict(story.disk)
-    wanted = lasting(story.passed(400), 360)
-    assert any(key.startswith(b"forgotten/") for key, _ in story.written)
-    for cut in range(len(story.written) + 1):
-        story.disk = before | dict(story.written[:cut])
+    wanted, written = lasting(story.passed(400), 360), story.written
+    assert any(key.startswith(b"forgotten/") for key, _ in written)
+    for cut in range(len(written) + 1):
+        story.disk = before | dict(written[:cut])
         story.crash()
         assert lasting(story.passed(400), 360) == wanted
+
+
+def test_state_that_a_crash_cut_off_lowers_no_revision_though_a_later_owner_knew_less() -> None:
+    def comes() -> int:
+        story.pane(0, 9, losses=1, epoch=2)
+        story.pane(0, 7, losses=1, epoch=4)
+        return signal(story.passed(40), 0).revision
+
+    story = Story()
+    story.pane(0, 5)
+    story.passed(20)
+    before = dict(story.disk)
+    told, written = comes(), story.written
+    for cut in range(len(written) + 1):
+        story.disk = before | dict(written[:cut])
+        story.crash()
+        assert comes() >= told
 
 
 def lasting(results: Results, start: int) -> list[DriftResult]:
