@@ -55,7 +55,7 @@ class Size:
     waiting: int = 10_000_000
     cold: int = 20_000_000  # rows in the cold tier
     calls: int = 50_000
-    rounds: int = 31  # short ones: what else the machine does falls upon few of them
+    rounds: int = 32  # short ones: what else the machine does falls upon few of them
     requests: int = 400
     peer_events: int = 400_000
     peer_runs: int = 3

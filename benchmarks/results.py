@@ -51,7 +51,7 @@ ROWS = (
     Row("one call of the SDK, JSON: by the clock", "sdk.wall_microseconds_per_call", "µs"),
     Row("one call of the SDK, Arrow: processor time", "sdk.arrow_microseconds_per_call", "µs", "50 µs", "10 µs"),
     Row("the SDK, tables of 1 000: processor time a prediction", "sdk.table_microseconds_per_prediction", "µs", "50 µs", "10 µs"),
-    Row("p99 a service gains by publishing", "service.added_p99_ms", "ms"),
+    Row("p99 a web service gains by the SDK", "service.added_p99_ms", "ms"),
     Row("largest difference of a KS distance to SciPy's on raw values", "agreement.ks.largest_difference", ""),
     Row("largest relative difference of a Wasserstein distance to it", "agreement.wasserstein.largest_relative_difference", ""),
     Row("the same in standard deviations of the reference", "agreement.wasserstein.largest_difference_in_deviations", ""),
@@ -68,7 +68,8 @@ SENTENCES = (
     ("Cold: {} at once of {} that wait in ClickHouse, in one process with it.", "cold.at_once", "cold.rows"),
     ("Latency: {} windows at {} predictions a second.", "latency.windows", "latency.predictions_per_second"),
     ("Service: {} rounds of {} requests.", "service.rounds", "service.requests"),
-    ("Neighbouring rounds without the SDK lie {} ms apart.", "service.noise_p99_ms"),
+    ("Neighbouring rounds without the SDK lie {} ms apart; the broker on the same machine adds {} ms, whoever publishes.",
+     "service.noise_p99_ms", "service.broker_p99_ms"),
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ ErrorCallback = Callable[[str, str], None]
 
 LIMIT_EVENTS = 100_000  # events waiting for the broker
 LIMIT_KBYTES = 64 * 1024  # and their bytes
+LINGER_MS = 100  # how long an event waits for others: each message to the broker wakes a thread beside the service's own
 
 _log = logging.getLogger("driftline.publisher")
 
@@ -55,7 +56,8 @@ class Publisher:
 
     Calls are safe from threads, coroutines, signal handlers and after a fork; they cost a few microseconds and never raise or block.
     With the broker away, events wait in memory up to a limit and for at most two minutes; then they are dropped and counted.
-    What waits is sent when the interpreter ends (`exit_flush_s`), at `close`, or at the end of a `with` block.
+    An event waits up to a tenth of a second for others that go with it; what waits is sent when the interpreter ends (`exit_flush_s`),
+    at `close`, or at the end of a `with` block.
 
     Parameters
     ----------
@@ -66,8 +68,8 @@ class Publisher:
         ("queue_full" or Kafka's error name), and for a broker that does not answer. It runs in the calling thread and should be
         quick. Without it, the first of each code is logged as a warning.
     exit_flush_s : how long the end of the interpreter may be delayed.
-    batch : "arrow" sends events in batches of up to a thousand, a tenth of a second later at most, which cost workers a fraction of what
-        single ones do. Needs pyarrow (`pip install 'driftline[arrow]'`).
+    batch : "arrow" sends what waits in batches of up to a thousand events, which cost workers a fraction of what single ones do.
+        Needs pyarrow (`pip install 'driftline[arrow]'`).
     config : settings of librdkafka that override the ones made here, for instance for SASL.
 
     Raises
@@ -107,7 +109,7 @@ class Publisher:
         self._config: dict[str, Any] = {
             "bootstrap.servers": servers,
             "partitioner": "murmur2_random",  # as Java and Faust do, so that a prediction and its label meet on one partition
-            "linger.ms": 20,
+            "linger.ms": 5 if batch else LINGER_MS,  # batches have waited already
             "compression.type": "lz4",
             "queue.buffering.max.messages": LIMIT_EVENTS,
             "queue.buffering.max.kbytes": LIMIT_KBYTES,
