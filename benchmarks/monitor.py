@@ -14,15 +14,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any
+from types import MappingProxyType
+from typing import Any, get_args
 
 import cold
 import fastapi_load
@@ -60,12 +62,13 @@ class Size:
     peer_events: int = 400_000
     peer_runs: int = 3
     default_events: int = 400_000  # with three tests
+    twin_events: int = 200_000  # without compiled code
     compared: int = 20  # windows, with SciPy
 
 
 QUICK = Size(
     events=80_000, warm_up=40_000, runs=1, windows=8, rate=5_000, waiting=100_000, cold=200_000, calls=5_000, rounds=2, requests=300,
-    peer_events=40_000, peer_runs=1, default_events=40_000, compared=3,
+    peer_events=40_000, peer_runs=1, default_events=40_000, twin_events=40_000, compared=3,
 )  # fmt: skip
 
 
@@ -84,6 +87,14 @@ class Bench:
 
     def arrow(self) -> None:
         self.found["arrow"] = self._runs("arrow")
+
+    def twins(self) -> None:
+        """Both lanes without compiled code: a worker that finds no numba does everything by NumPy."""
+        with tempfile.TemporaryDirectory() as directory:
+            (Path(directory) / "numba.py").write_text("raise ImportError('hidden, to be measured without')\n")
+            hidden = {"PYTHONPATH": os.pathsep.join([directory, *filter(None, [os.environ.get("PYTHONPATH")])])}
+            for form in get_args(Format):
+                self.found[f"{form}_twins"] = self._runs(form, self.size.twin_events, hidden)
 
     def embedded(self) -> None:
         """The JSON lane on the embedded broker, with as many events as it holds."""
@@ -138,11 +149,11 @@ class Bench:
         size = self.size
         self.found["defaults"] = peers.compare(self.broker, size.default_events, size.warm_up // 2, size.peer_runs, peers.THREE)
 
-    def _runs(self, form: Format) -> dict[str, float | int]:
-        shape = Shape(events=self.size.events)
+    def _runs(self, form: Format, events: int = 0, environment: Mapping[str, str] = MappingProxyType({})) -> dict[str, float | int]:
+        shape = Shape(events=events or self.size.events)
         found = []
         for number in range(self.size.runs):
-            with Site(self.broker, shape) as site:
+            with Site(self.broker, shape, environment=dict(environment)) as site:
                 found.append(throughput(site, Source(shape, form), self.size.warm_up, shape.events))
                 say(f"{form}, run {number + 1}: {found[-1].predictions_per_core_second:,.0f} predictions a core second")
         return _median(found)
@@ -163,7 +174,7 @@ class Bench:
             say(f"{name} WAS NOT MEASURED: {error}")
 
 
-PARTS = ("json", "arrow", "agreement", "embedded", "latency", "waiting", "cold", "sdk", "service", "peers", "defaults")
+PARTS = ("json", "arrow", "twins", "agreement", "embedded", "latency", "waiting", "cold", "sdk", "service", "peers", "defaults")
 BESIDE = ("peers", "defaults")  # parts with other libraries
 
 
