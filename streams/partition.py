@@ -322,7 +322,7 @@ class Partition:
             told = (rows.version[accepted], rows.ts[accepted], rows.segments[accepted], rows.offset[accepted])
         *about, offset = told
         place, panes = shard.panes(*about)
-        under: dict[tuple[str, Layout | None], list[tuple[list[PaneKey], Int64]]] = {}
+        under: dict[tuple[str, Layout | None], list[tuple[Sequence[PaneKey], Int64]]] = {}
         for keys, part in zip(panes, parts(place, len(panes)), strict=True):
             whole = keys[0]
             under.setdefault((whole.version, self._registry.layout(*whole[:2], whole.start)), []).append((keys, part))
@@ -342,7 +342,7 @@ class Partition:
             self._pending[shard.model.model].predictions.append((numbers, those))
 
     def _fold_under(
-        self, shard: Shard, layout: Layout | None, values: Values, offset: Int64, groups: list[tuple[list[PaneKey], Int64]]
+        self, shard: Shard, layout: Layout | None, values: Values, offset: Int64, groups: list[tuple[Sequence[PaneKey], Int64]]
     ) -> Iterator[tuple[int, Int64]]:
         """Fold rows of one version and one reference (or none) into their panes; what was folded, by the number of the pane."""
         pending = self._pending[shard.model.model]
@@ -382,7 +382,7 @@ class Partition:
         if len(shard.versions.names) > 1:
             self._fold_rivals(shard, effects, rows)
 
-    def _numbers(self, shard: Shard, panes: tuple[Int64, list[list[PaneKey]]], prediction: Int64, outcome: Int64) -> list[Int64]:
+    def _numbers(self, shard: Shard, panes: tuple[Int64, Sequence[Sequence[PaneKey]]], prediction: Int64, outcome: Int64) -> list[Int64]:
         """For each pair the numbers of the panes it changes, -1 for none: of the whole, and of each of its cells.
 
         A pane whose snapshot knows the pair is none of them: then both sides lie below its fence.
@@ -425,7 +425,7 @@ class Partition:
         (numbers,) = self._numbers(shard, (place, wholes), offset, effects.outcome_offset[at])
         self._pending[shard.model.model].rivals.append((numbers, rivals))
 
-    def _with_place(self, keys: list[PaneKey], shard: Shard) -> Iterator[PaneKey]:
+    def _with_place(self, keys: Sequence[PaneKey], shard: Shard) -> Iterator[PaneKey]:
         """The whole, and those of its cells that have a place in the pane."""
         return (key for key in keys if self._has_place(key, shard.model))
 

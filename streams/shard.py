@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, OutcomeRo
 from driftline.streams.panes import Fence, PaneKey
 
 FLOORS: Final = 8  # of the past, that are remembered
+PANES: Final = 10_000  # whose keys are remembered, of all models
 MORE_NAMES: Final = 10_000  # than are in use that are kept before they are looked through
 
 
@@ -68,7 +70,7 @@ class Shard:
         if len(self.segments) > most:
             self.segments.keep(np.unique(self.join.rows.all("segments")).tolist())
 
-    def panes(self, versions: Int64, ts: Int64, segments: Int64) -> tuple[Int64, list[list[PaneKey]]]:
+    def panes(self, versions: Int64, ts: Int64, segments: Int64) -> tuple[Int64, list[tuple[PaneKey, ...]]]:
         """For each row a place in a list, and in this the panes it belongs to: the whole first, then one for each cell it is in."""
         minutes, place = spans_of(ts, self.model.pane_ms)
         if len(self.versions) < 2 and len(self.segments) < 2:
@@ -82,9 +84,8 @@ class Shard:
         table = ((ts // self.model.pane_ms)[some], versions[some], segments[some])
         return place, [self._panes(*row) for row in zip(*(column.tolist() for column in table), strict=True)]
 
-    def _panes(self, minute: int, version: int, segments: int) -> list[PaneKey]:
-        model, name, start = self.model.model, self.versions.names[version], minute * self.model.pane_ms
-        return [PaneKey(model, name, cell, start) for cell in ("", *self.segments.names[segments])]
+    def _panes(self, minute: int, version: int, segments: int) -> tuple[PaneKey, ...]:
+        return _panes_of(self.model.model, self.versions.names[version], self.segments.names[segments], minute * self.model.pane_ms)
 
     def named(self, rows: ColdRows) -> NamedRows:
         """Rows of the join with the names behind their codes."""
@@ -102,6 +103,12 @@ class Shard:
     def _known(self, classes: Sequence[str]) -> list[str]:
         """Names of classes as the model's file wants them now; it may have asked for their probabilities once."""
         return [*classes] if chances.kept(self.model) else [chances.plain(name) for name in classes]
+
+
+@lru_cache(PANES)
+def _panes_of(model: str, version: str, cells: tuple[str, ...], start: int) -> tuple[PaneKey, ...]:
+    """The same keys for each chunk, since what is the same object is looked up without a look at what is in it."""
+    return (*[PaneKey(model, version, cell, start) for cell in ("", *cells)],)
 
 
 def floor_for(fences: Sequence[Fence], history: Sequence[tuple[Fence, Floor]]) -> Floor:

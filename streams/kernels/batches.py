@@ -307,10 +307,12 @@ def read_column(column: int, told: int, n: int, at: int, base: int, codes: int, 
 def gather(
     columns: int, n_columns: int, surveyed: int, width: int, streams: int, firsts: int, base: int, codes: int, totals: int, good: int
 ) -> None:
-    """All columns of some streams, one behind the other, and what each is worth."""
+    """All columns of some streams, one behind the other, the fingerprints of their rows, and what each is worth."""
     for s in range(streams):
         told, at = surveyed + 8 * width * s, int64(firsts, s)
         n = int64(firsts, s + 1) - at
+        for i in range(n):  # just before they are added to, so that they are near
+            set_uint64(totals, at + i, np.uint64(0))
         for c in range(n_columns):
             own_codes = codes + 16 * (s * n_columns + c)
             if not read_column(columns + 8 * _FIELD * c, told, n, at, base, own_codes, totals + 8 * at):
@@ -391,7 +393,7 @@ def _gathered(
             numbers[c] = np.nan
         else:
             columns[field.name] = Coded(vocabulary.texts[c], whole_numbers[c], bools=field.kind == TRUTH)
-    totals = np.zeros(n, np.uint64)
+    totals = np.empty(n, np.uint64)
     gather(
         address(told), width, address(surveyed), form.width, len(kept), address(first), base, address(codes), address(totals),
         address(good),

@@ -236,8 +236,10 @@ class LaneConsumer(driver.Consumer):
 
     def _new_offset(self, tp: TP) -> int | None:
         """The position that may be committed: one past the highest acknowledged offset below every started message."""
-        self._unacked_messages -= {message for message in self._unacked_messages if _done(message)}
         acked = self._acked[tp]
+        if not acked:
+            return None
+        self._unacked_messages -= {message for message in self._unacked_messages if _done(message)}
         started = [_first(m.value, m.offset) for m in self._unacked_messages if m.tp == tp]
         lowest = min(started, default=None)
         done = acked if lowest is None else [offset for offset in acked if offset < lowest]
