@@ -562,7 +562,7 @@ class HashIndex:
         """Add keys that are absent and differ from each other; `column` has them in these rows already."""
         if 4 * (self.size + len(keys)) > 3 * len(self._rows):
             self._grow(self.size + len(keys), column)
-        self._place(keys, rows)
+        self._place(rows, column)
         self.size += len(keys)
 
     def slots(self, more: int, column: UInt64) -> tuple[NDArray[np.int32], int]:
@@ -602,11 +602,13 @@ class HashIndex:
             slots[todo] = at
         return slots
 
-    def _place(self, keys: UInt64, rows: NDArray[Any]) -> None:
+    def _place(self, rows: NDArray[Any], column: UInt64) -> None:
+        """Let the keys of these rows, which are absent and differ from each other, lead to them."""
         reader = kernels.current()
         if reader:
-            reader.place(self._rows, keys, rows)
+            reader.place(self._rows, rows, column)
             return
+        keys = column[rows]
         slots, steps = self._first(keys), self._steps(keys)
         rows = rows.astype(np.int32)
         while len(rows):
@@ -623,10 +625,8 @@ class HashIndex:
         self._put(rows, column)
 
     def _put(self, rows: NDArray[Any], column: UInt64) -> None:
-        """Let the keys of these rows, which are absent, lead to them."""
         for begin in range(0, len(rows), _STEP):
-            part = rows[begin : begin + _STEP]
-            self._place(column[part], part)
+            self._place(rows[begin : begin + _STEP], column)
 
     def _first(self, keys: UInt64) -> Rows:
         return (keys & np.uint64(len(self._rows) - 1)).astype(np.int64)

@@ -331,24 +331,22 @@ class Join:
         rest, effects, reader, begin, more = ~late, list[LabelEffects](), kernels.current(), 0, 0
         n = len(rest) if reader else 0
         while reader and begin < n:
-            new, size = batch.take(slice(begin, n)), len(self)
+            size, left = len(self), batch.take(slice(begin, n))
             self.rows.reserve(n - begin)
             self.rows.hold("next", -1, size + n - begin)
             slots, room = self._index.slots(more, self.rows.all("key"))
             told = self.rows.told(("key", "version", "next", "ts"))
-            at, rows, end = reader.outcomes_entered(slots, room, *told, size, new.id_hash, new.ts, late[begin:], self.horizon_ms)
-            if len(at) < n - begin:
-                new = new.take(at)
+            at, rows, end = reader.outcomes_entered(slots, room, *told, size, left.id_hash, left.ts, late[begin:], self.horizon_ms)
+            new = left.take(slice(end) if len(at) == end else at)
             rest[at + begin] = False
             self._append_outcomes(new.id_hash, -1, new.offset, new.ts, new.label, stored=False)
-            paired = rows >= 0
-            if not paired.all():
-                self._index.size += int(np.count_nonzero(~paired))
-                rows, new = rows[paired], new.take(paired)
-            effects.append(_effects(rows, 1, new.label, new.ts, new.offset))
+            last, paired, label, ts, offset = rows[-SEVERAL:] < 0, np.flatnonzero(rows >= 0), new.label, new.ts, new.offset
+            if len(paired) < len(rows):
+                self._index.size += len(rows) - len(paired)
+                rows, label, ts, offset = rows[paired], label[paired], ts[paired], offset[paired]
+            effects.append(_effects(rows, 1, label, ts, offset))
             begin += end
-            last = paired[-SEVERAL:]
-            more = min(n - begin, 1 + 2 * (n - begin) * int(np.count_nonzero(~last)) // max(len(last), 1))
+            more = min(n - begin, 1 + 2 * (n - begin) * int(np.count_nonzero(last)) // max(len(last), 1))
         return rest, effects
 
     def answers(self) -> Float64:
@@ -668,7 +666,7 @@ class Join:
         again = 0 if new.remembered is new.ts else new.remembered - new.ts
         return self.rows.append(
             len(new), key=new.id_hash, next=following, ts=new.ts, offset=new.offset, value=new.value, version=new.version,
-            segments=new.segments, bin=new.bin, fingerprint=_short(new.fingerprint), again=again, label=-1, stored=stored,
+            segments=new.segments, bin=new.bin, fingerprint=new.fingerprint, again=again, label=-1, stored=stored,
         )  # fmt: skip
 
     def _append_outcomes(self, keys: UInt64, following: Rows | int, offset: Int64, ts: Int64, label: Float64, *, stored: bool) -> Rows:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from driftline.streams.cold import OUTCOME
 from driftline.streams.kernels.chains import of
-from driftline.streams.kernels.lookup import AHEAD, slot_of
+from driftline.streams.kernels.lookup import slot_of
 from driftline.streams.kernels.machine import (
+    AHEAD,
     address,
     byte,
     compiled,

@@ -10,6 +10,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from driftline.streams.kernels.machine import (
+    AHEAD,
     address,
     as_bits,
     compiled,
@@ -25,8 +26,6 @@ from driftline.streams.kernels.machine import (
 )
 from driftline.streams.kernels.numbers import place_of_number
 from driftline.streams.kernels.texts import stirred
-
-AHEAD = 32  # keys whose slots are fetched before it is their turn
 
 
 @compiled
@@ -49,25 +48,27 @@ def slots_of(rows: int, size: int, column: int, n: int, keys: int, slots: int) -
 
 
 @entry(types.void(*[types.int64] * 5))
-def take_slots(slots: int, size: int, n: int, keys: int, rows: int) -> None:
-    """Put the `n` rows of keys that are absent, and differ from each other, into the first free slots on their ways."""
+def take_slots(slots: int, size: int, n: int, rows: int, column: int) -> None:
+    """Put `n` rows, of four bytes, into the first free slots on the ways of their keys, which are absent and differ from each other."""
     last = size - 1
     for k in range(n):
         if k + AHEAD < n:
-            ahead: Any = np.int64(uint64(keys, k + AHEAD) & np.uint64(last))
-            fetch_ahead(slots + 4 * ahead)
-        key = uint64(keys, k)
+            fetch_ahead(column + 8 * int32(rows, k + AHEAD))
+        if k + AHEAD // 2 < n:
+            nearer: Any = np.int64(uint64(column, int32(rows, k + AHEAD // 2)) & np.uint64(last))
+            fetch_ahead(slots + 4 * nearer)
+        key = uint64(column, int32(rows, k))
         at: Any = np.int64(key & np.uint64(last))
         step: Any = np.int64(key >> np.uint64(40)) | 1
         while int32(slots, at) >= 0:
             at = (at + step) & last
-        set_int32(slots, at, int64(rows, k))
+        set_int32(slots, at, int32(rows, k))
 
 
-def place(slots: NDArray[np.int32], keys: NDArray[np.uint64], rows: NDArray[Any]) -> None:
+def place(slots: NDArray[np.int32], rows: NDArray[Any], column: NDArray[np.uint64]) -> None:
     """See `columns.HashIndex._place`."""
-    keys, rows = np.ascontiguousarray(keys), np.ascontiguousarray(rows, np.int64)
-    take_slots(address(slots), len(slots), len(keys), address(keys), address(rows))
+    rows = np.ascontiguousarray(rows, np.int32)
+    take_slots(address(slots), len(slots), len(rows), address(rows), address(column))
 
 
 SMALL = 256

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.cold import OUTCOME
 from driftline.streams.kernels.machine import (
+    AHEAD,
     address,
     as_bits,
     as_double,
@@ -39,7 +40,6 @@ CODES, SINGLES, DOUBLES = 11, 14, 18  # of floats: in one byte, four and eight
 PRINTS = 24  # of whole numbers of four bytes, of which the rest is of no matter
 NO_CODE: Final = 255  # stands for NaN among codes
 TOLD = 7
-AHEAD = 32  # rows whose values are fetched before it is their turn; at half of the way those of the rows they lead to
 
 
 @compiled
