@@ -334,7 +334,7 @@ class Columns(Sequence[Row]):
         """The values that all rows have in these columns; None where one of them has several, or may."""
         found = []
         for values in map(self._told, names):
-            if not isinstance(values, list) or len(values) > 1:
+            if not isinstance(values, list) or len(values) != 1:
                 return None
             found.append(values[0])
         return tuple(found)
@@ -348,6 +348,9 @@ class Columns(Sequence[Row]):
         >>> [*three.spans("model", "partition")]
         [(('churn', 0), 0, 2), (('churn', 1), 2, 3)]
         """
+        if (once := self.once(*names)) is not None:
+            yield once, 0, self.rows
+            return
         told = [*map(self._told, names)]
         sizes = next((each.sizes for each in told if isinstance(each, Runs)), [self.rows])
         if all(len(each) == 1 if isinstance(each, list) else isinstance(each, Runs) and each.sizes == sizes for each in told):
@@ -368,7 +371,8 @@ def columns_of(rows: Sequence[Row]) -> Columns[Row]:
     """The rows, at least one and all of one class, as columns."""
     if isinstance(rows, Columns):
         return rows
-    return Columns(type(rows[0]), len(rows), tuple(map(_once, zip(*map(astuple, rows), strict=True))))
+    columns = zip(*map(astuple, rows), strict=True)
+    return Columns(type(rows[0]), len(rows), tuple(map(_once if len(rows) > 1 else list, columns)))
 
 
 def joined(parts: Sequence[Columns[Row]]) -> Columns[Row]:
@@ -406,20 +410,15 @@ def end_to_end(columns: Sequence[list[Any] | Packed], rows: Sequence[int], packi
     kinds = {*map(type, columns)}
     lists: Any = columns if kinds == {list} else [each for each in columns if isinstance(each, list)]
     if kinds <= {list, Runs} and {*map(len, lists)} <= {1}:
-        once = _once([*chain.from_iterable(lists)]) if Runs not in kinds else []
-        if len(once) == 1:
-            return once
-        runs = Runs.joined(columns, rows)  # type: ignore[arg-type]
+        runs = Runs.joined(columns, rows) if Runs in kinds else Runs([*chain.from_iterable(lists)], [*rows])  # type: ignore[arg-type]
         once = _once(runs.values)
         return once if len(once) in (1, sum(rows)) else runs
     if Runs in kinds:
         columns = [each.tolist() if isinstance(each, Runs) else each for each in columns]
-    if packing and (kinds != {list} or any(len(each) < many for each, many in zip(lists, rows, strict=True))):
-        try:
+    if packing and (kinds != {list} or [*map(len, lists)] != [*rows]):
+        with suppress(Unfit):
             packed: Packed = packing.joined(columns, rows)
             return packed
-        except Unfit:
-            pass
     return _once([*chain.from_iterable(map(_spread, columns, rows))])
 
 

@@ -146,12 +146,13 @@ def apply(ledger: Ledger, evidence: Iterable[Evidence], model: Model) -> tuple[L
     again: list[tuple[int, int]] = []
     for item in evidence:
         windows.append(step_of(model, item.window_start, item.window_end))
-        old = known.get(item.key)
+        key = item.key
+        old = known.get(key)
         new = item if old is None else join(old, item)
         if windows[-1][1] <= ledger.floor or new == old:
             again.append(windows[-1])
         else:
-            known[item.key] = new
+            known[key] = new
     if not windows:
         return ledger, []
     steps = steps_of(model, known.values())
