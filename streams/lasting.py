@@ -208,6 +208,7 @@ def _told(step: Step, sums: Float64, model: Model, revision: int) -> Columns[Dri
         place = {name: f for f, name in enumerate(step.layout.names)}
         evidence = evidence[[place[name] for name in features]]
     drifted, small = rows.having("verdict", "drift"), np.flatnonzero(evidence >= limit)
+    judged: dict[str, Column] = {"severity": [""]}
     if drifted or len(small):
         verdicts, reasons, severities = rows.column("verdict")[:], rows.column("reason")[:], [""] * len(features)
         for i in small.tolist():
@@ -216,10 +217,8 @@ def _told(step: Step, sums: Float64, model: Model, revision: int) -> Columns[Dri
                 reasons[i] = f"small but lasting: evidence of {evidence[i]:.3g} over the windows, where no drift gives {limit:.3g}"
         for i in drifted:
             verdicts[i], reasons[i] = "undefined", BY_ITSELF
-        rows = rows.with_columns({"verdict": texts(verdicts), "reason": texts(reasons), "severity": texts(severities)})
-    else:
-        rows = rows.with_columns({"severity": [""]})
+        judged = {"verdict": texts(verdicts), "reason": texts(reasons), "severity": texts(severities)}
     return rows.with_columns({
         "test": [TEST], "value": floats(evidence), "null_quantile": [limit], "threshold": [model.policy.lasting_psi],
-        "revision": [revision],
+        "revision": [revision], **judged,
     })  # fmt: skip

@@ -84,5 +84,7 @@ def without_straggler(counts: ArrayLike, reference: ArrayLike, alike: ArrayLike 
     expected = before * (now.sum(-1, keepdims=True) / np.maximum(before.sum(-1, keepdims=True), 1e-300))
     excess = np.where(expected < LEAST_EXPECTED * together, np.maximum(now - expected, 0.0), 0.0)
     strange = excess**2 / np.maximum(expected, 1e-9)
-    most = (np.arange(now.shape[-1]) == strange.argmax(-1)[..., None]) * excess
-    return np.asarray(now - np.minimum(most, together))
+    at, told = strange.argmax(-1, keepdims=True), now.copy()
+    most = np.minimum(np.take_along_axis(excess, at, -1), together)
+    np.put_along_axis(told, at, np.take_along_axis(now, at, -1) - most, -1)
+    return told
