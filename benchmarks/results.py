@@ -63,7 +63,8 @@ ROWS = (
 
 #: What the figures stand on: a sentence, and the keys of what it names.
 SENTENCES = (
-    ("Throughput: the median of {}, of {} predictions each.", "json.runs", "json.predictions"),
+    ("JSON: the median of {}, of {} predictions each.", "json.runs", "json.predictions"),
+    ("Arrow: the median of {}.", "arrow.runs"),
     ("Peers: the median of {}, of {} predictions each (Evidently: of 50 000), in turn with driftline.", "peers.runs", "peers.predictions"),
     ("With three tests: the median of {}, of {} predictions each.", "defaults.runs", "defaults.predictions"),
     ("Without compiled code: the median of {}, of {} predictions each.", "json_twins.runs", "json_twins.predictions"),
