@@ -43,7 +43,7 @@ from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
 from driftline.streams.onset import onset_of_feature, onset_of_loss
 from driftline.streams.panes import Pane, PaneKey, decode_key, empty_pane, epoch_of, fence_of, labels_only, sum_of, sum_of_snapshots
-from driftline.streams.quality import Look, faults_of, is_faulty, looks, quality, without_cell
+from driftline.streams.quality import Look, faults_of, is_faulty, looks, quality_each, without_cell
 from driftline.streams.registry import Registry
 from driftline.streams.segments import is_crowded, name_of, places, without_place
 from driftline.streams.service import service
@@ -456,16 +456,18 @@ class Evaluation:
         gathered: dict[str, int],
     ) -> None:
         """What the features of windows say, where that is not told yet: labels alone do not change it."""
-        new = list[_New]()
+        due: list[tuple[tuple[Series, Window, int], Judged, list[Baseline]]] = []
         for about, judged in windows:
             against = self._against(judged)
             told = (judged.pane.n, judged.layout, judged.is_final, judged.provisional, judged.usual, tuple(each.digest for each in against))
             if self._told_windows.get(judged.key) != told:
                 self._told_windows[judged.key] = told
                 self._tell_reference(judged.layout, results)
-                checks = quality(judged, seen.get(id(judged.pane)))
-                results.quality_results.extend(checks)
-                new.append(_New(about, judged, against, is_faulty(checks), faults_of(checks)))
+                due.append((about, judged, against))
+        new = list[_New]()
+        for each, checks in zip(due, quality_each([judged for _, judged, _ in due], seen), strict=True):
+            results.quality_results.extend(checks)
+            new.append(_New(*each, is_faulty(checks), faults_of(checks)))
         following: defaultdict[str, list[tuple[Judged, Sequence[DriftResult]]]] = defaultdict(list)  # by version
         for (about, judged, against, faulty, faults), rows in zip(new, self._drifts(new, measured), strict=True):
             series, window, start = about

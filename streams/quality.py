@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from driftline.schemas.config import Model
 from driftline.schemas.packed import Coded
@@ -21,7 +20,7 @@ from driftline.schemas.results import Columns, QualityResult, end_to_end, taken
 from driftline.streams.derived import sources
 from driftline.streams.drift import yardstick
 from driftline.streams.judge import Judged
-from driftline.streams.layout import PREDICTION, SCORE, Float64, Int64, KeptByLayout, Layout, some_of
+from driftline.streams.layout import PREDICTION, SCORE, Bool, Float64, Int64, KeptByLayout, Layout, some_of
 from driftline.streams.packing import Column, finite, floats, texts, wholes
 from driftline.streams.panes import ADDED, Pane
 from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, psi, stuck_value, unit_change
@@ -40,9 +39,10 @@ TWICE_ROWS, TWICE_BINS = 200, 30  # rows of a pane, and bins in use, whose being
 #: Its name, the value, the reference's, the threshold, and what is wrong where it is above that.
 _Check = tuple[str, float, float | None, float, str]
 _REMOVED, _MISSING, _ERRORS, _BEYOND, _CATEGORIES, _DECLARED, _FINGERPRINT = range(7)  # checks that features have, in the order of rows
+_NOTHING: Columns[QualityResult] = Columns(QualityResult, 0, tuple([] for _ in QualityResult.__struct_fields__))
 
 
-def quality(window: Judged, look: Look | None = None) -> Columns[QualityResult]:
+def quality(window: Judged) -> Columns[QualityResult]:
     """Every check of every feature, and of the window as a whole.
 
     `removed` (1 where no row has a feature, and by the reference that is no accident), `missing_rate`, `type_error_rate`; of numbers
@@ -51,26 +51,40 @@ def quality(window: Judged, look: Look | None = None) -> Columns[QualityResult]:
     `added`: of a feature that the reference does not know the share of rows that have it; at most 50 such, told and not judged.
     Of the whole, as the feature `(rows)`: `volume`, `freshness` (seconds without events at its end), `duplicated_traffic` (share of the
     rows that come twice or more). Rows in panes of another reference are not counted by this one, so they are no part of the whole either.
-    `look` is what `looks` found of the window's pane, where it was asked before.
     """
-    if window.layout is None:
-        return _told(window, _rows([]), {})
-    plan, n = _plan(window.layout, window.model), window.pane.n
-    rows, wrong = _of_features(window, window.layout, plan, look or _looks(window.layout, [window.pane])[0])
-    added = window.pane.novel.get(ADDED, {})
-    others: list[tuple[str, _Check]] = [(name, ("added", told / n, 0.0, math.nan, "")) for name, told in sorted(added.items())]
-    others += [(ROWS, check) for check in _traffic(window)] if n else []
-    wrong |= {len(rows.n) + i: why for i, (_, (_, value, _, limit, why)) in enumerate(others) if value > limit}
-    of_whole = [(name, check, value, before, limit, n) for name, (check, value, before, limit, _) in others]
-    return _told(window, rows.plus(of_whole, plan.ends if rows.features is plan.features else {}), wrong)
+    return quality_each([window])[0]
+
+
+def quality_each(windows: Sequence[Judged], seen: Mapping[int, Look] = MappingProxyType({})) -> list[Columns[QualityResult]]:
+    """`quality` of several windows of one model; those of one reference side by side. `seen` is what `looks` found of their panes."""
+    rows = [_NOTHING] * len(windows)
+    of: defaultdict[Layout, list[int]] = defaultdict(list)
+    for i, window in enumerate(windows):
+        if window.layout is not None:
+            of[window.layout].append(i)
+    for layout, mine in of.items():
+        for some in some_of(mine, layout):
+            for i, told in zip(some, _side_by_side(layout, [windows[i] for i in some], seen), strict=True):
+                rows[i] = told
+    return rows
 
 
 def without_cell(window: Judged, name: str, rows: int) -> QualityResult:
     """The share of a window's `rows` that are in none of its cells of a watched name, `window.groups`: told, not judged."""
-    inside = sum(pane.n for pane in window.groups.values())
-    [told] = _told(window, _rows([(ROWS, "without_cell", 1 - inside / max(rows, 1), None, math.nan, rows)]), {})
+    inside, least = sum(pane.n for pane in window.groups.values()), window.model.policy.min_samples
     said = f"{len(window.groups)} values of {name} have cells, as many as may: name those that matter under known_values"
-    return msgspec.structs.replace(told, reason=said, coverage=0.0)
+    return QualityResult(
+        feature=ROWS, check="without_cell", value=1 - inside / max(rows, 1), reference_value=None, threshold=None, n=rows,
+        verdict="insufficient" if rows < least or window.unjudged else "ok", reason=said, coverage=0.0, **window.common,
+    )  # fmt: skip
+
+
+def _of_whole(window: Judged) -> Iterator[tuple[str, _Check]]:
+    """The checks of features that the reference does not know, and of a window as a whole."""
+    for name, told in sorted(window.pane.novel.get(ADDED, {}).items()):
+        yield name, ("added", told / window.pane.n, 0.0, math.nan, "")
+    if window.pane.n:
+        yield from ((ROWS, check) for check in _traffic(window))
 
 
 def _traffic(window: Judged) -> Iterator[_Check]:
@@ -113,43 +127,50 @@ def is_faulty(checks: Columns[QualityResult]) -> bool:
     return bool(checks.having("verdict", "fault"))
 
 
-#: Feature, check, value, the reference's value, threshold and rows.
-_Row = tuple[str, str, float, float | None, float, int]
+def _side_by_side(layout: Layout, windows: Sequence[Judged], seen: Mapping[int, Look]) -> list[Columns[QualityResult]]:
+    """Of windows of one model and reference."""
+    plan, looked = _plan(layout, windows[0].model), [seen.get(id(each.pane)) or _looks(layout, [each.pane])[0] for each in windows]
+    values, n, known, wrong = _of_features(windows, layout, plan, looked)
+    others = [[*_of_whole(window)] for window in windows]
+    rows = [_NOTHING] * len(windows)
+    alike: defaultdict[tuple[bytes, tuple[tuple[str, str], ...]], list[int]] = defaultdict(list)  # those with the same rows
+    for w, (there, more) in enumerate(zip(known, others, strict=True)):
+        alike[there.tobytes(), tuple([(name, check[0]) for name, check in more])].append(w)
+    for (_, names), mine in alike.items():
+        left, size, told = np.flatnonzero(known[mine[0]]), len(names), [[check[1:4] for _, check in others[w]] for w in mine]
+        known_of = np.broadcast_to(np.stack([plan.before, plan.limits])[:, left], (len(mine), 2, len(left)))
+        of_others = np.array(told, np.float64).reshape(len(mine), size, 3).transpose(0, 2, 1)  # None becomes NaN
+        figures = finite(np.concatenate([np.concatenate([values[mine][:, None, left], known_of], 1), of_others], 2))
+        rows_of = np.concatenate([n[mine][:, left], np.repeat([[windows[w].pane.n] for w in mine], size, 1)], 1)
+        about = _names(plan, left, names)
+        for w, each, counted in zip(mine, figures, rows_of, strict=True):
+            why = {int(np.searchsorted(left, i)): said for i, said in wrong[w].items()}
+            why |= {len(left) + k: said for k, (_, (_, value, _, limit, said)) in enumerate(others[w]) if value > limit}
+            rows[w] = _told(windows[w], about, each, counted, why)
+    return rows
 
 
-class _Rows(NamedTuple):
-    """What of the rows of a window's checks is not the same in all of them, column by column."""
-
-    features: Column
-    checks: Column
-    figures: Float64  # values, the reference's values, limits; shape (3, rows)
-    n: Int64
-
-    def plus(self, others: Sequence[_Row], ends: dict[tuple[tuple[str, str], ...], tuple[Column, Column]]) -> _Rows:
-        """These, then the others; `ends` keeps the names that come of it, by those of the others, the same window after window."""
-        if not others:
-            return self
-        more, about, sizes = [*zip(*others, strict=True)], tuple([row[:2] for row in others]), (len(self.n), len(others))
-        if about not in ends:
-            ends.clear()
-            features, checks = (end_to_end((mine, texts(each)), sizes, Coded) for mine, each in zip(self[:2], more[:2], strict=True))
-            ends[about] = features, checks
-        figures = np.concatenate([self.figures, np.array(more[2:5], np.float64)], 1)  # None becomes NaN
-        return _Rows(*ends[about], figures, np.concatenate([self.n, more[5]]))
+def _names(plan: _Plan, left: Int64, others: tuple[tuple[str, str], ...]) -> tuple[Column, Column]:
+    """The features and the checks of those rows of a plan that are left, and of others."""
+    whole, sizes = len(left) == len(plan.f), (len(left), len(others))
+    if not whole or others not in plan.ends:
+        mine = [taken(each, left.tolist(), len(plan.f)) for each in (plan.features, plan.checks)]
+        more = [texts(each) for each in zip(*others, strict=True)]
+        names = [end_to_end(each, sizes, Coded) for each in zip(mine, more, strict=True)] if others else mine
+        if not whole:
+            return names[0], names[1]
+        plan.ends.clear()
+        plan.ends[others] = names[0], names[1]
+    return plan.ends[others]
 
 
-def _rows(told: Sequence[_Row]) -> _Rows:
-    """Rows one by one."""
-    return _Rows([], [], np.zeros((3, 0)), np.zeros(0, np.int64)).plus(told, {})
-
-
-def _told(window: Judged, rows: _Rows, wrong: Mapping[int, str]) -> Columns[QualityResult]:
+def _told(window: Judged, names: tuple[Column, Column], figures: Float64, n: Int64, wrong: Mapping[int, str]) -> Columns[QualityResult]:
     """Checks as rows for the store; `wrong` says of those above their limits what it is."""
-    least, size, without = window.model.policy.min_samples, len(rows.n), window.unjudged
+    least, size, without = window.model.policy.min_samples, len(n), window.unjudged
     verdicts: Column
     reasons: Column
-    if without or (size and rows.n.min() < least):
-        few = [f"{each} rows; {least} are needed" if each < least else without for each in rows.n.tolist()]
+    if without or (size and n.min() < least):
+        few = [f"{each} rows; {least} are needed" if each < least else without for each in n.tolist()]
         verdicts = texts(["insufficient" if why else "fault" if i in wrong else "ok" for i, why in enumerate(few)])
         reasons = texts([why or wrong.get(i, "") for i, why in enumerate(few)])
     elif wrong:
@@ -157,10 +178,10 @@ def _told(window: Judged, rows: _Rows, wrong: Mapping[int, str]) -> Columns[Qual
         reasons = texts([wrong.get(i, "") for i in range(size)])
     else:
         verdicts, reasons = ["ok"], [""]
-    once = ([each] for each in (*window.by, window.coverage, window.revision))
-    about = ([each] for each in window.key)
-    figures = map(floats, finite(rows.figures))
-    return Columns(QualityResult, size, (*about, rows.features, rows.checks, *figures, wholes(rows.n), verdicts, reasons, *once))
+    return Columns(QualityResult, size, (
+        *([each] for each in window.key), *names, *map(floats, figures), wholes(n), verdicts, reasons, *([each] for each in window.by),
+        [window.coverage], [window.revision],
+    ))  # fmt: skip
 
 
 class _Plan(NamedTuple):
@@ -173,7 +194,7 @@ class _Plan(NamedTuple):
     f: Int64  # which feature
     kind: Int64  # which of the seven checks
     declared: list[int]  # rows of declared ranges and domains
-    ends: dict[tuple[tuple[str, str], ...], tuple[Column, Column]]  # the names of these rows and others (`_Rows.plus`)
+    ends: dict[tuple[tuple[str, str], ...], tuple[Column, Column]]  # the names of these rows and others (`_names`)
 
 
 def _plan(layout: Layout, model: Model) -> _Plan:
@@ -217,35 +238,37 @@ def _planned(layout: Layout, model: Model) -> _Plan:
     )  # fmt: skip
 
 
-def _of_features(window: Judged, layout: Layout, plan: _Plan, look: Look) -> tuple[_Rows, dict[int, str]]:
-    """The rows of all features, and what is wrong by row. Only what seems wrong is looked at feature by feature."""
-    usual, (n, present, figures, gone, strange) = _usual(layout), look
-    said = dict[tuple[int, int], str]()
-    for f in np.flatnonzero(gone).tolist():
-        if usual.missing[f] ** (int(n[f]) / _alike(layout, f)) < UNLIKELY:
-            figures[_REMOVED, f] = 1.0
-            said[_REMOVED, f] = f"no event of the window has it; {100 * (1 - usual.missing[f]):.1f} % of the reference's rows do"
-    for f in plan.f[plan.declared].tolist():
-        if present[f]:
-            bins = layout.stretch(window.pane.counts, f)[0]
-            figures[_DECLARED, f], said[_DECLARED, f] = _declared(window, layout, f, bins, int(n[f]))
-    parts = [part for part in window.panes if part.reference == layout.hash] if len(window.panes) > 1 else []
-    if parts:
-        strange = strange | usual.numeric & _moved(layout, parts, np.stack([part.counts for part in parts])).any(0)
-    for f in np.flatnonzero(strange & (present > 0)).tolist():
-        if fault := fingerprint(window, layout, f):
-            figures[_FINGERPRINT, f], said[_FINGERPRINT, f] = 1.0, fault.message
-    values, rows_of = figures[plan.kind, plan.f], n[plan.f]
+def _of_features(
+    windows: Sequence[Judged], layout: Layout, plan: _Plan, seen: Sequence[Look]
+) -> tuple[Float64, Int64, Bool, list[dict[int, str]]]:
+    """Of the rows of all features the values, of how many rows of each window, and which there are, of shape (windows, rows); and what is
+    wrong by row. Only what seems wrong is looked at feature by feature.
+    """
+    usual, (n, present, figures, gone, strange) = _usual(layout), map(np.stack, zip(*seen, strict=True))
+    said = dict[tuple[int, int, int], str]()
+    for w, f in zip(*map(np.ndarray.tolist, gone.nonzero()), strict=True):
+        if usual.missing[f] ** (int(n[w, f]) / _alike(layout, f)) < UNLIKELY:
+            figures[w, _REMOVED, f] = 1.0
+            said[w, _REMOVED, f] = f"no event of the window has it; {100 * (1 - usual.missing[f]):.1f} % of the reference's rows do"
+    declared = plan.f[plan.declared]
+    for w, d in zip(*map(np.ndarray.tolist, present[:, declared].nonzero()), strict=True):
+        f = int(declared[d])
+        bins = layout.stretch(windows[w].pane.counts, f)[0]
+        figures[w, _DECLARED, f], said[w, _DECLARED, f] = _declared(windows[w], layout, f, bins, int(n[w, f]))
+    for w, window in enumerate(windows):
+        parts = [part for part in window.panes if part.reference == layout.hash] if len(window.panes) > 1 else []
+        if parts:
+            strange[w] |= usual.numeric & _moved(layout, parts, np.stack([part.counts for part in parts])).any(0)
+    for w, f in zip(*map(np.ndarray.tolist, (strange & (present > 0)).nonzero()), strict=True):
+        if fault := fingerprint(windows[w], layout, f):
+            figures[w, _FINGERPRINT, f], said[w, _FINGERPRINT, f] = 1.0, fault.message
+    values, rows_of = figures[:, plan.kind, plan.f], n[:, plan.f]
     known = rows_of > 0
-    known[plan.declared] = present[plan.f[plan.declared]] > 0
-    above = np.flatnonzero((values > plan.limits) & known).tolist()
-    wrong = {i: said.get((int(plan.kind[i]), int(plan.f[i]))) or _why(plan, i, values.item(i)) for i in above}
-    told = np.stack([values, plan.before, plan.limits])
-    if known.all():
-        return _Rows(plan.features, plan.checks, told, rows_of), wrong
-    left = np.flatnonzero(known).tolist()
-    features, checks = (taken(each, left, len(known)) for each in (plan.features, plan.checks))
-    return _Rows(features, checks, told[:, left], rows_of[left]), {left.index(i): why for i, why in wrong.items()}
+    known[:, plan.declared] = present[:, declared] > 0
+    wrong: list[dict[int, str]] = [{} for _ in windows]
+    for w, i in zip(*map(np.ndarray.tolist, ((values > plan.limits) & known).nonzero()), strict=True):
+        wrong[w][i] = said.get((w, int(plan.kind[i]), int(plan.f[i]))) or _why(plan, i, values.item(w, i))
+    return values, rows_of, known, wrong
 
 
 def _why(plan: _Plan, i: int, share: float) -> str:
@@ -261,8 +284,8 @@ class Look(NamedTuple):
     n: Int64  # rows
     present: Int64  # those with a value
     figures: Float64  # of each of the seven checks; shape (7, features)
-    gone: NDArray[np.bool_]  # no row has it
-    strange: NDArray[np.bool_]  # it may have a fingerprint, by the part of its questions that is cheap to ask; most windows have none
+    gone: Bool  # no row has it
+    strange: Bool  # it may have a fingerprint, by the part of its questions that is cheap to ask; most windows have none
 
 
 def looks(windows: Iterable[tuple[Layout, Pane]]) -> dict[int, Look]:
@@ -298,7 +321,7 @@ def _looks(layout: Layout, panes: Sequence[Pane]) -> list[Look]:
     return [Look(*each) for each in zip(n, present, figures, (missing == n) & (n > 0), strange, strict=True)]
 
 
-def _moved(layout: Layout, panes: Sequence[Pane], counts: Int64) -> NDArray[np.bool_]:
+def _moved(layout: Layout, panes: Sequence[Pane], counts: Int64) -> Bool:
     """Which features of each pane lie so far from their reference that their unit may be another one; shape (panes, features)."""
     ends, sums = layout.starts + layout.bins, np.stack([pane.sums for pane in panes])
     n = (np.add.reduceat(counts, layout.starts, axis=1) - counts[:, ends] - counts[:, ends + 1]).astype(np.float64)
@@ -314,8 +337,8 @@ class _Usual(NamedTuple):
     missing: list[float]  # share of the rows
     beyond: list[float]  # share of the values that lie in the outer bins, or are of none of the categories
     categories: list[float]  # how many occur
-    is_hour: NDArray[np.bool_]
-    numeric: NDArray[np.bool_]
+    is_hour: Bool
+    numeric: Bool
     moments: Float64  # rows, mean and m2, shape (3, features)
     places: Int64  # in a vector of counts: of missing values, errors, the last bin and the first; shape (4, features)
 

@@ -21,7 +21,18 @@ from driftline.streams.drift import yardstick
 from driftline.streams.judge import Judged, WindowKey, _moments, _number, feature_rows, feature_rows_each
 from driftline.streams.layout import Layout
 from driftline.streams.panes import ADDED, Pane, PaneKey, empty_pane
-from driftline.streams.quality import ROWS, UNLIKELY, _comes_twice, _declared, faults_of, fingerprint, is_faulty, looks, quality
+from driftline.streams.quality import (
+    ROWS,
+    UNLIKELY,
+    _comes_twice,
+    _declared,
+    faults_of,
+    fingerprint,
+    is_faulty,
+    looks,
+    quality,
+    quality_each,
+)
 
 Check = tuple[str, float, float | None, float, str]
 NAMES = ["age", "hour", "plan", "size", ""]
@@ -133,18 +144,8 @@ def panes(draw: Any, layout: Layout) -> Pane:
 
 
 @st.composite
-def windows(draw: Any) -> Judged:
-    layout = draw(layouts())
-    parts = draw(st.lists(panes(layout), min_size=1, max_size=3))
-    whole = empty_pane(layout)
-    for part in parts:
-        whole.add(part)
-    if draw(st.booleans()):
-        parts[0].reference = "another"
-    if not whole.n:  # such a window is not told
-        whole.novel.clear()
-    newest = draw(st.sampled_from([None, 0, HOUR_MS - 60_000]))
-    model = Model(
+def models(draw: Any) -> Model:
+    return Model(
         "m",
         policy=Policy(
             min_samples=draw(st.sampled_from([1, 10, 100])), missing_rise=draw(st.sampled_from([0.0, 0.2])),
@@ -155,23 +156,44 @@ def windows(draw: Any) -> Judged:
         domains=draw(st.sampled_from([{}, {"plan": ("a", "b")}, {"plan": ("a", "x"), "": ("c",), "age": ("a",)}])),
         exclude=draw(st.sampled_from([(), (Exclusion(datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 2, tzinfo=UTC), "New Year"),)])),
     )  # fmt: skip
+
+
+@st.composite
+def windows(draw: Any, layout: Layout, model: Model) -> Judged:
+    parts = draw(st.lists(panes(layout), min_size=1, max_size=3))
+    whole = empty_pane(layout)
+    for part in parts:
+        whole.add(part)
+    if draw(st.booleans()):
+        parts[0].reference = "another"
+    if not whole.n:  # such a window is not told
+        whole.novel.clear()
+    newest = draw(st.sampled_from([None, 0, HOUR_MS - 60_000]))
     return Judged(
         WindowKey("m", "1", draw(st.sampled_from(["", "plan=a"])), 0, HOUR_MS), model, layout, whole, 7, draw(st.booleans()),
         tuple(parts) if draw(st.booleans()) else (), draw(st.booleans()), newest=newest, usual=draw(st.sampled_from([None, 0.0, 50.0])),
     )  # fmt: skip
 
 
+@st.composite
+def several_windows(draw: Any) -> list[Judged]:
+    """Of one model, most of them of one reference."""
+    model, known = draw(models()), draw(st.lists(layouts(), min_size=1, max_size=2))
+    return [draw(windows(draw(st.sampled_from(known)), model)) for _ in range(draw(st.integers(1, 5)))]
+
+
 def bits(rows: Any) -> list[bytes]:
     return [msgspec.msgpack.encode(row) for row in rows]
 
 
-@given(st.lists(windows(), min_size=1, max_size=3))
-def test_rows_of_all_features_at_once_are_those_of_one_after_another(several: list[Judged]) -> None:
-    with np.errstate(all="ignore"):
-        seen = looks([(window.layout, window.pane) for window in several if window.layout])
-        for window in several:
-            rows, columns = one_by_one(window), quality(window)
-            assert bits(columns) == bits(rows) == bits(quality(window, seen[id(window.pane)]))
+@given(several_windows(), st.booleans(), st.sampled_from([1, layout_of.AT_A_TIME]))
+def test_rows_of_all_features_at_once_are_those_of_one_after_another(several: list[Judged], looked: bool, at_a_time: int) -> None:
+    with np.errstate(all="ignore"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout_of, "AT_A_TIME", at_a_time)
+        seen = looks([(window.layout, window.pane) for window in several if window.layout]) if looked else {}
+        for window, columns in zip(several, quality_each(several, seen), strict=True):
+            rows = one_by_one(window)
+            assert bits(columns) == bits(rows) == bits(quality(window))
             assert is_faulty(columns) == any(row.verdict == "fault" for row in rows)
             faults = [row for row in rows if row.verdict == "fault" and row.feature != ROWS]
             wrong = {row.feature: row.reason for row in reversed(faults)} | {
@@ -206,7 +228,7 @@ def pane_rows(key: PaneKey, model: Model, layout: Layout, pane: Pane, revision: 
     return rows
 
 
-@given(st.lists(windows(), min_size=1, max_size=4), st.sampled_from([1, layout_of.AT_A_TIME]))
+@given(several_windows(), st.sampled_from([1, layout_of.AT_A_TIME]))
 def test_rows_of_the_features_of_panes_are_those_of_one_after_another(judged: list[Judged], at_a_time: int) -> None:
     model, told = judged[0].model, list[tuple[PaneKey, Layout, Pane, int]]()
     for at, each in enumerate(judged):
