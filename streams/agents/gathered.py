@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from driftline.streams.transport.chunk import Chunk, merged
 
 Source = tuple[str, int]  # topic and partition
-ENOUGH_BYTES = 32 << 20  # of everything that waits
+ENOUGH_BYTES = 96 << 20  # of everything that waits: less takes labels in before predictions, which costs half as much again
 MODELS = 100  # of a partition: of more of them more is gathered
 MOST_TIMES = 3.0  # as much, at most
 TOGETHER_BYTES = 3 << 20  # that chunks put together have at most: to copy more costs more than to take it in on its own
@@ -51,7 +51,7 @@ class Gathered:
     @property
     def too_much(self) -> bool:
         """Whether all that waits is more than memory should hold."""
-        return sum(self._bytes.values()) >= self._times * ENOUGH_BYTES
+        return sum(self._bytes.values()) >= ENOUGH_BYTES
 
     def expect(self, models: int) -> None:
         """Gather for so many models: what a chunk costs, each model with rows in it costs almost again, so of many it should be larger."""

@@ -48,6 +48,7 @@ TOPICS = b"topics"  # ids of the two source topics that the marker speaks of
 ORPHANS = 5_000  # of one record
 ENDED_S = 1.0  # without another label: those that came do not wait for more
 REMIND_S = 30.0  # between two complaints about a topic that waits
+MANY = (8_192, 1 << 20)  # labels of a partition, or bytes of them, that wait for no turn: what they touch costs little beside them
 ENOUGH = {"predictions": (8_192, 3 << 20), "outcomes": (65_536, 12 << 20)}  # records or bytes of a partition that await no flush
 
 
@@ -202,13 +203,15 @@ class Ingest:
     def _due(self) -> list[Source]:
         """What is taken in before a flush: all predictions, for windows close by them, and the labels of the partitions whose turn it is.
 
-        Labels trickle into the panes of hours. Each of these is encoded, sent, merged and judged again for the few that it got since.
+        Labels trickle into the panes of hours. Each of these is encoded, sent, merged and judged again for the few that it got since;
+        many wait no longer.
         """
         sources, outcomes, now_s = self._gathered.sources, self._w.topics.outcomes, time.monotonic()
         labelled = [number for topic, number in sources if topic == outcomes]
         ended = {number for number in labelled if now_s - self._gathered.newest_s((outcomes, number)) > ENDED_S}
         recovering = {number for number in labelled if not self._partitions[number].recovered}
-        turns = ended.union(recovering, self._turns.due(labelled, now_s))
+        many = {number for number in labelled if self._gathered.enough((outcomes, number), *MANY)}
+        turns = ended.union(recovering, many, self._turns.due(labelled, now_s))
         return [(topic, number) for topic, number in sources if topic != outcomes or number in turns]
 
     def _note_pace(self, chunk: Chunk) -> None:

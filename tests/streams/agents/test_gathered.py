@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.schemas.topics import Topics
 from driftline.streams.agents.gathered import ENOUGH_BYTES, MODELS, MOST_TIMES, TOGETHER_BYTES, Gathered
+from driftline.streams.agents.ingest import MANY, Ingest
 from driftline.streams.agents.pace import LABELS, LONGEST_S, MOST_S, Turns
 from driftline.streams.transport.chunk import chunk_of, merged
 
@@ -93,6 +98,19 @@ def test_records_or_bytes_of_one_source_are_enough() -> None:
     assert gathered.enough(source, 3, 1000) and gathered.enough(source, 1000, 30) and not gathered.enough(source, 4, 31)
     gathered.take(source)
     assert not gathered.enough(source, 1, 1)
+
+
+def test_many_labels_wait_for_no_turn() -> None:
+    topics = Topics("t")
+    wiring: Any = SimpleNamespace(topics=topics, flush_s=1e9)
+    ingest = Ingest(wiring, cold=SimpleNamespace())  # type: ignore[arg-type]
+    ingest._partitions = {k: SimpleNamespace(recovered=True) for k in range(2)}  # type: ignore[misc]
+    for k in range(2):
+        ingest._turns.took(k, 60.0)
+    ingest._turns.due([0, 1], time.monotonic())  # takes what was saved up
+    for k, size in ((0, 10), (1, MANY[1])):
+        ingest._gathered.add(chunk_of(topics.outcomes, k, 0, 1, [(0, 0, None, bytes(size), ())]), k, now_s=time.monotonic())
+    assert ingest._due() == [(topics.outcomes, 1)]
 
 
 @given(st.lists(st.floats(0.01, 2.0), min_size=50, max_size=200), st.lists(st.floats(0.0, 0.2), min_size=4, max_size=4))
