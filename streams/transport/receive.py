@@ -30,7 +30,7 @@ SMALL_BYTES: Final = 256 << 10  # what is received at once while nothing large c
 BIG_BYTES: Final = FETCH_BYTES + (1 << 20)  # the broker adds headers, and may go on to the end of a batch
 MOST_LENT: Final = 3  # large answers that blocks are views of; of more the blocks are copied, so that one that stays holds no other
 SPARE: Final = 3
-AT_ONCE_BYTES: Final = 1 << 20  # of an answer, that are waited for before they are read: each look at a socket costs as much as 50 KiB
+AT_ONCE_BYTES: Final = 3 << 20  # of an answer, that are waited for before they are read; half of what Linux lets a socket hold, as it comes
 _COPIED_BYTES: Final = 64 << 10  # a piece up to this size is copied: names, and blocks that are not worth a view
 _SIZE: Final = 4  # bytes of an answer's length before it
 
