@@ -29,6 +29,7 @@ from aiokafka.errors import IllegalStateError
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
+from mode import Seconds
 
 from driftline.streams.transport.ask import fetch_seldom
 from driftline.streams.transport.chunk import Chunk
@@ -178,6 +179,10 @@ class LaneConsumer(driver.Consumer):
         return LaneThread(self, loop=self.loop, beacon=self.beacon)
 
     # -- delivery
+
+    async def sleep(self, n: Seconds) -> None:
+        """Faust sleeps for no time after each fetch and partition, for which it begins a wait and gives it up."""
+        await (super().sleep(n) if n else asyncio.sleep(0))
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Fetch once and deliver, the partitions in turn."""
