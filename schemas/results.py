@@ -271,11 +271,7 @@ class Columns(Sequence[Row]):
             return self
         if begin >= end:
             return Columns(self.kind, 0, tuple([] for _ in self.values))
-        told = (
-            values.cut(begin, end) if isinstance(values, Packed) else _once(values[begin:end]) if len(values) == self.rows else values
-            for values in self.values
-        )
-        return Columns(self.kind, end - begin, tuple(told))
+        return Columns(self.kind, end - begin, tuple(_stretch(values, begin, end, self.rows) for values in self.values))
 
     def take(self, numbers: Sequence[int]) -> Columns[Row]:
         """The rows of these numbers.
@@ -385,14 +381,32 @@ def joined(parts: Sequence[Columns[Row]]) -> Columns[Row]:
     if len(parts) == 1:
         return parts[0]
     kind, rows = parts[0].kind, [part.rows for part in parts]
+    runs = [_runs_of(part) for part in parts] if any(Runs in map(type, part.values) for part in parts) else None
     columns = zip(*(part.values for part in parts), packings(kind), strict=True)
-    return Columns(kind, sum(rows), tuple(end_to_end(each, rows, packing) for *each, packing in columns))
+    return Columns(kind, sum(rows), tuple(end_to_end(each, rows, packing, runs) for *each, packing in columns))
+
+
+def _runs_of(part: Columns[Any]) -> list[int]:
+    """Into which runs the rows of a part fall: those that it came in, or each row by itself where it has lists of a value a row."""
+    for each in part.values:
+        if isinstance(each, Runs):
+            return each.sizes
+    apart = any(isinstance(each, list) and len(each) == part.rows for each in part.values)
+    return [1] * part.rows if apart else [part.rows]
 
 
 @lru_cache(maxsize=64)
 def packings(kind: Any) -> tuple[type[Packed] | None, ...]:
     """As what each column of a class is packed."""
     return tuple(PACKINGS.get(str if get_origin(each.type) is Literal else each.type) for each in fields(kind))
+
+
+def _stretch(values: list[Any] | Packed, begin: int, end: int, rows: int) -> list[Any] | Packed:
+    """Of a column of so many rows those from `begin` to before `end`."""
+    if isinstance(values, Runs):
+        runs = values.cut(begin, end)
+        return in_runs(runs.values, runs.sizes)
+    return values.cut(begin, end) if isinstance(values, Packed) else _once(values[begin:end]) if len(values) == rows else values
 
 
 def taken(values: list[Any] | Packed, numbers: Sequence[int], rows: int) -> list[Any] | Packed:
@@ -402,17 +416,21 @@ def taken(values: list[Any] | Packed, numbers: Sequence[int], rows: int) -> list
     return [*map(values.__getitem__, numbers)] if len(values) == rows else values
 
 
-def end_to_end(columns: Sequence[list[Any] | Packed], rows: Sequence[int], packing: Any) -> list[Any] | Packed:
-    """One column of several, which have so many rows each: of each row a value, or of each run of rows, or one that all have.
+def end_to_end(
+    columns: Sequence[list[Any] | Packed], rows: Sequence[int], packing: Any, runs: Sequence[list[int]] | None = None
+) -> list[Any] | Packed:
+    """One column of several, which have so many rows each: of each row a value, or of each run of rows, or one that all have. `runs`
+    says into which runs the rows of each fall, where not into one.
 
     Lists of a value a row that nobody has packed stay lists: to pack them takes longer than it saves.
     """
     kinds = {*map(type, columns)}
     lists: Any = columns if kinds == {list} else [each for each in columns if isinstance(each, list)]
-    if kinds <= {list, Runs} and {*map(len, lists)} <= {1}:
-        runs = Runs.joined(columns, rows) if Runs in kinds else Runs([*chain.from_iterable(lists)], [*rows])  # type: ignore[arg-type]
-        once = _once(runs.values)
-        return once if len(once) in (1, sum(rows)) else runs
+    if kinds <= {list, Runs} and runs is None and {*map(len, lists)} <= {1}:
+        told = Runs.joined(columns, rows) if Runs in kinds else Runs([*chain.from_iterable(lists)], [*rows])  # type: ignore[arg-type]
+        return in_runs(told.values, told.sizes)
+    if kinds <= {list, Runs} and runs is not None and all(map(_fits, columns, runs)):
+        return in_runs([*chain.from_iterable(map(_of_runs, columns, runs))], [*chain.from_iterable(runs)])
     if Runs in kinds:
         columns = [each.tolist() if isinstance(each, Runs) else each for each in columns]
     if packing and (kinds != {list} or [*map(len, lists)] != [*rows]):
@@ -420,6 +438,26 @@ def end_to_end(columns: Sequence[list[Any] | Packed], rows: Sequence[int], packi
             packed: Packed = packing.joined(columns, rows)
             return packed
     return _once([*chain.from_iterable(map(_spread, columns, rows))])
+
+
+def _fits(column: list[Any] | Packed, sizes: list[int]) -> bool:
+    return len(column) in (1, len(sizes)) if isinstance(column, list) else isinstance(column, Runs) and column.sizes == sizes
+
+
+def _of_runs(column: Any, sizes: list[int]) -> list[Any]:
+    """The values of these runs, which a column fits."""
+    values: list[Any] = column.values if isinstance(column, Runs) else column
+    return values if len(values) == len(sizes) else values * len(sizes)
+
+
+def in_runs(values: Sequence[Any], sizes: list[int]) -> list[Any] | Packed:
+    """A column that has one value in each of some runs of rows, of which there is one at least.
+
+    >>> in_runs([60, 90], [2, 1]), in_runs(["ok", "ok"], [2, 1]), in_runs([60, 90], [1, 1])
+    (Runs(values=[60, 90], sizes=[2, 1]), ['ok'], [60, 90])
+    """
+    once = _once(values)
+    return once if len(once) in (1, sum(sizes)) else Runs(once, sizes)
 
 
 def _once(values: Sequence[Any]) -> list[Any]:

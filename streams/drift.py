@@ -14,24 +14,23 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 
 from driftline.schemas.config import DAY_MS, Model, Policy
 from driftline.schemas.reference import JointProfile
-from driftline.schemas.results import Columns, DriftResult, Verdict, columns_of
+from driftline.schemas.results import Columns, DriftResult, Verdict, columns_of, in_runs, taken
 from driftline.streams.battery import Battery, Measured, side_by_side
 from driftline.streams.calibration import Yardstick
 from driftline.streams.judge import Judged
 from driftline.streams.layout import PREDICTION, SCORE, Bool, Float64, Int64, KeptByLayout, Layout, some_of
-from driftline.streams.packing import finite, floats, texts, wholes
+from driftline.streams.packing import Column, finite, floats, texts, times, wholes
 from driftline.streams.panes import Pane
 from driftline.streams.segments import cells_expected
 from driftline.streams.stats import benjamini_hochberg
 
-Severity = Literal["", "warning", "critical"]
 TRAINING = "training"
 CLOCK = "an id or a clock, or the reference was sorted by it: leave it out, or shuffle the table"
 #: How the budget of false alarms is shared out: what windows show at once, in the whole and in segments; and what lasts over windows.
@@ -85,25 +84,22 @@ def drift(window: Judged, faults: Mapping[str, str] | None = None, baseline: Bas
 
     `faults` says what is wrong with the data of some features (`quality.faults_of`): they, and the model's answers to them, do not drift.
     """
-    return drifts([(window, faults or {}, baseline or Baseline())])[0]
+    return next(iter(drifts([(window, faults or {}, baseline or Baseline())])), [])
 
 
-def drifts(windows: Sequence[_Asked], known: Mapping[int, Measured] = MappingProxyType({})) -> list[Sequence[DriftResult]]:
-    """`drift` of several windows of one model; those of one reference side by side. `known` is what `measure` found of their panes."""
-    rows: list[Sequence[DriftResult]] = [[] for _ in windows]
-    of: defaultdict[Layout, list[int]] = defaultdict(list)
-    for i, (window, _, _) in enumerate(windows):
-        if window.layout is None:
-            rows[i] = _learning(window)
-        elif window.layout.names:
-            of[window.layout].append(i)
-    for layout, mine in of.items():
-        for i, told in zip(mine, _judged(layout, [windows[i] for i in mine], known), strict=True):
-            rows[i] = told
-    return rows
+def drifts(windows: Sequence[_Asked], known: Mapping[int, Measured] = MappingProxyType({})) -> list[Columns[DriftResult]]:
+    """`drift` of several windows of one model; those of one reference side by side, and as one part. `known` is what `measure` found of
+    their panes.
+    """
+    of: defaultdict[Layout, list[_Asked]] = defaultdict(list)
+    parts = [columns_of(rows) for window, _, _ in windows if window.layout is None and (rows := _learning(window))]
+    for asked in windows:
+        if asked[0].layout is not None and asked[0].layout.names:
+            of[asked[0].layout].append(asked)
+    return parts + [_judged(layout, mine, known) for layout, mine in of.items()]
 
 
-def _judged(layout: Layout, asked: Sequence[_Asked], measured: Mapping[int, Measured]) -> list[Columns[DriftResult]]:
+def _judged(layout: Layout, asked: Sequence[_Asked], measured: Mapping[int, Measured]) -> Columns[DriftResult]:
     """The rows of windows of one model and reference."""
     known, tests, names, windows = yardstick(layout), battery(layout), layout.names, [window for window, _, _ in asked]
     model = windows[0].model
@@ -287,27 +283,30 @@ def rows_of(
     verdicts: Sequence[Verdict],
     reasons: Sequence[str],
     coverage: Sequence[float],
-) -> list[Columns[DriftResult]]:
+) -> Columns[DriftResult]:
     """A row a test of each feature, of each window by itself, which are all of one model; what is of a feature lies end to end."""
-    model = windows[0].model
+    model, many = windows[0].model, len(windows)
     told, psi = tests.rows(model.tests), model.policy.psi
-    features = told.features
-    figures = finite(found.figures.reshape(len(windows), -1, 3)[:, told.places].transpose(2, 0, 1))
-    effects, chances = finite(np.stack([found.effect, significance])[..., features])
     there = (found.n > 0) & (found.n_reference > 0)
-    shown = (there[:, features] | told.always) if not there.all() else None
-    out = []
-    for w, window in enumerate(windows):
-        mine = slice(w * len(tests.names), (w + 1) * len(tests.names))
-        judged, severities = verdicts[mine], list[Severity]()
-        if "drift" in judged:
-            far = zip(judged, found.effect[w].tolist(), strict=True)
-            severities = ["" if verdict != "drift" else "critical" if effect >= 2 * psi else "warning" for verdict, effect in far]
-        columns = Columns(DriftResult, len(features), (
-            *([value] for value in window.key), told.names, told.tests, *(floats(column[w]) for column in (*figures, effects)), [psi],
-            wholes(found.n_reference[w][features]), wholes(found.n[w][features]), texts(judged, features), texts(reasons[mine], features),
-            *([value] for value in window.by), [coverage[w]], [window.revision], floats(chances[w]),
-            texts(found.directions[w], features), texts(severities, features) if severities else [""], [baselines[w]], [None], [{}], [{}],
-        ))  # fmt: skip
-        out.append(columns if shown is None else columns.take(np.flatnonzero(shown[w]).tolist()))
-    return out
+    shown = there[:, told.features] | told.always
+    left = np.flatnonzero(shown)
+    at = (np.arange(many)[:, None] * len(tests.names) + told.features).ravel()[left]  # of each row the feature
+    figures = finite(found.figures.reshape(many, -1, 3)[:, told.places].reshape(-1, 3)[left].T)
+    effects, chances = finite(np.stack([found.effect.ravel(), significance.ravel()])[:, at])
+    severities: Column = [""]
+    if "drift" in verdicts:
+        far = zip(verdicts, found.effect.ravel().tolist(), strict=True)
+        severities = texts(["" if verdict != "drift" else "critical" if effect >= 2 * psi else "warning" for verdict, effect in far], at)
+    names, kinds = (times(each, many) for each in (told.names, told.tests))
+    if len(left) < shown.size:
+        names, kinds = (taken(each, left.tolist(), shown.size) for each in (names, kinds))
+    about = [(*w.key, *w.by, share, w.revision, name) for w, share, name in zip(windows, coverage, baselines, strict=True)]
+    runs = {w: size for w, size in enumerate(shown.sum(1).tolist()) if size}
+    of_windows = [in_runs(each, [*runs.values()]) for each in zip(*[about[w] for w in runs], strict=True)] or [[] for _ in about[0]]
+    *key, reference, policy, is_final, covered, revision, baseline = of_windows
+    n_reference, n = (wholes(each.ravel()[at]) for each in (found.n_reference, found.n))
+    return Columns(DriftResult, len(left), (
+        *key, names, kinds, *map(floats, (*figures, effects)), [psi], n_reference, n, texts(verdicts, at), texts(reasons, at),
+        reference, policy, is_final, covered, revision, floats(chances), texts([*chain.from_iterable(found.directions)], at),
+        severities, baseline, [None], [{}], [{}],
+    ))  # fmt: skip

@@ -16,7 +16,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, islice
+from itertools import accumulate, chain, groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -25,7 +26,7 @@ import numpy as np
 from driftline.schemas.config import Model, Window, policy_hash
 from driftline.schemas.progress import Progress, decode_progress
 from driftline.schemas.reference import PerformanceProfile, Reference
-from driftline.schemas.results import Columns, DriftResult, PerformanceResult, QualityResult, References, Results, columns_of, joined
+from driftline.schemas.results import Columns, DriftResult, PerformanceResult, QualityResult, References, Results, columns_of
 from driftline.streams.answers import Losses
 from driftline.streams.appraisal import performance, performances, treatment
 from driftline.streams.baselines import Earlier, baselines_of, kept_ms, versions_named
@@ -38,15 +39,15 @@ from driftline.streams.drift import Baseline, drifts, measure
 from driftline.streams.join import NEVER
 from driftline.streams.judge import Judged, WindowKey, feature_rows_each, performance_rows
 from driftline.streams.labels import label_drift
-from driftline.streams.lasting import Lasting
+from driftline.streams.lasting import Lasting, of_psi
 from driftline.streams.layout import Layout
 from driftline.streams.learning import learn
 from driftline.streams.onset import onset_of_feature, onset_of_loss
 from driftline.streams.panes import Pane, PaneKey, decode_key, empty_pane, epoch_of, fence_of, labels_only, sum_of, sum_of_snapshots
-from driftline.streams.quality import Look, faults_of, is_faulty, looks, quality_each, without_cell
+from driftline.streams.quality import Look, faults_each, looks, quality_each, without_cell
 from driftline.streams.registry import Registry
 from driftline.streams.segments import is_crowded, name_of, places, without_place
-from driftline.streams.service import service
+from driftline.streams.service import service_each
 from driftline.streams.sketch import Sketch
 from driftline.streams.together import joint_drift
 from driftline.streams.watermark import Patience, Watermark, watermark
@@ -56,6 +57,7 @@ MERGED = 20_000  # merged panes kept decoded
 TOGETHER = 64  # windows that are judged in one go: each is in memory until then
 ERROR = "(error)"
 POOLED, GROUPS = "(pooled)", "(groups)"  # values for segments with too few labels each, and for all groups of a protected attribute
+_KEY = ("model", "version", "segment", "window_start", "window_end")
 RAISED = b"raised/"  # before a snapshot's key: its revision, where that is not the sum of its fence
 
 
@@ -464,22 +466,25 @@ class Evaluation:
                 self._told_windows[judged.key] = told
                 self._tell_reference(judged.layout, results)
                 due.append((about, judged, against))
-        new = list[_New]()
-        for each, checks in zip(due, quality_each([judged for _, judged, _ in due], seen), strict=True):
-            results.quality_results.extend(checks)
-            new.append(_New(*each, is_faulty(checks), faults_of(checks)))
+        checks = quality_each([judged for _, judged, _ in due], seen)
+        for part in chain(checks, service_each(judged for _, judged, _ in due)):
+            results.quality_results.extend(part)
+        wrong = faults_each(checks)
+        new = [_New(about, judged, against, judged.key in wrong, wrong.get(judged.key, {})) for about, judged, against in due]
         following: defaultdict[str, list[tuple[Judged, Sequence[DriftResult]]]] = defaultdict(list)  # by version
-        for (about, judged, against, faulty, faults), rows in zip(new, self._drifts(new, measured), strict=True):
+        found = self._drifts(new, measured)
+        for rows in found:
+            results.drift_results.extend(rows)
+        of_window, drifts_of = _by_window(map(of_psi, found)), {key for part in found for key in _drifting(part)}
+        for about, judged, against, faulty, faults in new:
             series, window, start = about
             together = [row for each in against for row in joint_drift(judged, faults, each)]
-            results.drift_results.extend(rows)
             results.drift_results.extend(together)
-            results.quality_results.extend(service(judged))
-            drifted = _drifted(rows) or any(row.verdict == "drift" for row in together)
+            drifted = judged.key in drifts_of or any(row.verdict == "drift" for row in together)
             self._features[judged.key] = (drifted, faulty)
             if not series.segment and window == model.windows[0] and start % window.length_ms == 0:
                 self._earlier[model.model, series.version].take(judged, not faulty)
-                following[series.version].append((judged, rows))
+                following[series.version].append((judged, of_window.get(judged.key, ())))
         for version, told_of in following.items():
             if (since := self._lasting[model.model, version].take(told_of)) is not None:
                 gathered[version] = min(since, gathered.get(version, since))
@@ -549,42 +554,49 @@ class Evaluation:
         starts = sorted(start for start in self._parts[series] if key.start <= start < key.end)
         return [(start, self._pane(PaneKey(*series, start))[0]) for start in starts]
 
-    def _drifts(self, windows: Sequence[_New], measured: Mapping[int, Measured]) -> Iterator[Sequence[DriftResult]]:
-        """What the features of each window say against each baseline; of drift with the moment it began, and who carries it."""
-        found = iter(drifts([(new.window, new.faults, each) for new in windows for each in new.against], measured))
-        for new in windows:
-            parts = [columns_of(rows) for rows in islice(found, len(new.against)) if rows]
-            if not parts:
-                yield []
+    def _drifts(self, windows: Sequence[_New], measured: Mapping[int, Measured]) -> list[Columns[DriftResult]]:
+        """What the features of windows say against each baseline; of drift with the moment it began, and who carries it."""
+        judged, found = {new.window.key: new.window for new in windows}, list[Columns[DriftResult]]()
+        for part in drifts([(new.window, new.faults, each) for new in windows for each in new.against], measured):
+            drifted = part.having("verdict", "drift")
+            if not drifted:
+                found.append(part)
                 continue
-            rows = joined(parts)
-            yield self._carried(new.window, self._begun(new.window, rows)) if _drifted(rows) else rows
+            names, began = part.column("feature"), [*part.column("began")]
+            for key, begin, end in _windows_of(part):
+                here = drifted[bisect_left(drifted, begin) : bisect_left(drifted, end)]
+                told = self._begun(judged[key], {names[i] for i in here}) if here else {}
+                for i in here:
+                    began[i] = told.get(names[i])
+            found += self._carried(judged, part.with_columns({"began": began}))
+        return found
 
-    def _begun(self, window: Judged, rows: Columns[DriftResult]) -> Columns[DriftResult]:
-        """Rows of drift with the moment it began."""
+    def _begun(self, window: Judged, features: Collection[str]) -> dict[str, int | None]:
+        """When the drift of each of these features began."""
         layout = window.layout
         if layout is None:
-            return rows
+            return {}
         panes, places = self._timed(window), {name: f for f, name in enumerate(layout.names)}
-        names, drifted, told = rows.column("feature"), rows.having("verdict", "drift"), [*rows.column("began")]
-        began = {name: onset_of_feature(panes, layout, places[name]) for name in {names[i] for i in drifted} & places.keys()}
-        for i in drifted:
-            told[i] = began.get(names[i]) if told[i] is None else told[i]
-        return rows.with_columns({"began": told})
+        return {name: onset_of_feature(panes, layout, places[name]) for name in features if name in places}
 
-    def _carried(self, window: Judged, rows: Columns[DriftResult]) -> Columns[DriftResult]:
+    def _carried(self, windows: Mapping[WindowKey, Judged], rows: Columns[DriftResult]) -> Iterator[Columns[DriftResult]]:
         """Rows of drift with the segments that carry it."""
-        key, layout = window.key, window.layout
-        if key.segment or layout is None or not window.model.segments:
-            return rows
-        groups = {}
+        if not next(iter(windows.values())).model.segments:
+            yield rows
+            return
+        for key, mine in _by_window([rows]).items():
+            yield mine if key.segment or not _drifted(mine) else columns_of(carried(windows[key], [*mine], self._cells(windows[key])))
+
+    def _cells(self, window: Judged) -> dict[str, Pane]:
+        """The sum of a window's panes in each cell of its segments."""
+        key, groups = window.key, {}
         starts = panes_of(Window(key.end - key.start, key.end - key.start), key.start, window.model.pane_ms)
         left_out = self._without_place(window.model, key.version, starts)
         for series in sorted(self._of[key.model][key.version]):
             if name_of(series.segment, window.model) and series.segment not in left_out:
                 panes = [PaneKey(*series, start) for start in starts if start in self._parts[series]]
-                groups[series.segment] = self._sum(panes, layout)
-        return columns_of(carried(window, [*rows], groups))
+                groups[series.segment] = self._sum(panes, window.layout)
+        return groups
 
     def _tell_across(self, model: Model, state: _ModelState, due: set[tuple[Series, Window, int]], results: Results) -> None:
         """What several segments of one name say together: those with too few labels each put together, and how alike they are treated.
@@ -710,10 +722,12 @@ class Evaluation:
         for version in sorted({version for version, _ in due}):
             told = sorted(start for name, start in due if name == version)
             begins, revisions = self._revisions(model, version, told[-1] + window.length_ms)
+            rows = list[DriftResult]()
             for start in told:
                 end = start + window.length_ms
                 known = revisions[bisect_left(begins, end)]
-                results[model.model].drift_results.extend(self._signal_rows(model, version, start, end, known, is_final=start <= final))
+                rows += self._signal_rows(model, version, start, end, known, is_final=start <= final)
+            results[model.model].drift_results.extend(rows)
         state.unfinal_signals = {w for w in state.unfinal_signals | due if w[1] > final}
         state.signals -= closed
 
@@ -864,6 +878,23 @@ class Evaluation:
 
 def _end(window: tuple[Series, Window, int]) -> int:
     return window[2] + window[1].length_ms
+
+
+def _windows_of(part: Columns[DriftResult]) -> Iterator[tuple[WindowKey, int, int]]:
+    """Where the rows of each window are in a part: from where to before where."""
+    for about, runs in groupby(part.spans(*_KEY), itemgetter(0)):
+        first, *others = runs
+        yield WindowKey(*about), first[1], (others or [first])[-1][2]
+
+
+def _drifting(part: Columns[DriftResult]) -> Iterator[WindowKey]:
+    """The windows with rows of drift."""
+    if drifted := part.having("verdict", "drift"):
+        yield from (key for key, begin, end in _windows_of(part) if bisect_left(drifted, begin) < bisect_left(drifted, end))
+
+
+def _by_window(parts: Iterable[Columns[DriftResult]]) -> dict[WindowKey, Columns[DriftResult]]:
+    return {key: part[begin:end] for part in parts for key, begin, end in _windows_of(part)}
 
 
 def _drifted(rows: Sequence[DriftResult]) -> bool:

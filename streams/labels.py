@@ -70,7 +70,7 @@ def label_bins(window: Judged, profile: Profile) -> FeaturePane:
 
 
 def label_drift(windows: Sequence[Judged]) -> Iterator[Columns[DriftResult]]:
-    """Every test of the labels of windows, of any models, as the feature `(label)`: the rows of one window at a time. Nothing for a
+    """Every test of the labels of windows, of any models, as the feature `(label)`: of those of one reference as one part. Nothing for a
     model without labels, and of windows for which there is no reference yet.
     """
     of: dict[tuple[Layout, bool], list[tuple[Judged, Answers]]] = defaultdict(list)  # by reference, and whether it is a segment
@@ -84,7 +84,7 @@ def label_drift(windows: Sequence[Judged]) -> Iterator[Columns[DriftResult]]:
         else:
             of[layout, window.key.segment != ""].append((window, answers))
     for (layout, _), each in of.items():
-        yield from _judged(layout, each)
+        yield _judged(layout, each)
 
 
 def _unknown(window: Judged, answers: Answers) -> DriftResult:
@@ -98,7 +98,7 @@ def _coverage(window: Judged, answers: Answers) -> float:
     return min(answers.n_labelled / window.pane.n, 1.0) if window.pane.n else 0.0
 
 
-def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> list[Columns[DriftResult]]:
+def _judged(layout: Layout, windows: Sequence[tuple[Judged, Answers]]) -> Columns[DriftResult]:
     """Of windows of one reference, which has labels."""
     profile, known, model = layout.reference.labels, yardstick(layout), windows[0][0].model
     assert profile is not None

@@ -21,12 +21,12 @@ from scipy.special import ndtri
 
 from driftline.schemas.config import DAY_MS, Model
 from driftline.schemas.errors import refuse_newer
-from driftline.schemas.results import Columns, DriftResult, Table, columns_of
+from driftline.schemas.results import Columns, DriftResult, Table, columns_of, in_runs, joined
 from driftline.streams.calibration import ALL_SCORES, DEGREE
 from driftline.streams.drift import LASTING, TRAINING, battery
 from driftline.streams.judge import Judged
 from driftline.streams.layout import Float64, Layout, some_of
-from driftline.streams.packing import Column, floats, texts
+from driftline.streams.packing import Column, floats, rows_at, texts
 from driftline.streams.stats import DriftEvidence
 from driftline.streams.stats.drift_evidence import BETS, gathered
 
@@ -38,6 +38,8 @@ WIDTH = 2 * ALL_SCORES * BETS.size  # sums a feature: two directions of each sco
 MOST = 3.0  # standard errors of a window, beyond what is given away, that count
 _LINGER = 4.0  # evidence is bounded at so many times what an alarm needs, so that it ends soon after its cause
 _OTHERS: dict[str, Column] = {name: [None] for name in ("value", "p_value", "null_quantile", "significance")}
+
+_NOTHING: Columns[DriftResult] = Columns(DriftResult, 0, tuple([] for _ in DriftResult.__struct_fields__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,14 @@ class _State(msgspec.Struct):
     settled: int
     revision: int
     sums: bytes
+
+
+class _Evidence(NamedTuple):
+    """What is told of a window: the evidence of each of its rows, and of what revision it is."""
+
+    step: Step
+    evidence: Float64
+    revision: int
 
 
 class _Reached(NamedTuple):
@@ -87,8 +97,9 @@ class Lasting:
         """Take in windows as judged, each with its rows, in place of what was known of them; where the first begins that counts here."""
         of: defaultdict[Layout, list[tuple[Judged, Columns[DriftResult]]]] = defaultdict(list)
         for window, rows in told:
-            if window.layout is not None and rows and not window.provisional and window.key.start >= self.settled:
-                of[window.layout].append((window, _of_psi(columns_of(rows))))
+            layout = window.layout
+            if layout is not None and layout.names and not window.provisional and window.key.start >= self.settled:
+                of[layout].append((window, of_psi(columns_of(rows)) if rows else _NOTHING))
         taken = [
             Step(window.key.start, window.revision, layout, scores, away, rows)
             for layout, mine in of.items()
@@ -102,7 +113,7 @@ class Lasting:
 
     def rows(self, model: Model, since: int) -> Table[DriftResult]:
         """The evidence after each window from `since` on, a row a feature, as columns."""
-        told = Table[DriftResult]()
+        told = list[_Evidence]()
         sums, reference, revision, starts = self.sums, self.reference, self.revision, sorted(self.steps)
         if (before := self._reached) and before.start < since and before.model is model:
             sums, reference, revision = before.sums, before.reference, before.revision
@@ -112,11 +123,11 @@ class Lasting:
             revision += step.revision
             sums = _after(sums if reference == step.layout.hash else _nothing(step.layout), step, model)
             reference = step.layout.hash
-            if start >= since:
-                told.extend(_told(step, sums, model, revision))
+            if start >= since and step.rows:
+                told.append(_Evidence(step, _evidence(step, sums), revision))
         if starts:
             self._reached = _Reached(starts[-1], model, reference, revision, sums)
-        return told
+        return Table(_told(told, model)) if told else Table()
 
     def settle(self, before: int, model: Model) -> None:
         """Put windows that begin before `before` into the base: nothing will revise them."""
@@ -164,10 +175,11 @@ def _after(sums: Float64, step: Step, model: Model) -> Float64:
     return gathered(sums, step.scores, step.given_away, most)
 
 
-def _of_psi(rows: Columns[DriftResult]) -> Columns[DriftResult]:
+def of_psi(rows: Columns[DriftResult]) -> Columns[DriftResult]:
     """Those of the features' PSI against the reference, without its own figures."""
-    psi = rows.with_columns(_OTHERS).take(rows.having("test", "psi"))
-    return psi if psi.once("baseline") == (TRAINING,) else psi.take(psi.having("baseline", TRAINING))
+    psi = set(rows.having("test", "psi")) & {*rows.having("baseline", TRAINING)}
+    told = rows.with_columns(_OTHERS)
+    return told if len(psi) == rows.rows else rows_at(told, np.array(sorted(psi), np.int64))
 
 
 def _scores(layout: Layout, windows: Sequence[tuple[Judged, Columns[DriftResult]]]) -> Iterator[tuple[Float64, Float64]]:
@@ -200,25 +212,34 @@ def allowance(features: int) -> float:
     return float(-ndtri(REFERENCE_ERROR / (2 * DEGREE * max(features, 1))))
 
 
-def _told(step: Step, sums: Float64, model: Model, revision: int) -> Columns[DriftResult]:
-    known, limit, rows = battery(step.layout), needed(model, len(step.layout.names)), step.rows
-    used, features = 2 * BETS.size * known.smooth.degree, rows.column("feature")
-    evidence = np.divide(sums.sum(1), used, out=np.zeros(len(used)), where=used > 0)
+def _evidence(step: Step, sums: Float64) -> Float64:
+    """Of each of a step's rows."""
+    used, features = 2 * BETS.size * battery(step.layout).smooth.degree, step.rows.column("feature")
+    evidence: Float64 = np.divide(sums.sum(1), used, out=np.zeros(len(used)), where=used > 0)
     if features != step.layout.names:
         place = {name: f for f, name in enumerate(step.layout.names)}
         evidence = evidence[[place[name] for name in features]]
-    drifted, small = rows.having("verdict", "drift"), np.flatnonzero(evidence >= limit)
+    return evidence
+
+
+def _told(found: Sequence[_Evidence], model: Model) -> Columns[DriftResult]:
+    """The rows of all of these as one part."""
+    rows, sizes = joined([each.step.rows for each in found]), [each.step.rows.rows for each in found]
+    evidence = np.concatenate([each.evidence for each in found])
+    limits = [needed(model, len(each.step.layout.names)) for each in found]
+    of = np.repeat(limits, sizes)
+    drifted, small = rows.having("verdict", "drift"), np.flatnonzero(evidence >= of)
     judged: dict[str, Column] = {"severity": [""]}
     if drifted or len(small):
-        verdicts, reasons, severities = rows.column("verdict")[:], rows.column("reason")[:], [""] * len(features)
+        verdicts, reasons, severities = [*rows.column("verdict")], [*rows.column("reason")], [""] * rows.rows
         for i in small.tolist():
             if verdicts[i] == "ok":
                 verdicts[i], severities[i] = "drift", "warning"
-                reasons[i] = f"small but lasting: evidence of {evidence[i]:.3g} over the windows, where no drift gives {limit:.3g}"
+                reasons[i] = f"small but lasting: evidence of {evidence[i]:.3g} over the windows, where no drift gives {of[i]:.3g}"
         for i in drifted:
             verdicts[i], reasons[i] = "undefined", BY_ITSELF
         judged = {"verdict": texts(verdicts), "reason": texts(reasons), "severity": texts(severities)}
     return rows.with_columns({
-        "test": [TEST], "value": floats(evidence), "null_quantile": [limit], "threshold": [model.policy.lasting_psi],
-        "revision": [revision], **judged,
+        "test": [TEST], "value": floats(evidence), "null_quantile": in_runs(limits, sizes), "threshold": [model.policy.lasting_psi],
+        "revision": in_runs([each.revision for each in found], sizes), **judged,
     })  # fmt: skip

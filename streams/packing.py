@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from driftline.schemas.packed import Coded, Counts, Floats, Packed, Unfit, Wholes
+from driftline.schemas.packed import Coded, Counts, Floats, Packed, Runs, Unfit, Wholes
+from driftline.schemas.results import Columns, Row, in_runs, taken
 from driftline.streams.layout import Float64, Int64
 
 Column = list[Any] | Packed
@@ -36,6 +37,41 @@ def wholes(values: Int64) -> Column:
     """
     data = values.astype("<i8", copy=False).tobytes()
     return [int(values[0])] if data == data[:8] * len(values) and data else Wholes(data)
+
+
+def times(column: Column, many: int) -> Column:
+    """A column as often as told, end to end.
+
+    >>> times(texts(["a", "b"]), 2).tolist(), times(["a"], 2)
+    (['a', 'b', 'a', 'b'], ['a'])
+    """
+    if isinstance(column, Coded):
+        return Coded(column.words, column.codes * many)
+    values = column.tolist() if isinstance(column, Packed) else column
+    return values if len(values) == 1 else values * many
+
+
+def rows_at(rows: Columns[Row], at: Int64) -> Columns[Row]:
+    """The rows at these places, which rise; runs of rows stay runs.
+
+    >>> from driftline.schemas.results import Orphan
+    >>> rows = Columns(Orphan, 4, (["m"], Runs([0, 1], [2, 2]), Wholes(np.arange(4).tobytes()), ["h"], [5], [9], [7]))
+    >>> rows_at(rows, np.array([1, 2, 3])) == rows[1:], rows_at(rows, np.array([1, 2, 3])).values[1]
+    (True, Runs(values=[0, 1], sizes=[1, 2]))
+    """
+    return Columns(rows.kind, len(at), tuple(_at(column, at, rows.rows) for column in rows.values))
+
+
+def _at(column: Column, at: Int64, rows: int) -> Column:
+    match column:
+        case Floats(data) | Wholes(data):
+            return type(column)(np.frombuffer(data, "<i8")[at].tobytes())
+        case Coded(words, codes):
+            return Coded(words, np.frombuffer(codes, np.uint8)[at].tobytes())
+        case Runs(values, sizes):
+            left = np.bincount(np.searchsorted(np.cumsum(sizes), at, side="right"), minlength=len(sizes)).tolist()
+            return in_runs([value for value, size in zip(values, left, strict=True) if size], [size for size in left if size])
+    return taken(column, at.tolist(), rows)
 
 
 def texts(values: Sequence[str], at: Int64 | None = None) -> Column:

@@ -16,12 +16,12 @@ import numpy as np
 from driftline.schemas.config import Model
 from driftline.schemas.packed import Coded
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
-from driftline.schemas.results import Columns, QualityResult, end_to_end, taken
+from driftline.schemas.results import Columns, QualityResult, end_to_end, in_runs, taken
 from driftline.streams.derived import sources
 from driftline.streams.drift import yardstick
-from driftline.streams.judge import Judged
+from driftline.streams.judge import Judged, WindowKey
 from driftline.streams.layout import PREDICTION, SCORE, Bool, Float64, Int64, KeptByLayout, Layout, some_of
-from driftline.streams.packing import Column, finite, floats, texts, wholes
+from driftline.streams.packing import Column, finite, floats, texts, times, wholes
 from driftline.streams.panes import ADDED, Pane
 from driftline.streams.stats import Fault, Moments, category_rename, clock_shift, psi, stuck_value, unit_change
 from driftline.streams.stats.faults import CONVERSIONS, may_be_converted
@@ -52,21 +52,18 @@ def quality(window: Judged) -> Columns[QualityResult]:
     Of the whole, as the feature `(rows)`: `volume`, `freshness` (seconds without events at its end), `duplicated_traffic` (share of the
     rows that come twice or more). Rows in panes of another reference are not counted by this one, so they are no part of the whole either.
     """
-    return quality_each([window])[0]
+    return next(iter(quality_each([window])), _NOTHING)
 
 
 def quality_each(windows: Sequence[Judged], seen: Mapping[int, Look] = MappingProxyType({})) -> list[Columns[QualityResult]]:
-    """`quality` of several windows of one model; those of one reference side by side. `seen` is what `looks` found of their panes."""
-    rows = [_NOTHING] * len(windows)
-    of: defaultdict[Layout, list[int]] = defaultdict(list)
-    for i, window in enumerate(windows):
+    """`quality` of several windows of one model, those of one reference side by side, and those with the same rows as one part. `seen` is
+    what `looks` found of their panes.
+    """
+    of: defaultdict[Layout, list[Judged]] = defaultdict(list)
+    for window in windows:
         if window.layout is not None:
-            of[window.layout].append(i)
-    for layout, mine in of.items():
-        for some in some_of(mine, layout):
-            for i, told in zip(some, _side_by_side(layout, [windows[i] for i in some], seen), strict=True):
-                rows[i] = told
-    return rows
+            of[window.layout].append(window)
+    return [part for layout, mine in of.items() for some in some_of(mine, layout) for part in _side_by_side(layout, some, seen)]
 
 
 def without_cell(window: Judged, name: str, rows: int) -> QualityResult:
@@ -114,40 +111,44 @@ def _comes_twice(pane: Pane) -> bool:
 
 def faults_of(checks: Columns[QualityResult]) -> dict[str, str]:
     """What is wrong with the data of each feature that has a fault; what is wrong with the rows as such says nothing of features."""
-    found: dict[str, str] = {}
-    faults = checks.having("verdict", "fault")
-    for row in checks.take(faults) if faults else ():
-        if row.feature != ROWS and (row.feature not in found or row.check == "fingerprint"):
-            found[row.feature] = row.reason
+    return next(iter(faults_each([checks]).values()), {})
+
+
+def faults_each(checks: Iterable[Columns[QualityResult]]) -> dict[WindowKey, dict[str, str]]:
+    """The same of each window that has a fault, of a feature or of the rows as such."""
+    found: defaultdict[WindowKey, dict[str, str]] = defaultdict(dict)
+    for part in checks:
+        faults = part.having("verdict", "fault")
+        for row in part.take(faults) if faults else ():
+            mine = found[WindowKey(row.model, row.version, row.segment, row.window_start, row.window_end)]
+            if row.feature != ROWS and (row.feature not in mine or row.check == "fingerprint"):
+                mine[row.feature] = row.reason
     return found
 
 
-def is_faulty(checks: Columns[QualityResult]) -> bool:
-    """Whether there is a fault, of a feature or of the rows as such."""
-    return bool(checks.having("verdict", "fault"))
-
-
-def _side_by_side(layout: Layout, windows: Sequence[Judged], seen: Mapping[int, Look]) -> list[Columns[QualityResult]]:
+def _side_by_side(layout: Layout, windows: Sequence[Judged], seen: Mapping[int, Look]) -> Iterator[Columns[QualityResult]]:
     """Of windows of one model and reference."""
     plan, looked = _plan(layout, windows[0].model), [seen.get(id(each.pane)) or _looks(layout, [each.pane])[0] for each in windows]
     values, n, known, wrong = _of_features(windows, layout, plan, looked)
     others = [[*_of_whole(window)] for window in windows]
-    rows = [_NOTHING] * len(windows)
     alike: defaultdict[tuple[bytes, tuple[tuple[str, str], ...]], list[int]] = defaultdict(list)  # those with the same rows
     for w, (there, more) in enumerate(zip(known, others, strict=True)):
         alike[there.tobytes(), tuple([(name, check[0]) for name, check in more])].append(w)
     for (_, names), mine in alike.items():
-        left, size, told = np.flatnonzero(known[mine[0]]), len(names), [[check[1:4] for _, check in others[w]] for w in mine]
-        known_of = np.broadcast_to(np.stack([plan.before, plan.limits])[:, left], (len(mine), 2, len(left)))
-        of_others = np.array(told, np.float64).reshape(len(mine), size, 3).transpose(0, 2, 1)  # None becomes NaN
-        figures = finite(np.concatenate([np.concatenate([values[mine][:, None, left], known_of], 1), of_others], 2))
-        rows_of = np.concatenate([n[mine][:, left], np.repeat([[windows[w].pane.n] for w in mine], size, 1)], 1)
-        about = _names(plan, left, names)
-        for w, each, counted in zip(mine, figures, rows_of, strict=True):
-            why = {int(np.searchsorted(left, i)): said for i, said in wrong[w].items()}
-            why |= {len(left) + k: said for k, (_, (_, value, _, limit, said)) in enumerate(others[w]) if value > limit}
-            rows[w] = _told(windows[w], about, each, counted, why)
-    return rows
+        left, told = np.flatnonzero(known[mine[0]]), [[check[1:4] for _, check in others[w]] for w in mine]
+        many, size = len(mine), len(left) + len(names)
+        if not size:
+            continue
+        before = np.broadcast_to(np.stack([plan.before, plan.limits])[:, None, left], (2, many, len(left)))
+        of_others = np.array(told, np.float64).reshape(many, len(names), 3).transpose(2, 0, 1)  # None becomes NaN
+        figures = finite(np.concatenate([np.concatenate([values[None, mine][..., left], before]), of_others], 2))
+        rows = np.concatenate([n[mine][:, left], np.repeat([[windows[w].pane.n] for w in mine], len(names), 1)], 1)
+        why = dict[int, str]()
+        for i, w in enumerate(mine):
+            why |= {i * size + int(np.searchsorted(left, f)): said for f, said in wrong[w].items()}
+            above = ((k, said) for k, (_, (_, value, _, limit, said)) in enumerate(others[w], len(left)) if value > limit)
+            why |= {i * size + k: said for k, said in above}
+        yield _told([windows[w] for w in mine], _names(plan, left, names), figures, rows, why)
 
 
 def _names(plan: _Plan, left: Int64, others: tuple[tuple[str, str], ...]) -> tuple[Column, Column]:
@@ -164,23 +165,26 @@ def _names(plan: _Plan, left: Int64, others: tuple[tuple[str, str], ...]) -> tup
     return plan.ends[others]
 
 
-def _told(window: Judged, names: tuple[Column, Column], figures: Float64, n: Int64, wrong: Mapping[int, str]) -> Columns[QualityResult]:
-    """Checks as rows for the store; `wrong` says of those above their limits what it is."""
-    least, size, without = window.model.policy.min_samples, len(n), window.unjudged
-    verdicts: Column
-    reasons: Column
-    if without or (size and n.min() < least):
-        few = [f"{each} rows; {least} are needed" if each < least else without for each in n.tolist()]
-        verdicts = texts(["insufficient" if why else "fault" if i in wrong else "ok" for i, why in enumerate(few)])
-        reasons = texts([why or wrong.get(i, "") for i, why in enumerate(few)])
-    elif wrong:
-        verdicts = texts(["fault" if i in wrong else "ok" for i in range(size)])
-        reasons = texts([wrong.get(i, "") for i in range(size)])
-    else:
-        verdicts, reasons = ["ok"], [""]
-    return Columns(QualityResult, size, (
-        *([each] for each in window.key), *names, *map(floats, figures), wholes(n), verdicts, reasons, *([each] for each in window.by),
-        [window.coverage], [window.revision],
+def _told(
+    windows: Sequence[Judged], names: tuple[Column, Column], figures: Float64, n: Int64, wrong: Mapping[int, str]
+) -> Columns[QualityResult]:
+    """Checks as rows for the store, of windows that have the same. `figures` are values, the reference's values and limits, of shape
+    (3, windows, rows); `wrong` says of those above their limits what it is, by place.
+    """
+    least, (many, size) = windows[0].model.policy.min_samples, n.shape
+    few = dict[int, str]()
+    for w in np.flatnonzero((n.min(1) < least) | [bool(window.unjudged) for window in windows]).tolist():
+        without = ((i, f"{each} rows; {least} are needed" if each < least else windows[w].unjudged) for i, each in enumerate(n[w].tolist()))
+        few |= {w * size + i: why for i, why in without if why}
+    verdicts: Column = ["ok"]
+    reasons: Column = [""]
+    if few or wrong:
+        verdicts = texts(["insufficient" if i in few else "fault" if i in wrong else "ok" for i in range(n.size)])
+        reasons = texts([few.get(i) or wrong.get(i, "") for i in range(n.size)])
+    runs = [size] * many
+    about = [in_runs(each, runs) for each in zip(*((*w.key, *w.by, w.coverage, w.revision) for w in windows), strict=True)]
+    return Columns(QualityResult, n.size, (
+        *about[:5], *(times(each, many) for each in names), *map(floats, figures), wholes(n.ravel()), verdicts, reasons, *about[5:],
     ))  # fmt: skip
 
 

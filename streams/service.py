@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from driftline.schemas.results import QualityResult, Verdict
+from driftline.schemas.results import Columns, QualityResult, Verdict, columns_of, in_runs
 from driftline.streams.answers import Int64, latency_at
 from driftline.streams.judge import Judged
 from driftline.streams.stats import wilson
 
 SERVICE = "(service)"
+OF_WINDOW = ("model", "version", "segment", "window_start", "window_end", "reference", "policy", "is_final", "coverage", "revision")
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
 
 
@@ -32,6 +35,18 @@ def service(window: Judged) -> list[QualityResult]:
             _row(window, "volume", float(pane.n), None, pane.n, None),
         ]
     return rows
+
+
+def service_each(windows: Iterable[Judged]) -> Iterator[Columns[QualityResult]]:
+    """The same of several windows, of those with the same checks as one part."""
+    alike: defaultdict[tuple[str, ...], list[list[QualityResult]]] = defaultdict(list)
+    for window in windows:
+        rows = service(window)
+        alike[tuple([row.check for row in rows])].append(rows)
+    for checks, mine in alike.items():
+        if checks:
+            runs, every = [len(checks)] * len(mine), columns_of([row for rows in mine for row in rows])
+            yield every.with_columns({name: in_runs([getattr(rows[0], name) for rows in mine], runs) for name in OF_WINDOW})
 
 
 def _latency(window: Judged, check: str, quantile: float, n: int) -> QualityResult:

@@ -23,6 +23,7 @@ from driftline.schemas.results import (
     Verdict,
     decode_verdicts,
     encode_results,
+    joined,
 )
 from driftline.sinks.clickhouse import ClickHouse
 from driftline.streams import ledger
@@ -413,14 +414,19 @@ def test_records_without_verdicts_are_passed_over() -> None:
     assert Ledgers({}).handle([encode_results(record)]) == ([], [])
 
 
-def test_evaluate_sends_all_verdicts_on_one_window_in_one_record() -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_evaluate_sends_all_verdicts_on_one_window_in_one_record(together: bool) -> None:
     results = Results()
     for i in range(6):
         for n in range(400):
             one = hour(i, "DF", segment=f"n={n}")
             results.drift_results.extend(one.drift_results)
             results.quality_results.extend(one.quality_results)
+    if together:
+        of_drift, of_quality = (joined([*table.parts()]) for table in (results.drift_results, results.quality_results))
+        results = Results(drift_results=of_drift, quality_results=of_quality)
     records = list(pieces(results))
+    assert [row for record in records for row in record.drift_results] == [*results.drift_results]
     windows = [{r.window_start for r in record.drift_results} | {r.window_start for r in record.quality_results} for record in records]
     assert len(records) > 1
     assert sum(len(starts) for starts in windows) == len(set().union(*windows)) == 6

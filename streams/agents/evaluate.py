@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from faust.types import TP
 
@@ -30,7 +30,6 @@ PANE = 4  # as how many of these a row about a pane or a reference counts: it ma
 VERDICTS = ("drift_results", "performance_results", "quality_results")
 WINDOW_ROWS = 20_000  # the same for the verdicts on one window, which stay together up to here
 PART_ROWS = 100  # rows about panes and references that stay together: a record is filled with such parts
-Part = tuple[str, Columns[Any]]  # a table, and rows of it
 
 
 class Evaluate:
@@ -147,6 +146,19 @@ class Evaluate:
         return await self._w.send_all(self._w.topics.results, number, records)
 
 
+class Part(NamedTuple):
+    """Rows of a table: some of those that came together."""
+
+    table: str
+    rows: Columns[Any]
+    begin: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.begin
+
+
 def pieces(results: Results) -> Iterator[Results]:
     """The same rows in records of bounded size. Verdicts on one window stay in one record: whoever decides on half of them
     would ask for a retrain before seeing the data fault.
@@ -160,27 +172,41 @@ def pieces(results: Results) -> Iterator[Results]:
         for rows in table.parts():
             if name in VERDICTS:
                 for about, begin, end in rows.spans("version", "window_start", "window_end"):
-                    windows[about].append((name, rows[begin:end]))
+                    windows[about].append(Part(name, rows, begin, end))
             else:
-                others += [[(name, rows[at : at + PART_ROWS])] for at in range(0, len(rows), PART_ROWS)]
-    record, size = Results(), 0
+                others += [[Part(name, rows, at, min(at + PART_ROWS, len(rows)))] for at in range(0, len(rows), PART_ROWS)]
+    record, size = list[Part](), 0
     for parts in chain.from_iterable(map(_cut, [*windows.values(), *others])):
-        more = sum(len(rows) * (1 if name in VERDICTS else PANE) for name, rows in parts)
+        more = sum(part.size * (1 if part.table in VERDICTS else PANE) for part in parts)
         if size and size + more > ROWS:
-            yield record
-            record, size = Results(), 0
-        for name, rows in parts:
-            getattr(record, name).extend(rows)
+            yield _together(record)
+            record, size = [], 0
+        record += parts
         size += more
     if size:
-        yield record
+        yield _together(record)
+
+
+def _together(parts: Iterable[Part]) -> Results:
+    """One record of these; what came together and is next to one another stays together."""
+    spans: defaultdict[int, list[Part]] = defaultdict(list)
+    for part in parts:
+        mine = spans[id(part.rows)]
+        if mine and mine[-1].end == part.begin:
+            mine[-1] = mine[-1]._replace(end=part.end)
+        else:
+            mine.append(part)
+    record = Results()
+    for part in chain.from_iterable(spans.values()):
+        getattr(record, part.table).extend(part.rows[part.begin : part.end])
+    return record
 
 
 def _cut(parts: list[Part]) -> Iterator[list[Part]]:
     """The verdicts on one window as they are, or table by table, so many rows at a time, where they are too many for a record."""
-    if sum(len(rows) for _, rows in parts) <= WINDOW_ROWS:
+    if sum(part.size for part in parts) <= WINDOW_ROWS:
         yield parts
         return
-    for name, rows in parts:
-        for at in range(0, len(rows), WINDOW_ROWS):
-            yield [(name, rows[at : at + WINDOW_ROWS])]
+    for part in parts:
+        for at in range(part.begin, part.end, WINDOW_ROWS):
+            yield [part._replace(begin=at, end=min(at + WINDOW_ROWS, part.end))]

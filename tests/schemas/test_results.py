@@ -287,6 +287,9 @@ def test_what_runs_of_rows_share_is_told_once_of_each_and_the_rows_are_the_same(
     assert (
         bits(told) == bits(decode_verdicts(value).drift_results) == bits(decode_results(encode_results(again)).drift_results) == bits(rows)
     )
+    for more in (columns_of(rows), told, columns_of(rows[:1])):
+        again.drift_results.extend(more)
+    assert bits(decode_results(encode_results(again)).drift_results) == bits([*rows, *rows, *rows, *rows[:1]])
     spans = [*told.spans("window_start", "revision")]
     ends = [end for *_, end in spans]
     assert [begin for _, begin, _ in spans] == [0, *ends[:-1]] and ends[-1] == len(rows)

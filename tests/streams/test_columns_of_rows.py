@@ -26,9 +26,9 @@ from driftline.streams.quality import (
     UNLIKELY,
     _comes_twice,
     _declared,
+    faults_each,
     faults_of,
     fingerprint,
-    is_faulty,
     looks,
     quality,
     quality_each,
@@ -159,7 +159,7 @@ def models(draw: Any) -> Model:
 
 
 @st.composite
-def windows(draw: Any, layout: Layout, model: Model) -> Judged:
+def windows(draw: Any, layout: Layout, model: Model, start: int) -> Judged:
     parts = draw(st.lists(panes(layout), min_size=1, max_size=3))
     whole = empty_pane(layout)
     for part in parts:
@@ -168,9 +168,9 @@ def windows(draw: Any, layout: Layout, model: Model) -> Judged:
         parts[0].reference = "another"
     if not whole.n:  # such a window is not told
         whole.novel.clear()
-    newest = draw(st.sampled_from([None, 0, HOUR_MS - 60_000]))
+    newest = draw(st.sampled_from([None, start, start + HOUR_MS - 60_000]))
     return Judged(
-        WindowKey("m", "1", draw(st.sampled_from(["", "plan=a"])), 0, HOUR_MS), model, layout, whole, 7, draw(st.booleans()),
+        WindowKey("m", "1", draw(st.sampled_from(["", "plan=a"])), start, start + HOUR_MS), model, layout, whole, 7, draw(st.booleans()),
         tuple(parts) if draw(st.booleans()) else (), draw(st.booleans()), newest=newest, usual=draw(st.sampled_from([None, 0.0, 50.0])),
     )  # fmt: skip
 
@@ -179,7 +179,7 @@ def windows(draw: Any, layout: Layout, model: Model) -> Judged:
 def several_windows(draw: Any) -> list[Judged]:
     """Of one model, most of them of one reference."""
     model, known = draw(models()), draw(st.lists(layouts(), min_size=1, max_size=2))
-    return [draw(windows(draw(st.sampled_from(known)), model)) for _ in range(draw(st.integers(1, 5)))]
+    return [draw(windows(draw(st.sampled_from(known)), model, hour * HOUR_MS)) for hour in range(draw(st.integers(1, 5)))]
 
 
 def bits(rows: Any) -> list[bytes]:
@@ -191,15 +191,17 @@ def test_rows_of_all_features_at_once_are_those_of_one_after_another(several: li
     with np.errstate(all="ignore"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout_of, "AT_A_TIME", at_a_time)
         seen = looks([(window.layout, window.pane) for window in several if window.layout]) if looked else {}
-        for window, columns in zip(several, quality_each(several, seen), strict=True):
-            rows = one_by_one(window)
-            assert bits(columns) == bits(rows) == bits(quality(window))
-            assert is_faulty(columns) == any(row.verdict == "fault" for row in rows)
+        parts = quality_each(several, seen)
+        found = [row for part in parts for row in part]
+        for window in several:
+            rows, columns = one_by_one(window), quality(window)
+            assert bits(columns) == bits(rows) == bits(row for row in found if row.window_start == window.key.start)
+            assert (window.key in faults_each(parts)) == any(row.verdict == "fault" for row in rows)
             faults = [row for row in rows if row.verdict == "fault" and row.feature != ROWS]
             wrong = {row.feature: row.reason for row in reversed(faults)} | {
                 row.feature: row.reason for row in faults if row.check == "fingerprint"
             }
-            assert faults_of(columns) == wrong
+            assert faults_of(columns) == faults_each(parts).get(window.key, {}) == wrong
 
 
 def test_what_a_file_no_longer_declares_is_no_longer_checked() -> None:
