@@ -43,7 +43,7 @@ def install(
         Asked after every assignment, when tables are recovered and `app.on_rebalance_complete` has run: where to begin. Partitions
         it leaves out begin at their committed offset.
     chunk_records
-        A chunk is closed at this many records, or at about 4 MiB of keys and values.
+        A chunk is closed at this many records, or at about 10 MiB of keys and values.
     fetch_wait_ms
         How long the broker may hold a fetch that has nothing to bring, at first; longer while nothing comes.
     """

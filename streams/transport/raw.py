@@ -20,9 +20,9 @@ from driftline.streams.transport.chunk import Chunk, Data, Headers
 
 Row = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 
-CHUNK_BYTES: Final = 4 << 20
+CHUNK_BYTES: Final = 10 << 20  # each costs its reader as much as some thousand events; what one fetch brings of a partition is one or two
 SPARSE: Final = 4  # a chunk that fills less than this part of its memory is copied out of it
-ROOM_BYTES: Final = 2 * CHUNK_BYTES  # of a chunk that may have half as much again, and of the batch that fills it
+ROOM_BYTES: Final = CHUNK_BYTES * 3 // 2 + (1 << 20)  # of a chunk that may have half as much again, and the batch that fills it
 SPARE: Final = 6  # pieces of memory that are kept for the next chunks
 LENGTH_BYTES, LEAST_BATCH = 12, 26  # bytes of any batch: up to its length and with it, and altogether
 _HEAD = struct.Struct(">qiibIhiqqqhii")  # of a batch in format 2

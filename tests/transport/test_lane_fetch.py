@@ -187,7 +187,7 @@ def test_a_corrupt_batch_is_refused() -> None:
 
 def test_memory_that_chunks_gave_back_is_used_again_and_never_while_one_refers_to_it() -> None:
     def log(round: int) -> list[Batch]:
-        return [plain(bytes([round, i]) * 300_000) for i in range(24)]
+        return [plain(bytes([round, i]) * 300_000) for i in range(48)]
 
     kept: list[tuple[int, list[Chunk]]] = []
     for round in range(12):

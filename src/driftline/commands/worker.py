@@ -27,7 +27,7 @@ from driftline.streams.worker import Timing, Worker
 
 log = logging.getLogger("driftline.worker")
 GARBAGE = 50_000  # objects between two looks for cycles: with Python's 700 these took 3 % of a busy worker
-RESERVE_MIB = 320  # what a worker of one model grows by when it works off a backlog of a million predictions
+RESERVE_MIB = 384  # what a worker of one model grows by when it works off a backlog of a million predictions
 LOOK_S = 0.2  # between two looks whether it has ended
 REMIND_S = 5.0  # between two lines that differ in their figures alone
 
