@@ -385,9 +385,7 @@ def fold_predictions(into: Sequence[Answers], parts: Sequence[tuple[Int64, Answe
     sums = reader.answers_tallied([(place, *rows) for place, rows in parts], groups.of_each, shapes, targets)
     for answers, (_, *said), (failures, *counts) in zip(into, targets, sums.tolist(), strict=True):
         answers.failures += failures
-        for name, count in zip(names, counts, strict=True):
-            if count:
-                _add_count(answers.predicted, name, count)
+        _add_each(answers.predicted, {name: count for name, count in zip(names, counts, strict=True) if count})
         for name, counted in zip(groups.names, said, strict=True):
             if not np.count_nonzero(counted):
                 del answers.said[name]
@@ -446,9 +444,7 @@ def fold_told(into: Sequence[Answers], parts: Sequence[tuple[Int64, Int64, Label
     for answers, told, (n, _, _, _, _, _, *counts) in zip(into, targets, sums.tolist(), strict=True):
         if told:
             answers.n_labelled += n
-            for pair, count in zip(pairs, counts, strict=True):
-                if count:
-                    _add_count(answers.confusion, pair, count)
+            _add_each(answers.confusion, {pair: count for pair, count in zip(pairs, counts, strict=True) if count})
             for name, scored in zip(groups.names, told[1:], strict=True):
                 if not np.count_nonzero(scored):
                     del answers.scored[name]
@@ -621,12 +617,9 @@ class AnswersWire(msgspec.Struct, array_like=True):
     losses: tuple[int, bytes, bytes, int, bytes, bytes]
     rivals: dict[str, list[int]] = {}  # from codec 3 of panes on, like the next
     ranks: list[bytes] = []
-    chances: ChancesWire = ChancesWire()  # from codec 4 on
+    chances: ChancesWire = chances.NOTHING  # from codec 4 on
     labels: dict[int, int] = {}  # from codec 5 on
-    places: PlacesWire = PlacesWire()  # from codec 6 on
-
-
-_NO_CHANCES, _NO_PLACES = ChancesWire(), PlacesWire()
+    places: PlacesWire = places.NOTHING  # from codec 6 on
 
 
 def to_wire(answers: Answers) -> AnswersWire:
@@ -681,9 +674,9 @@ def merged(wires: Sequence[AnswersWire]) -> Answers:
     )  # fmt: skip
     for wire in wires:
         out.add_by_name(wire)
-        if wire.chances != _NO_CHANCES:
+        if wire.chances != chances.NOTHING:
             out.chances.add(chances.from_wire(wire.chances))
-        if wire.places != _NO_PLACES:
+        if wire.places != places.NOTHING:
             out.places.add(places.from_wire(wire.places))
     return out
 

@@ -159,8 +159,13 @@ class ChancesWire(msgspec.Struct, frozen=True, array_like=True):
     sums: list[bytes] = []
 
 
+NOTHING: Final = ChancesWire()
+
+
 def to_wire(chances: Chances) -> ChancesWire:
     """For the codec of panes."""
+    if not (chances.predicted or chances.actual or chances.n or any(chances.sums)):
+        return NOTHING
     packed = [{name: counts.tobytes() for name, counts in each.items()} for each in (chances.predicted, chances.actual)]
     return ChancesWire(packed[0], packed[1], chances.n, [exact.to_bytes(each) for each in chances.sums] if any(chances.sums) else [])
 

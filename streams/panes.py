@@ -17,6 +17,7 @@ import numpy as np
 from driftline.schemas.config import FeatureType
 from driftline.schemas.errors import refuse_newer
 from driftline.schemas.reference import CategoricalProfile, NumericProfile
+from driftline.streams import kernels
 from driftline.streams.answers import (
     Answers,
     AnswersWire,
@@ -34,6 +35,7 @@ from driftline.streams.sketch import Sketch, add_texts, bucket_start, sketch_of
 
 CODEC = 9
 NOVEL = 50  # unseen categories kept by name, per feature and pane; and features that the reference does not know
+TOGETHER = 64  # panes whose numbers are packed side by side
 ADDED = ""  # stands among the features of `Pane.novel` for those that the reference does not know: rows that have each
 
 
@@ -263,11 +265,27 @@ _OWNED = 1 << 63  # set in the first eight bytes when they are an epoch; the fir
 
 def encode_pane(pane: Pane, fence: Fence, epoch: int = 0) -> bytes:
     """A snapshot: the pane, the fence up to which it knows its partition, and the epoch of the owner that wrote it; one blob."""
-    wire = _Wire(
-        CODEC, fence, pane.reference, pane.n, _packed(np.concatenate([pane.counts, *arrays_of(pane.answers)])), pane.sums.tobytes(),
-        pane.extremes.tobytes(), pane.novel, pane.sketches, to_wire(pane.answers), pane.joint.tobytes(),
-    )  # fmt: skip
-    return b"".join((_FRONT.pack(_OWNED | epoch, *fence), cramjam.lz4.compress_block(msgspec.msgpack.encode(wire))))
+    return encode_panes([pane], fence, epoch)[0]
+
+
+def encode_panes(panes: Sequence[Pane], fence: Fence, epoch: int = 0) -> list[bytes]:
+    """`encode_pane` of each of these; their numbers are packed side by side."""
+    front, snapshots = _FRONT.pack(_OWNED | epoch, *fence), list[bytes]()
+    for begin in range(0, len(panes), TOGETHER):
+        some = panes[begin : begin + TOGETHER]
+        for pane, numbers in zip(some, _packed_each([[pane.counts, *arrays_of(pane.answers)] for pane in some]), strict=True):
+            wire = _Wire(
+                CODEC, fence, pane.reference, pane.n, numbers, pane.sums.tobytes(), pane.extremes.tobytes(), pane.novel, pane.sketches,
+                to_wire(pane.answers), pane.joint.tobytes(),
+            )  # fmt: skip
+            snapshots.append(b"".join((front, cramjam.lz4.compress_block(msgspec.msgpack.encode(wire)))))
+    return snapshots
+
+
+def _packed_each(each: Sequence[Sequence[Int64]]) -> list[bytes]:
+    """`_packed` numbers of each of several lists of arrays, end to end."""
+    reader = kernels.current()
+    return reader.packed(each) if reader else [_packed(np.concatenate(arrays)) for arrays in each]
 
 
 def _packed(numbers: Int64) -> bytes:

@@ -35,7 +35,7 @@ from driftline.streams.panes import (
     PaneKey,
     decode_pane,
     empty_pane,
-    encode_pane,
+    encode_panes,
     fence_of,
 )
 from driftline.streams.registry import Registry
@@ -373,17 +373,18 @@ class Partition:
 
     def _fold_told(self, shard: Shard, effects: LabelEffects) -> None:
         at = effects.prediction
-        names = ("offset", "ts", "value", "version", "segments", "bin")
-        offset, ts, predicted, version, segments, bins = shard.join.rows.take_all(names, at)
+        ts, predicted, bins = shard.join.rows.take_all(("ts", "value", "bin"), at)
+        version, segments = shard.about(at)
         rows = LabelRows(effects.sign, predicted, effects.label, bins, effects.label_ts - ts)
-        mine = self._numbers(shard, shard.panes(version, ts, segments), offset, effects.outcome_offset)
-        losses = self._numbers(shard, shard.panes(version, effects.label_ts, segments), offset, effects.outcome_offset)
+        mine = self._numbers(shard, shard.panes(version, ts, segments), at, effects.outcome_offset)
+        losses = self._numbers(shard, shard.panes(version, effects.label_ts, segments), at, effects.outcome_offset)
         self._pending[shard.model.model].labels += [(one, other, rows) for one, other in zip(mine, losses, strict=True)]
         if len(shard.versions.names) > 1:
             self._fold_rivals(shard, effects, rows)
 
-    def _numbers(self, shard: Shard, panes: tuple[Int64, Sequence[Sequence[PaneKey]]], prediction: Int64, outcome: Int64) -> list[Int64]:
-        """For each pair the numbers of the panes it changes, -1 for none: of the whole, and of each of its cells.
+    def _numbers(self, shard: Shard, panes: tuple[Int64, Sequence[Sequence[PaneKey]]], rows: Int64, outcome: Int64) -> list[Int64]:
+        """For each pair, a row of the join and the offset of an outcome, the numbers of the panes it changes, -1 for none: of the whole,
+        and of each of its cells.
 
         A pane whose snapshot knows the pair is none of them: then both sides lie below its fence.
         """
@@ -394,7 +395,7 @@ class Partition:
             known, changed = None, np.ones(len(keys), bool)
             if not self.recovered:
                 fences = np.array([self._fence(key) if key else Fence() for key in keys])[place]
-                known = (prediction < fences[:, 0]) & (outcome < fences[:, 1])
+                known = (shard.join.rows.take("offset", rows) < fences[:, 0]) & (outcome < fences[:, 1])
                 changed = np.bincount(place[~known], minlength=len(keys)) > 0
             numbers = np.full(len(keys), -1)
             for i, key in enumerate(keys):
@@ -419,10 +420,11 @@ class Partition:
             later.sign, shard.join.rows.take("version", others), losses_of(later.predicted, later.label, shard.classes.names, shard.model),
             losses_of(shard.join.rows.take("value", others), later.label, shard.classes.names, shard.model),
         )  # fmt: skip
-        offset, version = shard.join.rows.take_all(("offset", "version"), effects.prediction[at])
+        mine = effects.prediction[at]
+        version = shard.join.rows.take("version", mine)
         place, panes = shard.panes(version, effects.label_ts[at], np.zeros_like(version))
         wholes = [keys[:1] for keys in panes]
-        (numbers,) = self._numbers(shard, (place, wholes), offset, effects.outcome_offset[at])
+        (numbers,) = self._numbers(shard, (place, wholes), mine, effects.outcome_offset[at])
         self._pending[shard.model.model].rivals.append((numbers, rivals))
 
     def _with_place(self, keys: Sequence[PaneKey], shard: Shard) -> Iterator[PaneKey]:
@@ -486,12 +488,10 @@ class Partition:
         if not self.recovered:
             raise RuntimeError("a partition that is still replaying has no fence to write")
         self._apply_pending()
-        snapshots = []
-        for key in sorted(self._dirty):
-            snapshot = encode_pane(self._panes[key], self.positions, self._epoch)
-            self._stored[key] = snapshot
-            self._listed[key] = self.positions
-            snapshots.append((key, snapshot))
+        changed = sorted(self._dirty)
+        snapshots = [*zip(changed, encode_panes([self._panes[key] for key in changed], self.positions, self._epoch), strict=True)]
+        self._stored.update(snapshots)
+        self._listed.update(dict.fromkeys(changed, self.positions))
         self._dirty.clear()
         removed = self._remove_final()
         while len(self._panes) > OPEN_PANES:

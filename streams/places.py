@@ -103,8 +103,13 @@ class PlacesWire(msgspec.Struct, frozen=True, array_like=True):
     fourth: bytes = b""
 
 
+NOTHING: Final = PlacesWire()
+
+
 def to_wire(places: Places) -> PlacesWire:
     """For the codec of panes."""
+    if not (places.by_place or places.fourth):
+        return NOTHING
     packed = {place: (n, labelled, exact.to_bytes(a), exact.to_bytes(s)) for place, (n, labelled, a, s) in places.by_place.items()}
     return PlacesWire(packed, exact.to_bytes(places.fourth) if places.fourth else b"")
 

@@ -13,7 +13,7 @@ from driftline.schemas.config import Model
 from driftline.streams import chances
 from driftline.streams.batch import Codes, Outcomes, Predictions
 from driftline.streams.cold import OUTCOME, ColdRows, NamedRows
-from driftline.streams.columns import distinct, spans_of
+from driftline.streams.columns import Rows, constant, distinct, spans_of
 from driftline.streams.join import NEVER, Float64, Floor, Int64, Join, OutcomeRows, PredictionRows
 from driftline.streams.panes import Fence, PaneKey
 
@@ -69,6 +69,12 @@ class Shard:
             self.classes.keep(np.unique(self.join.answers()).astype(np.int64).tolist())
         if len(self.segments) > most:
             self.segments.keep(np.unique(self.join.rows.all("segments")).tolist())
+
+    def about(self, rows: Rows) -> list[Int64]:
+        """Version and segments of predictions of the join, of which the first is asked where all have the same."""
+        alike = len(self.versions) < 2 and len(self.segments) < 2
+        columns = self.join.rows.take_all(("version", "segments"), rows[:1] if alike else rows)
+        return [constant(int(column[0]), len(rows)) for column in columns] if alike and len(rows) else columns
 
     def panes(self, versions: Int64, ts: Int64, segments: Int64) -> tuple[Int64, list[tuple[PaneKey, ...]]]:
         """For each row a place in a list, and in this the panes it belongs to: the whole first, then one for each cell it is in."""

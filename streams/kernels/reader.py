@@ -30,6 +30,7 @@ from driftline.streams.kernels.lookup import (
     spans_of,
 )
 from driftline.streams.kernels.machine import address
+from driftline.streams.kernels.packs import packed
 from driftline.streams.kernels.parse import parse
 from driftline.streams.kernels.records import index_batch
 from driftline.streams.kernels.rooms import Rooms, Tables
@@ -148,6 +149,7 @@ class Reader:
     words_of = staticmethod(words_of)
     tally = staticmethod(tally)
     answers_tallied = staticmethod(answers_tallied)
+    packed = staticmethod(packed)
     apart = staticmethod(apart)
     index_batch = staticmethod(index_batch)  # may be called from any thread
     sheet = Columnwise

@@ -31,7 +31,7 @@ from driftline.streams.batch import Batch, Outcomes, Predictions, Topic
 from driftline.streams.columns import constant, fingerprints, hash_ids
 from driftline.streams.intake import Intake
 from driftline.streams.layout import Layout
-from driftline.streams.panes import Fence, Pane, PaneKey, decode_pane, empty_pane, encode_pane
+from driftline.streams.panes import Fence, Pane, PaneKey, decode_pane, empty_pane, encode_pane, encode_panes
 from driftline.streams.partition import Partition
 from driftline.streams.registry import Registry
 from driftline.streams.transport.chunk import Chunk, chunk_of
@@ -560,3 +560,19 @@ def test_a_prediction_that_belongs_nowhere_is_refused_and_counts_in_no_memory_of
     kernels.load()
     with pytest.raises(IndexError):
         fold_predictions([Answers() for _ in range(4)], [answers_of([wrong])], CLASSES, MODELS["m"])
+
+
+NUMBERS = st.sampled_from([0, 1, 255, 256, 65_535, 65_536, 2**31, 2**48 - 1, 2**48, -1]) | st.integers(-(2**63), 2**63 - 1)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.lists(NUMBERS, max_size=12) | st.lists(st.integers(0, 300), max_size=40), max_size=70), st.integers(0, 2))
+def test_panes_are_snapshots_as_without_compiled_code_and_one_by_one(counts: list[list[int]], told: int) -> None:
+    panes = [empty_pane(None) for _ in counts]
+    for i, (pane, numbers) in enumerate(zip(panes, counts, strict=True)):
+        pane.counts = np.array(numbers, np.int64)[:: 1 + i % 2]
+        pane.answers.said = {name: np.arange(256) * i for name in "ab"[:told]}
+    kernels.unload()
+    alone = [encode_pane(pane, Fence(1, 2), 3) for pane in panes]
+    kernels.load()
+    assert encode_panes(panes, Fence(1, 2), 3) == alone
