@@ -35,34 +35,11 @@ _XERIAL = b"\x82SNAPPY\0"
 _LEAST = 7  # bytes of a record
 _OFFSET, _TIMESTAMP, _PLACES, _HEADER, _STOP = 0, 1, slice(2, 6), 6, 7  # rows of a room's columns
 
-_USUAL_FRAME: Final = bytes.fromhex("04224d18 60 40 82")  # of LZ4, as Kafka's clients begin it: blocks that stand alone, no sums, no size
-_BLOCK_BYTES: Final = 64 << 10  # of such a frame, unpacked or packed, at most
-_STORED: Final = 1 << 31  # a block's size with this bit: it is as it was
-_SIZE: Final = struct.Struct("<I")
-
-
-def _lz4_into(frame: Data, to: memoryview) -> int:
-    """Unpack a usual frame block by block to where it stays: what reads any frame copies each block twice. Anything else goes there."""
-    at, n, end = len(_USUAL_FRAME), 0, len(frame) - _SIZE.size
-    usual = frame[:at] == _USUAL_FRAME
-    while usual and at <= end:
-        size, at = _SIZE.unpack_from(frame, at)[0], at + _SIZE.size
-        if not size and at == len(frame):
-            return n
-        stored, size = size & _STORED, size & ~_STORED
-        block, place = frame[at : at + size], to[n : n + _BLOCK_BYTES]
-        if not 0 < size <= _BLOCK_BYTES or len(block) < size or (stored and len(place) < size):
-            break
-        if stored:
-            place[:size] = block
-        n, at = n + (size if stored else cramjam.lz4.decompress_block_into(block, place, len(place))), at + size
-    return cramjam.lz4.decompress_into(frame, to)
-
-
-_DECOMPRESS: dict[int, tuple[Callable[[Data], Any], Callable[[Data, memoryview], int]]] = {
+_Into = Callable[[Data, Any], int]
+_DECOMPRESS: dict[int, tuple[Callable[[Data], Any], _Into]] = {
     1: (cramjam.gzip.decompress, cramjam.gzip.decompress_into),
     2: (cramjam.snappy.decompress_raw, cramjam.snappy.decompress_raw_into),
-    3: (cramjam.lz4.decompress, _lz4_into),
+    3: (cramjam.lz4.decompress, cramjam.lz4.decompress_into),
     4: (cramjam.zstd.decompress, cramjam.zstd.decompress_into),
 }
 
@@ -204,7 +181,7 @@ class Room:
                 return None
             whole, into = _DECOMPRESS[codec]
             try:
-                return self._size + into(body, self._data[self._size :].data)
+                return self._size + int(into(body, self._data[self._size :]))
             except cramjam.DecompressionError:
                 pass  # too little room is an error like any other
             try:
