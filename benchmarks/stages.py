@@ -75,13 +75,17 @@ def stage_of(stack: str) -> str:
 def sampled(text: str) -> tuple[Counter[str], Counter[str]]:
     """Samples by stage, and by innermost frame with its stage, from py-spy's raw output.
 
-    >>> sampled("a (streams/judge.py:1) 3")[0]
-    Counter({'judge': 3})
+    A stack that was read while it changed may have anything in a name, an end of a line too.
+
+    >>> sampled("a (streams/judge.py:1) 3\\nb\\nc (streams/judge.py:1) 1")[0]
+    Counter({'judge': 4})
     """
     stages: Counter[str] = Counter()
     frames: Counter[str] = Counter()
-    for line in text.splitlines():
+    for line in text.split("\n"):
         stack, _, count = line.rpartition(" ")
+        if not count.isdigit():
+            continue
         stage = stage_of(stack)
         stages[stage] += int(count)
         frames[f"{stage}: {_short(stack.rpartition(';')[2])}"] += int(count)
