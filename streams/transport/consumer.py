@@ -271,6 +271,8 @@ class LaneConsumer(driver.Consumer):
             self.log.warning("Commit before giving up partitions failed, their last records will be read again: %r", exc)
         self._unacked_messages -= {message for message in self._unacked_messages if message.tp in revoked}
         await super().on_partitions_revoked(revoked)
+        # What was on its way was dropped. Faust's loop refers to the last of it until more comes, and none would be fetched while it waits.
+        self._waiting.clear()
 
     # -- positions
 
